@@ -1,0 +1,35 @@
+# Start here: `make` lists what there is.
+PORT ?= 8000
+PYTHON ?= python3
+VENV := .venv
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test clean python
+
+help:  ## show this list
+	@echo "make demo         a chat on http://127.0.0.1:$(PORT)/ (PORT=9000 for another port); Ctrl-C ends it"
+	@echo "make test         format, lint, types, contracts and all tests, against the built wheel"
+	@echo "make clean        remove the environments and everything that was built"
+
+demo: $(VENV)/.installed
+	@exec $(VENV)/bin/wsredis demo --port $(PORT)
+
+test: python
+	@exec $(PYTHON) scripts/test
+
+clean:
+	rm -rf $(VENV) .venv-test build dist test-output htmlcov *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	find wsredis adapters examples tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# The project is installed in place, so only its metadata asks for a new installation.
+$(VENV)/.installed: setup.cfg pyproject.toml wsredis/version.py | python
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "wsredis: no virtual environment could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing wsredis into $(VENV) (once) ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[uwsgi,embedded]'
+	@touch $@
+
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "wsredis needs Python 3.11 or newer, and '$(PYTHON)' is not: name one with 'make PYTHON=/path/to/python3 ...'." >&2; exit 1; }

@@ -1,0 +1,246 @@
+/* The chat page. What others send is data: it reaches the page through textContent only. */
+"use strict";
+
+const KEEP = 500; // messages kept on the page
+const TOGETHER = 120000; // milliseconds within which lines of one person share a head
+
+const find = (id) => document.getElementById(id);
+const [messages, text, me, here, state, latest] = [
+  "messages",
+  "text",
+  "me",
+  "here",
+  "state",
+  "latest",
+].map(find);
+
+/* Who am I: a name given by hand is remembered for the next visit, a drawn one for this tab only,
+   so that two windows are two guests. Storage may be forbidden; then the name lasts for the page. */
+
+function recall(storage) {
+  try {
+    return window[storage].getItem("wsredis-chat-name");
+  } catch {
+    return null;
+  }
+}
+
+function remember(name, ...storages) {
+  for (const storage of storages) {
+    try {
+      window[storage].setItem("wsredis-chat-name", name);
+    } catch {
+      // Not remembered, still used.
+    }
+  }
+}
+
+const guest = () => `guest-${10 + Math.floor(Math.random() * 90)}`;
+
+me.value = recall("sessionStorage") || recall("localStorage") || guest();
+remember(me.value, "sessionStorage");
+
+me.addEventListener("change", () => {
+  me.value = me.value.trim() || guest();
+  remember(me.value, "sessionStorage", "localStorage");
+});
+
+me.addEventListener("keydown", (event) => {
+  if (event.key === "Enter") {
+    event.preventDefault(); // it ends the name, it does not send the message
+    me.blur();
+    text.focus();
+  }
+});
+
+/* The list of messages. */
+
+function element(tag, className, content) {
+  const node = document.createElement(tag);
+  node.className = className;
+  node.textContent = content;
+  return node;
+}
+
+function hue(name) {
+  const sum = [...name].reduce((total, char) => (total * 31 + char.codePointAt(0)) % 65521, 7);
+  return (sum * 137) % 360; // about the golden angle: neighbours in number differ in colour
+}
+
+function line({ from, text: content, at, kind }) {
+  const item = element("li", `message ${kind}`, "");
+  const when = new Date(at);
+  const time = element("time", "time", when.toLocaleTimeString([], { timeStyle: "short" }));
+  time.dateTime = when.toISOString();
+  const meta = element("div", "meta", "");
+  meta.append(element("span", "from", kind === "own" ? "you" : from), time);
+  const avatar = element("span", "avatar", kind === "server" ? ">" : [...from][0].toUpperCase());
+  avatar.ariaHidden = "true";
+  avatar.style.setProperty("--hue", hue(from));
+  item.append(avatar, meta, element("div", "text", content));
+  Object.assign(item.dataset, { from, kind, at: when.getTime() });
+  return item;
+}
+
+const atEnd = () => messages.scrollHeight - messages.scrollTop - messages.clientHeight < 60;
+
+function toEnd() {
+  messages.scrollTop = messages.scrollHeight;
+  latest.hidden = true;
+}
+
+/** Put `item` last, under the head of the line before it if one person wrote both. */
+function append(item) {
+  const follow = atEnd() || item.dataset.kind === "own";
+  const last = messages.lastElementChild;
+  const before = last === item ? item.previousElementSibling : last;
+  item.classList.toggle(
+    "follows",
+    before !== null &&
+      before.dataset.from === item.dataset.from &&
+      before.dataset.kind === item.dataset.kind &&
+      item.dataset.at - before.dataset.at < TOGETHER,
+  );
+  if (last !== item) {
+    item.nextElementSibling?.classList.remove("follows");
+    messages.append(item);
+  }
+  while (messages.childElementCount > KEEP) {
+    messages.firstElementChild.remove();
+  }
+  messages.firstElementChild.classList.remove("follows");
+  if (follow) {
+    toEnd();
+  } else {
+    latest.hidden = false;
+  }
+}
+
+let reading = true; // at the end, and to stay there when the window or a keyboard resizes the list
+latest.addEventListener("click", toEnd);
+messages.addEventListener("scroll", () => {
+  reading = atEnd();
+  latest.hidden ||= reading;
+});
+new ResizeObserver(() => reading && toEnd()).observe(messages);
+
+/* What arrives: {"from", "text", "at"} is a person, {"here"} the head count, the rest the server. */
+
+function parse(data) {
+  try {
+    return JSON.parse(data);
+  } catch {
+    return null;
+  }
+}
+
+function readable(at) {
+  return Number.isFinite(at) && Math.abs(at) < 8.64e15 ? at : Date.now();
+}
+
+const waiting = new Map(); // the exact text I sent -> its line, until it comes back
+
+function receive(data) {
+  const own = waiting.get(data);
+  if (own) {
+    waiting.delete(data);
+    own.classList.remove("waiting");
+    own.querySelector(".note").remove();
+    append(own); // where everybody else sees it
+    return;
+  }
+  const value = parse(data);
+  if (Number.isInteger(value?.here)) {
+    here.textContent = value.here === 1 ? "only you here" : `${value.here} here`;
+    here.hidden = false;
+  } else if (typeof value?.text === "string") {
+    const from = typeof value.from === "string" ? value.from.trim().slice(0, 24) : "";
+    const kind = from ? "other" : "server";
+    append(line({ from: from || "server", text: value.text, at: readable(value.at), kind }));
+  } else {
+    const content = typeof data === "string" ? data : `${data.byteLength} bytes`;
+    append(line({ from: "server", text: content, at: Date.now(), kind: "server" }));
+  }
+}
+
+/* The connection. */
+
+const { uri, heartbeat } = document.body.dataset;
+const ws = new WSRedis(uri, { heartbeat: heartbeat || null });
+
+ws.on("message", receive);
+
+let countdown = null;
+
+function show(words) {
+  state.textContent = words;
+}
+
+ws.on("state", (now) => {
+  state.dataset.state = now;
+  clearInterval(countdown);
+  show(now === "open" ? "connected" : now);
+  if (now !== "open") {
+    here.hidden = true;
+  }
+  // The countdown below is for the eyes; a screen reader hears of the change once.
+  const words = { open: "Connected", closed: "Disconnected", reconnecting: "Connection lost" };
+  find("announce").textContent = words[now];
+});
+
+ws.on("reconnecting", ({ delay }) => {
+  const due = Date.now() + delay;
+  const tick = () => {
+    const seconds = Math.ceil((due - Date.now()) / 1000);
+    show(seconds > 0 ? `reconnecting in ${seconds} s` : "reconnecting");
+  };
+  clearInterval(countdown);
+  countdown = setInterval(tick, 250);
+  tick();
+});
+
+ws.on("close", ({ code, reason }) => {
+  show(`disconnected (${reason || code}), reload to return`);
+});
+
+find("say").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const content = text.value.trim();
+  if (!content) {
+    return;
+  }
+  const message = { from: me.value.trim() || "guest", text: content, at: Date.now() };
+  const data = JSON.stringify(message);
+  try {
+    ws.send(data);
+  } catch (error) {
+    text.setCustomValidity(`Not sent. ${error.message}.`);
+    text.reportValidity();
+    return;
+  }
+  const item = line({ ...message, kind: "own" });
+  item.classList.add("waiting");
+  item.querySelector(".meta").prepend(element("span", "note", "sending"));
+  waiting.set(data, item);
+  append(item);
+  text.value = "";
+  text.focus();
+});
+
+text.addEventListener("input", () => text.setCustomValidity(""));
+
+/* The hint. */
+
+if (navigator.clipboard) {
+  const copy = find("copy");
+  copy.hidden = false;
+  copy.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(find("hint").textContent);
+      copy.textContent = "Copied";
+    } catch {
+      copy.textContent = "Select it by hand";
+    }
+    setTimeout(() => (copy.textContent = "Copy"), 2000);
+  });
+}

@@ -1,0 +1,228 @@
+// The client's decisions without a network: back-off, codes, queue, options, listeners.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import test from "node:test";
+import vm from "node:vm";
+
+import byDefault from "../../wsredis/static/wsredis/wsredis.mjs";
+import { WSRedis, client, fakeWebSocket } from "./support.mjs";
+
+const URI = "ws://example.test/ws/chat";
+
+function fake(t, options = {}) {
+  const Fake = fakeWebSocket();
+  const ws = client(t, URI, { WebSocket: Fake, ...options });
+  return { ws, Fake, last: () => Fake.made.at(-1) };
+}
+
+/** Fail `count` attempts in a row; gives the announced delays. */
+function failures(t, count, options, code = 1006) {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { ws, Fake, last } = fake(t, options);
+  const delays = [];
+  ws.on("reconnecting", ({ delay }) => delays.push(delay));
+  for (let attempt = 0; attempt < count; attempt += 1) {
+    last().end(code);
+    t.mock.timers.tick(Math.ceil(delays.at(-1)));
+    assert.equal(Fake.made.length, attempt + 2);
+  }
+  ws.close();
+  t.mock.timers.reset();
+  return delays;
+}
+
+test("the longest delays double from attempt to attempt up to maxDelay", (t) => {
+  t.mock.method(Math, "random", () => 1);
+  const delays = failures(t, 7, { minDelay: 100, maxDelay: 3000 });
+  assert.deepEqual(delays, [200, 400, 800, 1600, 3000, 3000, 3000]);
+});
+
+test("the shortest delay is minDelay at every attempt", (t) => {
+  t.mock.method(Math, "random", () => 0);
+  const delays = failures(t, 5, { minDelay: 100, maxDelay: 3000 });
+  assert.deepEqual(delays, [100, 100, 100, 100, 100]);
+});
+
+test("delays are spread between the bounds", (t) => {
+  const delays = failures(t, 60, { minDelay: 100, maxDelay: 3000 });
+  const late = delays.slice(5);
+  assert.ok(late.every((delay) => delay >= 100 && delay <= 3000), String(late));
+  assert.ok(new Set(late).size > 40);
+});
+
+test("a busy server is not asked again quickly", (t) => {
+  t.mock.method(Math, "random", () => 1);
+  for (const code of [1013, 4408, 4429]) {
+    assert.deepEqual(failures(t, 1, { minDelay: 100, maxDelay: 3000 }, code), [1600]);
+  }
+});
+
+test("only a connection that lasted starts the back-off anew", (t) => {
+  let now = 0;
+  t.mock.method(performance, "now", () => now);
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { ws, last } = fake(t, { maxDelay: 100 });
+  const attempts = [];
+  ws.on("reconnecting", ({ attempt }) => attempts.push(attempt));
+  for (const lasted of [0, 99, 99, 100, 99]) {
+    last().open();
+    now += lasted;
+    last().end(1006);
+    t.mock.timers.tick(100);
+  }
+  assert.deepEqual(attempts, [1, 2, 3, 1, 2]);
+  ws.close();
+});
+
+test("codes decide whether it comes back", (t) => {
+  const back = [1000, 1001, 1005, 1006, 1011, 1012, 1013, 1014, 1015, 3000, 4000, 4401, 4408];
+  const gone = [1002, 1003, 1007, 1008, 1009, 1010, 3003, 4400, 4402, 4403, 4404, 4410, 4499];
+  for (const code of [...back, 4429, 4500, ...gone]) {
+    const { ws, last } = fake(t);
+    last().open();
+    last().end(code);
+    assert.equal(ws.state, gone.includes(code) ? "closed" : "reconnecting", String(code));
+    ws.close();
+  }
+});
+
+test("the online event retries at once, and is of no interest after close()", (t) => {
+  const page = new EventTarget();
+  for (const name of ["addEventListener", "removeEventListener"]) {
+    globalThis[name] = page[name].bind(page);
+    t.after(() => delete globalThis[name]);
+  }
+  const { ws, Fake, last } = fake(t, { minDelay: 3_600_000, maxDelay: 3_600_000 });
+  const delays = [];
+  ws.on("reconnecting", ({ delay }) => delays.push(delay));
+  last().end(1006);
+  page.dispatchEvent(new Event("online"));
+  assert.equal(Fake.made.length, 2);
+  assert.deepEqual(delays, [3_600_000, 0]);
+  last().end(1006);
+  ws.close();
+  page.dispatchEvent(new Event("online"));
+  assert.equal(Fake.made.length, 2);
+});
+
+test("close() is final, once, and says what was never sent", (t) => {
+  const { ws, Fake, last } = fake(t);
+  const ends = [];
+  const states = [];
+  ws.on("close", (end) => ends.push(end));
+  ws.on("state", (now, before) => states.push(`${before} to ${now}`));
+  ws.on("message", () => assert.fail("no message after close()"));
+  ws.send("never");
+  ws.close(4000, "enough");
+  ws.close();
+  last().open();
+  last().dispatchEvent(new MessageEvent("message", { data: "late" }));
+  last().end(1006);
+  assert.deepEqual(ends, [{ code: 4000, reason: "enough", unsent: 1 }]);
+  assert.deepEqual(states, ["connecting to closed"]);
+  assert.equal(Fake.made.length, 1);
+  assert.throws(() => ws.send("more"), /closed: make a new one/);
+});
+
+test("a listener of state may close the client", (t) => {
+  for (const at of ["open", "reconnecting"]) {
+    const { ws, last } = fake(t);
+    const heard = [];
+    ws.on("state", (now) => now === at && ws.close());
+    ws.on("open", () => heard.push("open"));
+    ws.on("reconnecting", () => heard.push("reconnecting"));
+    last().open();
+    last().end(1006);
+    assert.deepEqual(heard, at === "open" ? [] : ["open"]);
+    assert.equal(ws.state, "closed");
+  }
+});
+
+test("the queue is bounded and a full one says so", (t) => {
+  const { ws, last } = fake(t, { maxQueue: 2 });
+  ws.send("a");
+  ws.send("b");
+  assert.throws(() => ws.send("c"), /not connected and 2 messages wait already/);
+  last().open();
+  assert.deepEqual(last().sent, ["a", "b"]);
+  last().readyState = 2; // the server is closing: what is sent now would be lost
+  ws.send("d");
+  assert.equal(ws.queued, 1);
+});
+
+test("what is no message is refused", (t) => {
+  const { ws } = fake(t);
+  for (const data of [undefined, null, 7, {}, ["a"]]) {
+    assert.throws(() => ws.send(data), /takes a string, ArrayBuffer, typed array or Blob/);
+  }
+  assert.throws(() => ws.sendJSON(undefined), TypeError);
+  ws.send(new Blob(["a"]));
+  assert.equal(ws.queued, 1);
+});
+
+test("listeners come and go, and one that throws disturbs nobody", (t) => {
+  const { ws, last } = fake(t);
+  const seen = [];
+  const errors = [];
+  globalThis.reportError = (error) => errors.push(error.message);
+  t.after(() => delete globalThis.reportError);
+  ws.on("open", () => {
+    throw new Error("mine");
+  });
+  const off = ws.on("open", () => seen.push("first"));
+  ws.on("open", () => {
+    off();
+    seen.push("second");
+  });
+  last().open();
+  last().end(1006);
+  assert.deepEqual(errors, ["mine"]);
+  assert.deepEqual(seen, ["first", "second"]);
+  off();
+  assert.throws(() => ws.on("opened", () => {}), /no event "opened": write one of open, message/);
+  assert.throws(() => ws.on("open"), TypeError);
+});
+
+test("a uri is resolved to ws or wss", (t) => {
+  const WebSocket = fakeWebSocket();
+  globalThis.location = { href: "https://example.test/a/b.html?c#d" };
+  t.after(() => delete globalThis.location);
+  for (const [given, used] of [
+    ["/ws/chat?subscribe-broadcast", "wss://example.test/ws/chat?subscribe-broadcast"],
+    ["ws/chat", "wss://example.test/a/ws/chat"],
+    ["http://other.test/ws/chat#x", "ws://other.test/ws/chat"],
+    [new URL("wss://other.test:8443/ws/a%20b"), "wss://other.test:8443/ws/a%20b"],
+  ]) {
+    assert.equal(client(t, given, { WebSocket }).uri, used);
+  }
+});
+
+test("senseless arguments are refused with a sentence that says what to write", () => {
+  const WebSocket = fakeWebSocket();
+  for (const uri of [undefined, null, "", "  "]) {
+    assert.throws(() => new WSRedis(uri, { WebSocket }), /needs a uri: write new WSRedis\("\/ws\//);
+  }
+  assert.throws(() => new WSRedis("/ws/chat", { WebSocket }), /write a full one such as "ws:/);
+  assert.throws(() => new WSRedis("ftp://example.test/", { WebSocket }), /write a path, ws:/);
+  for (const [options, words] of [
+    [{ heartBeat: "x" }, /no option "heartBeat": write one of protocols, heartbeat/],
+    [{ heartbeat: "" }, /heartbeat must be a text/],
+    [{ heartbeatInterval: 0 }, /heartbeatInterval must be milliseconds above 0/],
+    [{ minDelay: 10, maxDelay: 5 }, /maxDelay must not be below minDelay/],
+    [{ maxQueue: -1 }, /maxQueue must be a number/],
+    [{ binaryType: "text" }, /binaryType must be/],
+    [{ WebSocket: "x" }, /pass a class as the option WebSocket/],
+  ]) {
+    assert.throws(() => new WSRedis(URI, { WebSocket, ...options }), words);
+  }
+  assert.equal(WebSocket.made.length, 0);
+});
+
+test("the classic script defines one global, the module the same class", async () => {
+  const path = new URL("../../wsredis/static/wsredis/wsredis.js", import.meta.url);
+  const context = vm.createContext({});
+  vm.runInContext(await readFile(path, "utf8"), context);
+  assert.deepEqual(Object.keys(context), ["WSRedis"]);
+  assert.equal(byDefault, WSRedis);
+  assert.equal(byDefault, globalThis.WSRedis);
+});

@@ -1,0 +1,32 @@
+"""An echo server for the Autobahn cases, and proof that an endpoint can be anything.
+
+``application`` answers at every path and needs no Redis.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wsredis import Endpoint, EndpointContext, WebSocketMiddleware
+
+
+class EchoEndpoint(Endpoint):
+    """Send every message back."""
+
+    def __init__(self, request: Any, context: EndpointContext) -> None:
+        """Listen to no channel."""
+
+    def received(self, connection: Any, message: str | bytes) -> None:
+        connection.send(message)
+
+
+application = WebSocketMiddleware(
+    None,
+    endpoint=EchoEndpoint,
+    prefix="/",
+    redis="memory://echo",
+    origins=["*"],
+    max_message_size=32 * 2**20,
+    max_outbox=64 * 2**20,
+    max_fragments=200_000,
+)

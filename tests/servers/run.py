@@ -1,0 +1,53 @@
+"""Start an application on a server that has no command line of its own, or one too poor.
+
+``python run.py (pywsgi|werkzeug|wsgiref|wsgiref-plain|waitress) PORT FILE``
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import socketserver
+import sys
+from typing import Any
+from wsgiref.simple_server import WSGIServer, make_server
+
+
+class ThreadedWSGIServer(socketserver.ThreadingMixIn, WSGIServer):
+    """wsgiref's server with a thread for each request."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+
+def load(path: str) -> Any:
+    """Return the ``application`` of a file."""
+    spec = importlib.util.spec_from_file_location("application_under_test", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module.application
+
+
+def main(kind: str, port: int, path: str) -> None:
+    """Serve until a signal."""
+    application = load(path)
+    if kind == "pywsgi":
+        from gevent.pywsgi import WSGIServer as PyWSGIServer
+
+        PyWSGIServer(("127.0.0.1", port), application).serve_forever()
+    elif kind == "werkzeug":
+        from werkzeug.serving import make_server as make_werkzeug
+
+        make_werkzeug("127.0.0.1", port, application, threaded=True).serve_forever()
+    elif kind == "waitress":
+        from waitress import serve
+
+        serve(application, host="127.0.0.1", port=port)
+    else:
+        cls = ThreadedWSGIServer if kind == "wsgiref" else WSGIServer
+        make_server("127.0.0.1", port, application, server_class=cls).serve_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,78 @@
+"""Run the tests of the browser client with Node, and compare its types with what it has."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent / "js"
+STATIC = Path(__file__).parent.parent / "wsredis" / "static" / "wsredis"
+OLDEST_NODE = 20
+FIRST_NODE_WITH_WEBSOCKET = 22
+
+LIST_MEMBERS = """
+const {{ WSRedis }} = await import({url});
+console.log(JSON.stringify([
+  ...Object.getOwnPropertyNames(WSRedis.prototype),
+  ...Object.keys(WSRedis),
+  ...Object.keys(WSRedis.defaults),
+]));
+"""
+
+
+@pytest.fixture(scope="module")
+def node() -> list[str]:
+    """Give the command that starts a Node with websockets, or skip; in CI a missing one fails."""
+    path = shutil.which("node")
+    reason = "node is not on the PATH"
+    if path is not None:
+        version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+        major = int(version.stdout.strip().lstrip("v").partition(".")[0])
+        if major >= FIRST_NODE_WITH_WEBSOCKET:
+            return [path]
+        if major >= OLDEST_NODE:
+            return [path, "--experimental-websocket"]
+        reason = f"node {major} is too old, {OLDEST_NODE} is needed"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in TESTS.glob("*.test.mjs")))
+def test_the_client_passes_its_tests_in_node(node: list[str], name: str) -> None:
+    ran = subprocess.run(
+        [*node, str(TESTS / name)],
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_the_types_name_every_public_member_option_and_event(node: list[str]) -> None:
+    script = LIST_MEMBERS.format(url=json.dumps((STATIC / "wsredis.mjs").as_uri()))
+    ran = subprocess.run(
+        [*node, "--input-type=module", "--eval", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    members = [*json.loads(ran.stdout), "open", "message", "close", "reconnecting", "state"]
+    assert "sendJSON" in members
+    types = (STATIC / "wsredis.d.ts").read_text(encoding="utf-8")
+    declared = set(re.findall(r"^\s*(?:static )?(?:readonly )?(\w+)\??[:(<]", types, re.MULTILINE))
+    assert [name for name in members if name not in declared] == []
+
+
+def test_no_file_of_the_client_or_its_page_writes_to_the_console() -> None:
+    page = Path(__file__).parent.parent / "examples" / "plain_wsgi"
+    for path in (*STATIC.glob("*.*js"), *STATIC.glob("*.js"), *page.glob("*.js")):
+        assert "console." not in path.read_text(encoding="utf-8"), path

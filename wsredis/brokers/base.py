@@ -1,0 +1,100 @@
+"""What a broker must do: the two seams that `wsredis.brokers.redis` and `.memory` implement.
+
+A `Broker` belongs to whoever publishes and may be used from any thread. A `Feed` belongs to one hub
+and lives on its loop. Both speak of channel names and bytes; who listens to a channel in this
+process is the hub's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ..loop import Loop
+from ..message import Message
+
+__all__ = ["Broker", "Deliver", "Feed", "FeedStats"]
+
+Deliver = Callable[[list[Message]], None]
+"""Takes what one turn of the loop has brought, in order; runs in a greenlet and may give way."""
+
+
+class FeedStats:
+    """Count what happened to a feed.
+
+    Attributes:
+        connected: whether messages arrive at the moment.
+        gaps: times that messages may have been lost because the link was.
+        reconnects: times the link came back.
+        unpublished: messages from sockets that were not, or perhaps not, published.
+    """
+
+    __slots__ = ("connected", "gaps", "reconnects", "unpublished")
+
+    def __init__(self) -> None:
+        self.connected = False
+        self.gaps = 0
+        self.reconnects = 0
+        self.unpublished = 0
+
+
+class Feed(Protocol):
+    """Bring one hub the messages of the channels it subscribes to.
+
+    Delivery is at most once and in order for each channel. When messages may have been lost,
+    ``stats.gaps`` grows before the next one is delivered, and the loss is logged.
+    """
+
+    stats: FeedStats
+
+    def subscribe(self, channels: Sequence[str]) -> list[Message]:
+        """Begin to deliver channels and return their kept last messages.
+
+        Blocks the calling greenlet. Every message published after a kept one is delivered; one
+        that is delivered while this blocks may be returned as well.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer; none of the channels is subscribed
+                that was not before.
+        """
+
+    def unsubscribe(self, channels: Sequence[str]) -> None:
+        """Stop to deliver channels; what is on its way may still arrive."""
+
+    def publish(
+        self, channels: Sequence[str], payload: bytes, expire: int, lost: Callable[[], None]
+    ) -> None:
+        """Publish without waiting, in the order of the calls.
+
+        ``lost`` is called, on the loop, if the message was not or perhaps not published.
+        """
+
+    def close(self) -> None:
+        """End the feed; nothing is delivered from now on."""
+
+
+class Broker(Protocol):
+    """Move messages between processes."""
+
+    def open(self, loop: Loop, deliver: Deliver) -> Feed:
+        """Return a feed for one hub; called on its loop."""
+
+    def publish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
+        """Publish to all channels at once and keep the payload for ``expire`` seconds (0: not).
+
+        One round trip. Either all channels get it or none. Returns the number of processes that
+        receive it, added up over the channels.
+
+        Raises:
+            BrokerUnavailable: it may not have been published.
+        """
+
+    async def apublish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
+        """Do what `publish` does, for callers on an asyncio loop."""
+
+    def fetch(self, channels: Sequence[str]) -> list[Message]:
+        """Return the kept last messages, in the order of the channels; those that have none lack.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+        """

@@ -1,0 +1,197 @@
+"""The feed over Redis: one link at a time, made again whenever it is lost.
+
+It knows which channels are wanted, so that a new link subscribes to all of them, and it keeps
+the order of what sockets publish. How a connection is made is handed in by `wsredis.brokers.redis`.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import gevent
+from gevent.event import AsyncResult, Event
+
+from ..exceptions import BrokerUnavailable
+from ..message import decode
+from .base import Deliver, FeedStats
+from .link import Link, Socket
+from .resp import ReplyError
+
+__all__ = ["Connection", "RedisFeed"]
+
+log = logging.getLogger("wsredis.brokers.redis")
+
+BACKOFF_START, BACKOFF_MOST = 0.05, 2.0
+"""Seconds before the first new attempt at the most, and before any."""
+
+MAX_UNANSWERED = 4 * 2**20
+"""Bytes that sockets have published and Redis has not confirmed; more is refused."""
+
+SUBSCRIBE_AT_ONCE = 500
+"""Channels in one SUBSCRIBE after a reconnect."""
+
+
+class Connection(Protocol):
+    """A connection that has said hello to Redis."""
+
+    sock: Socket
+
+    def close(self) -> None: ...
+
+
+class RedisFeed:
+    """Bring one hub the messages of the channels it subscribes to (see `Feed`).
+
+    Args:
+        connect: makes a connection, blocking the greenlet only; raises BrokerUnavailable.
+        deadline: seconds of silence after which the link counts as lost.
+        deliver: takes what one read of Redis has brought.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Connection], deadline: float, deliver: Deliver
+    ) -> None:
+        self.stats = FeedStats()
+        self._connect = connect
+        self._deadline = deadline
+        self._deliver = deliver
+        self._channels: dict[str, ReplyError | None] = {}  # wanted; the error if refused
+        self._link: Link | None = None
+        self._tried = Event()
+        self._waiting: deque[Callable[[Link], None]] = deque()
+        self._unanswered = 0
+        self._greenlet = gevent.spawn(self._run)
+
+    def subscribe(self, channels: Sequence[str]) -> list[Any]:
+        self._tried.wait(self._deadline)
+        link = self._link
+        if link is None:
+            raise BrokerUnavailable("Redis is away")
+        new = [channel for channel in channels if channel not in self._channels]
+        self._channels.update(dict.fromkeys(new))
+        if new:
+            link.command(partial(self._confirm, new), "SUBSCRIBE", *new)
+        result: AsyncResult[Any] = AsyncResult()
+        command = ("MGET", *channels) if channels else ("PING",)
+        link.command(result.set, *command, after_pushes=True)
+        result.wait(self._deadline)
+        reply = result.value
+        refused = [self._channels[name] for name in channels if self._channels.get(name)]
+        if reply is None or isinstance(reply, ReplyError) or refused:
+            raise BrokerUnavailable(str(refused[0] if refused else reply or "Redis is silent"))
+        if not channels:
+            return []
+        return [decode(*pair) for pair in zip(channels, reply, strict=True) if pair[1] is not None]
+
+    def _confirm(self, channels: list[str], reply: Any) -> None:
+        if isinstance(reply, ReplyError):
+            self._channels.update((name, reply) for name in channels if name in self._channels)
+
+    def unsubscribe(self, channels: Sequence[str]) -> None:
+        for channel in channels:
+            self._channels.pop(channel, None)
+        if self._link is not None and channels:
+            self._link.command(_ignore, "UNSUBSCRIBE", *channels)
+
+    def publish(
+        self, channels: Sequence[str], payload: bytes, expire: int, lost: Callable[[], None]
+    ) -> None:
+        size = len(payload) * len(channels)
+        if self._unanswered and self._unanswered + size > MAX_UNANSWERED:
+            self._lose(lost)
+            return
+        self._unanswered += size
+
+        def answered(reply: Any) -> None:
+            self._unanswered -= size
+            if isinstance(reply, ReplyError):
+                self._lose(lost)
+
+        send = partial(_send, tuple(channels), payload, expire, answered)
+        if self._link is None:
+            self._waiting.append(send)
+        else:
+            send(self._link)
+
+    def _lose(self, lost: Callable[[], None]) -> None:
+        self.stats.unpublished += 1
+        lost()
+
+    def close(self) -> None:
+        self._greenlet.kill()
+
+    def _run(self) -> None:
+        """Hold a link; when it is lost wait a little, longer each time, and make another."""
+        attempts = 0
+        while True:
+            try:
+                connection = self._connect()
+            except BrokerUnavailable as exc:
+                (log.warning if attempts == 0 else log.debug)("Redis does not answer: %s", exc)
+            else:
+                attempts = 0
+                try:
+                    self._serve(connection)
+                finally:
+                    connection.close()
+            self._tried.set()
+            gevent.sleep(random.uniform(0, min(BACKOFF_MOST, BACKOFF_START * 2**attempts)))
+            attempts = min(attempts + 1, 10)
+            self._tried.clear()
+
+    def _serve(self, connection: Connection) -> None:
+        link = Link(connection.sock, self._deadline, self._take)
+        channels = list(self._channels)
+        for start in range(0, len(channels), SUBSCRIBE_AT_ONCE):
+            some = channels[start : start + SUBSCRIBE_AT_ONCE]
+            link.command(partial(self._confirm, some), "SUBSCRIBE", *some)
+        while self._waiting:
+            self._waiting.popleft()(link)
+        self._link = link
+        self.stats.connected = True
+        if self.stats.gaps:
+            self.stats.reconnects += 1
+            log.warning("Redis is back; %d channels subscribed again", len(self._channels))
+        self._tried.set()
+        try:
+            link.serve()
+        except (OSError, ValueError) as exc:
+            log.warning("lost Redis, messages may be missed until it is back: %s", exc)
+        finally:
+            self._link = None
+            self.stats.connected = False
+            self.stats.gaps += 1
+
+    def _take(self, pushed: list[tuple[bytes, bytes]]) -> None:
+        self._deliver([decode(channel.decode(), payload) for channel, payload in pushed])
+
+
+def _ignore(reply: Any) -> None:
+    """Take a reply that says nothing new."""
+
+
+def _send(
+    channels: tuple[str, ...],
+    payload: bytes,
+    expire: int,
+    answered: Callable[[Any], None],
+    link: Link,
+) -> None:
+    """Publish to all channels or none; keep and publish in one step, so that a newcomer gets one.
+
+    Only the last reply counts: an error in a MULTI comes again as the answer to EXEC.
+    """
+    if len(channels) == 1 and not expire:
+        link.command(answered, "PUBLISH", channels[0], payload)
+        return
+    link.command(_ignore, "MULTI")
+    for channel in channels:
+        if expire:
+            link.command(_ignore, "SET", channel, payload, "EX", expire)
+        link.command(_ignore, "PUBLISH", channel, payload)
+    link.command(answered, "EXEC")

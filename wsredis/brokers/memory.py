@@ -1,0 +1,130 @@
+"""The broker inside one process: for tests, for a demo without Redis, for development.
+
+It keeps every promise of `wsredis.brokers.base` for one process, and reaches no other. Brokers with
+the same name (``memory://name``) are one, so that a publisher finds the middleware's.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from gevent.lock import RLock
+
+from ..loop import Loop
+from ..message import Message, decode
+from .base import Deliver, FeedStats
+
+__all__ = ["MemoryBroker"]
+
+
+class MemoryFeed:
+    """Bring one hub the messages of a `MemoryBroker`."""
+
+    def __init__(self, broker: MemoryBroker, loop: Loop, deliver: Deliver) -> None:
+        self.stats = FeedStats()
+        self.stats.connected = True
+        self.channels: set[str] = set()
+        self._broker = broker
+        self._loop = loop
+        self._deliver = deliver
+        self._arrived: list[Message] = []
+        self._delivering = RLock()
+
+    def put(self, messages: list[Message]) -> None:
+        """Take messages from any thread; the broker holds its lock."""
+        wake = not self._arrived
+        self._arrived += messages
+        if wake:
+            self._loop.soon(self._loop.spawn, self._hand_over)
+
+    def _hand_over(self) -> None:
+        with self._delivering:  # delivering gives way, and order must hold
+            with self._broker.lock:
+                arrived, self._arrived = self._arrived, []
+            if arrived:
+                self._deliver(arrived)
+
+    def subscribe(self, channels: Sequence[str]) -> list[Message]:
+        with self._broker.lock:
+            self.channels.update(channels)
+            kept = self._broker.kept(channels)
+        self._hand_over()
+        return kept
+
+    def unsubscribe(self, channels: Sequence[str]) -> None:
+        with self._broker.lock:
+            self.channels.difference_update(channels)
+
+    def publish(
+        self, channels: Sequence[str], payload: bytes, expire: int, lost: Callable[[], None]
+    ) -> None:
+        self._broker.publish(channels, payload, expire)
+
+    def close(self) -> None:
+        with self._broker.lock:
+            self._broker.feeds.discard(self)
+            self._arrived = []
+        self.stats.connected = False
+
+
+class MemoryBroker:
+    """Move messages between the threads and hubs of one process.
+
+    Args:
+        clock: returns seconds; kept messages expire by it.
+    """
+
+    _named: ClassVar[dict[str, MemoryBroker]] = {}
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.lock = threading.Lock()
+        self.feeds: set[MemoryFeed] = set()
+        self._kept: dict[str, tuple[float, bytes]] = {}
+        self._sweep_at = 1000
+        self._clock = clock
+
+    @classmethod
+    def named(cls, url: str) -> MemoryBroker:
+        """Return the one broker of this process that a ``memory://`` URL names."""
+        return cls._named.setdefault(url, cls())
+
+    def kept(self, channels: Sequence[str]) -> list[Message]:
+        """Return the last messages that have not expired; the caller holds the lock."""
+        now = self._clock()
+        found = [(channel, self._kept.get(channel)) for channel in channels]
+        return [decode(channel, kept[1]) for channel, kept in found if kept and kept[0] > now]
+
+    def _keep(self, channels: Sequence[str], payload: bytes, now: float, expire: int) -> None:
+        self._kept.update(dict.fromkeys(channels, (now + expire, payload)))
+        if len(self._kept) > self._sweep_at:
+            self._kept = {name: kept for name, kept in self._kept.items() if kept[0] > now}
+            self._sweep_at = max(1000, 2 * len(self._kept))
+
+    def open(self, loop: Loop, deliver: Deliver) -> MemoryFeed:
+        feed = MemoryFeed(self, loop, deliver)
+        with self.lock:
+            self.feeds.add(feed)
+        return feed
+
+    def publish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
+        messages = [decode(channel, payload) for channel in channels]
+        receivers = 0
+        with self.lock:
+            if expire:
+                self._keep(channels, payload, self._clock(), expire)
+            for feed in self.feeds:
+                wanted = [message for message in messages if message.channel in feed.channels]
+                receivers += len(wanted)
+                if wanted:
+                    feed.put(wanted)
+        return receivers
+
+    async def apublish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
+        return self.publish(channels, payload, expire)
+
+    def fetch(self, channels: Sequence[str]) -> list[Message]:
+        with self.lock:
+            return self.kept(channels)

@@ -1,0 +1,162 @@
+"""The broker over Redis (6 or newer) or Valkey: connections by redis-py, publishing, fetching.
+
+Nothing connects before it is needed, and nothing is shared across a fork. A publisher's sockets are
+redis-py's own. In a greenlet of a process that is not monkey-patched their blocking calls run in
+gevent's thread pool, so that a slow Redis never holds up the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+import gevent
+import gevent.monkey
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from ..config import Config
+from ..exceptions import BrokerUnavailable, ConfigurationError
+from ..loop import Loop, in_gevent
+from ..message import Message, decode
+from .base import Deliver
+from .feed import RedisFeed
+from .link import Socket
+
+__all__ = ["RedisBroker"]
+
+T = TypeVar("T")
+
+
+def _blocking(function: Callable[..., T], *args: Any) -> T:
+    """Call a function that blocks a thread without holding up the gevent loop we may be on."""
+    if not in_gevent() or gevent.monkey.is_module_patched("socket"):
+        return function(*args)
+
+    def work() -> tuple[Any, Exception | None]:  # the pool prints what is raised in it
+        try:
+            return function(*args), None
+        except Exception as exc:
+            return None, exc
+
+    result, error = gevent.get_hub().threadpool.apply(work)
+    if error is not None:
+        raise error
+    return cast(T, result)
+
+
+class _Connection:
+    """Hold a greeted connection of redis-py for a link."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        pool: Any = client.connection_pool
+        self._connection = pool.make_connection()
+        try:
+            _blocking(self._connection.connect)
+        except (RedisError, OSError) as exc:
+            raise BrokerUnavailable(_explain(exc)) from exc
+        self.sock: Socket = self._connection._sock
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+
+def _explain(exc: Exception) -> str:
+    text = str(exc) or type(exc).__name__
+    if "HELLO" in text or "NOPROTO" in text:
+        return f"{text} (wsredis needs Redis 6 or newer, or Valkey)"
+    return text
+
+
+class RedisBroker:
+    """Move messages between processes through Redis pub/sub (see `Broker`).
+
+    Args:
+        config: its ``redis`` and ``redis_deadline`` are used.
+
+    Raises:
+        ConfigurationError: redis-py does not understand the URL or the arguments.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._where = config.redis
+        self._deadline = config.redis_deadline
+        self._client: redis.Redis = self._make(redis.Redis)
+        self._links: redis.Redis = self._make(redis.Redis, protocol=3)
+        self._async_clients: weakref.WeakKeyDictionary[
+            asyncio.AbstractEventLoop, AsyncGenerator[Any, None]
+        ] = weakref.WeakKeyDictionary()
+
+    def _make(self, kind: Any, retry: Any = Retry, **options: Any) -> Any:
+        options |= {
+            "decode_responses": False,
+            "retry": retry(NoBackoff(), 0),  # what may have been published is not sent twice
+            "socket_timeout": self._deadline,
+            "socket_connect_timeout": self._deadline,
+        }
+        try:
+            if isinstance(self._where, Mapping):
+                return kind(**{**options, **self._where, "decode_responses": False})
+            return kind.from_url(self._where, **options)
+        except (TypeError, ValueError) as exc:
+            raise ConfigurationError(f"redis makes no sense to redis-py: {exc}") from exc
+
+    def open(self, loop: Loop, deliver: Deliver) -> RedisFeed:
+        return RedisFeed(lambda: _Connection(self._links), self._deadline, deliver)
+
+    def publish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
+        return _blocking(self._publish, channels, payload, expire)
+
+    def _publish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
+        try:
+            with self._client.pipeline(transaction=len(channels) > 1 or expire > 0) as pipe:
+                return _receivers(_fill(pipe, channels, payload, expire).execute())
+        except (RedisError, OSError) as exc:
+            raise BrokerUnavailable(_explain(exc)) from exc
+
+    async def apublish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
+        loop = asyncio.get_running_loop()
+        if loop not in self._async_clients:
+            self._async_clients[loop] = self._async_client()
+        client = await anext(self._async_clients[loop])
+        try:
+            async with client.pipeline(transaction=len(channels) > 1 or expire > 0) as pipe:
+                return _receivers(await _fill(pipe, channels, payload, expire).execute())
+        except (RedisError, OSError) as exc:
+            raise BrokerUnavailable(_explain(exc)) from exc
+
+    async def _async_client(self) -> AsyncGenerator[Any, None]:
+        """Hold a client for one asyncio loop, which ends it when it shuts its generators down."""
+        client = self._make(redis.asyncio.Redis, AsyncRetry)
+        try:
+            while True:
+                yield client
+        finally:
+            await client.aclose()
+
+    def fetch(self, channels: Sequence[str]) -> list[Message]:
+        try:
+            kept: Any = _blocking(self._client.mget, list(channels)) if channels else []
+        except (RedisError, OSError) as exc:
+            raise BrokerUnavailable(_explain(exc)) from exc
+        return [decode(*pair) for pair in zip(channels, kept, strict=True) if pair[1] is not None]
+
+
+def _fill(pipe: Any, channels: Sequence[str], payload: bytes, expire: int) -> Any:
+    """Put a publication into a pipeline: one round trip, and one step where it matters."""
+    for channel in channels:
+        if expire:
+            pipe.set(channel, payload, ex=expire)
+        pipe.publish(channel, payload)
+    return pipe
+
+
+def _receivers(replies: list[Any]) -> int:
+    """Add up what PUBLISH has returned; SET returns True."""
+    return sum(reply for reply in replies if type(reply) is int)

@@ -1,0 +1,262 @@
+"""The options: one frozen `Config`, checked when it is made.
+
+Nothing here is read at import. A value comes from the caller, else from the environment variable
+``WSREDIS_<NAME>``, else from the default. What an option does is said once, at its field.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from typing import Any
+from urllib.parse import urlsplit
+
+from .exceptions import ConfigurationError
+
+__all__ = ["Config", "configure", "current_config"]
+
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "memory")
+
+
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+
+
+def _flag(text: str) -> bool:
+    if (text := text.lower()) not in _TRUE + _FALSE:
+        raise ValueError(text)
+    return text in _TRUE
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
+
+
+def _option(default: Any, parse: Callable[[str], Any], hint: str) -> Any:
+    """Declare a field: its default, how to read it from the environment, what to write for it."""
+    return field(default=default, metadata={"parse": parse, "hint": hint})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Hold the options of a middleware or a publisher.
+
+    Raises:
+        ConfigurationError: a value makes no sense; the text says what to write.
+    """
+
+    prefix: str = _option("/ws/", str, "a path that begins and ends with a slash, like '/ws/'")
+    """Path below which websockets live."""
+
+    redis: str | Mapping[str, Any] = _option(
+        "redis://127.0.0.1:6379/0", str,
+        "a URL like 'redis://:password@host:6379/0', 'rediss://host', 'unix:///run/redis.sock',"
+        " 'memory://', or a dict of redis-py's arguments like {'host': 'localhost', 'port': 6379}",
+    )  # fmt: skip
+    """Where Redis is. ``memory://`` is a broker inside this one process, for tests."""
+
+    key_prefix: str = _option("ws", str, "a name without colons or white space, or '' for none")
+    """First part of every channel: ``ws:broadcast:news``."""
+
+    expire: int = _option(0, int, "whole seconds, 0 to keep nothing")
+    """Seconds for which the last message of a channel is kept for those who come later."""
+
+    heartbeat: str | None = _option(None, str, "a string that no real message equals, or None")
+    """Text sent to every socket and swallowed when a client sends it."""
+
+    heartbeat_interval: float = _option(4.0, float, "seconds above 0")
+    """Seconds between two heartbeats to one socket."""
+
+    origins: tuple[str, ...] | None = _option(
+        None, _names,
+        "origins like ['https://example.com', 'http://localhost:3000'], ['*'] for every origin,"
+        " or None for the same origin only",
+    )  # fmt: skip
+    """Origins that may connect (RFC 6454); None is the request's own."""
+
+    subprotocols: tuple[str, ...] = _option((), _names, "names like ['chat.v1'] (RFC 6455, 1.9)")
+    """Sub-protocols this server speaks; the first one a client offers is chosen."""
+
+    max_message_size: int = _option(2**20, int, "bytes above 0")
+    """Bytes of one message from a client, counted after inflation; more closes with 1009."""
+
+    max_fragments: int = _option(4096, int, "a number above 0")
+    """Frames of one message from a client; more closes with 1008."""
+
+    binary: bool = _option(True, _flag, "True or False")
+    """Whether clients may send binary messages; if not, one closes with 1003."""
+
+    max_outbox: int = _option(2**20, int, "bytes above 0")
+    """Bytes that may wait for a slow reader; more closes with 1013."""
+
+    ping_interval: float = _option(25.0, float, "seconds above 0, below the proxy's read time-out")
+    """Seconds between two pings to one socket."""
+
+    pong_timeout: float = _option(20.0, float, "seconds above 0, at most ping_interval")
+    """Seconds in which something must arrive after a ping; else the socket is dead."""
+
+    close_timeout: float = _option(2.0, float, "seconds above 0")
+    """Seconds a client has to answer a close frame before its socket is cut."""
+
+    max_connections: int | None = _option(None, int, "a number above 0, or None")
+    """Websockets per process, more get 503; None leaves 128 of the process's file descriptors."""
+
+    compression: bool = _option(True, _flag, "True or False")
+    """Whether to accept permessage-deflate (RFC 7692), without context take-over."""
+
+    redis_deadline: float = _option(10.0, float, "seconds above 0")
+    """Seconds after which a silent Redis counts as lost; also the limit of one command."""
+
+    def __post_init__(self) -> None:
+        for name in ("origins", "subprotocols"):
+            if isinstance(value := getattr(self, name), str):
+                raise _wrong(name, value)
+            if value is not None:
+                object.__setattr__(self, name, tuple(value))
+        for name, sensible in _SENSIBLE.items():
+            value = getattr(self, name)
+            try:
+                good = sensible(self, value)
+            except (TypeError, ValueError, AttributeError):
+                good = False
+            if not good:
+                raise _wrong(name, value)
+
+    @classmethod
+    def make(cls, base: Config | None = None, /, **options: Any) -> Config:
+        """Return ``base`` (else the environment over the defaults) with ``options`` laid over it.
+
+        Raises:
+            ConfigurationError: an option is unknown or makes no sense.
+        """
+        known = [f.name for f in fields(cls)]
+        for name in options:
+            if name not in known:
+                close = get_close_matches(name, known, 1)
+                hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}."
+                raise ConfigurationError(f"There is no option {name!r}: {hint}")
+        if base is not None:
+            return replace(base, **options)
+        return cls(**{**_environment(), **options})
+
+    def connection_limit(self) -> int:
+        """Return how many websockets one process may hold."""
+        if self.max_connections is not None:
+            return self.max_connections
+        return max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 128)
+
+
+def _wrong(name: str, value: object) -> ConfigurationError:
+    hint = next(f.metadata["hint"] for f in fields(Config) if f.name == name)
+    shown = _without_password(value) if name == "redis" else repr(value)
+    return ConfigurationError(f"{name}={shown} makes no sense: write {hint}.")
+
+
+def _without_password(value: object) -> str:
+    if isinstance(value, Mapping):
+        return repr({k: "***" if k == "password" else v for k, v in value.items()})
+    text = repr(value)
+    return (
+        text if "@" not in text else text.partition("://")[0] + "://***@" + text.rpartition("@")[2]
+    )
+
+
+def _is_number(low: float) -> Callable[[Config, Any], bool]:
+    def check(config: Config, value: Any) -> bool:
+        return not isinstance(value, bool) and math.isfinite(value) and value > low
+
+    return check
+
+
+def _is_count(low: int) -> Callable[[Config, Any], bool]:
+    def check(config: Config, value: Any) -> bool:
+        return type(value) is int and value >= low
+
+    return check
+
+
+def _is_bool(config: Config, value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_redis(config: Config, value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) for key in value)
+    url = urlsplit(value)
+    where = url.path if url.scheme == "unix" else url.hostname or url.scheme == "memory"
+    return url.scheme in _REDIS_SCHEMES and bool(where) and (url.scheme == "unix" or url.port != 0)
+
+
+def _is_origin(text: str) -> bool:
+    if text == "*":
+        return True
+    url = urlsplit(text)
+    rest = url.path or url.query or url.fragment or url.username
+    return url.scheme in ("http", "https") and bool(url.hostname) and not rest and url.port != 0
+
+
+def _is_token(text: Any) -> bool:
+    """Tell whether a text is a token (RFC 9110 section 5.6.2)."""
+    return bool(text) and all(c.isascii() and (c.isalnum() or c in "!#$%&'*+-.^_`|~") for c in text)
+
+
+_SENSIBLE: dict[str, Callable[[Config, Any], bool]] = {
+    "prefix": lambda c, v: v[0] == v[-1] == "/" and "//" not in v and v.isprintable(),
+    "redis": _is_redis,
+    "key_prefix": lambda c, v: (
+        isinstance(v, str) and not any(x in ":%*?[]\\" or x <= " " for x in v)
+    ),
+    "expire": _is_count(0),
+    "heartbeat": lambda c, v: v is None or (isinstance(v, str) and bool(v)),
+    "heartbeat_interval": _is_number(0),
+    "origins": lambda c, v: v is None or all(_is_origin(origin) for origin in v),
+    "subprotocols": lambda c, v: all(_is_token(name) for name in v),
+    "max_message_size": _is_count(1),
+    "max_fragments": _is_count(1),
+    "binary": _is_bool,
+    "max_outbox": _is_count(1),
+    "ping_interval": _is_number(0),
+    "pong_timeout": lambda c, v: _is_number(0)(c, v) and v <= c.ping_interval,
+    "close_timeout": _is_number(0),
+    "max_connections": lambda c, v: v is None or _is_count(1)(c, v),
+    "compression": _is_bool,
+    "redis_deadline": _is_number(0),
+}
+
+
+def _environment() -> dict[str, Any]:
+    """Return the options that ``WSREDIS_<NAME>`` variables set."""
+    found: dict[str, Any] = {}
+    for option in fields(Config):
+        name = f"WSREDIS_{option.name.upper()}"
+        if (text := os.environ.get(name)) is not None:
+            try:
+                found[option.name] = option.metadata["parse"](text)
+            except ValueError:
+                hint = option.metadata["hint"]
+                raise ConfigurationError(f"{name}={text!r} makes no sense: write {hint}.") from None
+    return found
+
+
+_current: Config | None = None
+
+
+def configure(config: Config | None = None, **options: Any) -> Config:
+    """Set the options that middleware and publishers of this process use when given none.
+
+    Call it once, where the site is set up. Returns the `Config` that holds from now on.
+
+    Raises:
+        ConfigurationError: an option is unknown or makes no sense.
+    """
+    global _current
+    _current = Config.make(config, **options)
+    return _current
+
+
+def current_config() -> Config:
+    """Return what `configure` has set, else the environment over the defaults."""
+    return _current if _current is not None else Config.make()

@@ -1,0 +1,105 @@
+"""The farewell: before this process ends, every client gets a close frame with 1012.
+
+`attach` is told of each hub. When the process is asked to end (SIGTERM, SIGHUP, SIGINT) or ends by
+itself, the hub drains first and then whatever the server or the user has arranged goes on as if we
+were not there. Under uWSGI, whose handlers Python does not see, `wsredis.servers.uwsgi` does it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+from .hub import Hub
+from .loop import Loop
+
+__all__ = ["attach", "install_signals"]
+
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+_hubs: weakref.WeakKeyDictionary[Hub, Loop] = weakref.WeakKeyDictionary()
+_before: dict[int, Any] = {}
+_passing_on = False
+
+
+def attach(hub: Hub, loop: Loop) -> None:
+    """Drain this hub before the process ends; called on its loop, when it is made."""
+    _hubs[hub] = loop
+    if "uwsgi" in sys.modules:
+        from .servers.uwsgi import on_exit
+
+        hub.farewell = on_exit(loop, hub.drain, _drain_all)
+    else:
+        atexit.register(_drain_all)
+        install_signals()
+
+
+def install_signals() -> None:
+    """Put the farewell before the handlers of this process, as far as Python knows them.
+
+    Only the main thread may; in another one nothing happens, and the end of the process is left
+    to `atexit`. An ignored signal stays ignored.
+    """
+    if "uwsgi" in sys.modules or threading.current_thread() is not threading.main_thread():
+        return
+    for signum in SIGNALS:
+        before = signal.getsignal(signum)
+        if before not in (None, signal.SIG_IGN, _handle):
+            _before[signum] = before
+            signal.signal(signum, _handle)
+
+
+def _handle(signum: int, frame: Any) -> None:
+    """Drain, then send the signal again; the second time pass it on."""
+    global _passing_on
+    if _passing_on or not _hubs:
+        _pass_on(signum, frame)
+        return
+    _passing_on = True
+    hubs = list(_hubs.items())
+    waiting = len(hubs)
+
+    def drained() -> None:
+        nonlocal waiting
+        waiting -= 1
+        if not waiting:
+            os.kill(os.getpid(), signum)
+
+    for hub, loop in hubs:
+        loop.soon(loop.spawn, _drain, hub, drained)
+
+
+def _pass_on(signum: int, frame: Any) -> None:
+    global _passing_on
+    _passing_on = False
+    before = _before[signum]
+    if callable(before):
+        before(signum, frame)
+    else:
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
+
+
+def _drain(hub: Hub, done: Callable[[], None] | None = None) -> None:
+    """Say goodbye and wait until everybody has answered, or for the close time-out."""
+    hub.drain()
+    until = time.monotonic() + hub.config.close_timeout
+    while next(hub.connections(), None) is not None and time.monotonic() < until:
+        gevent.sleep(0.01)
+    if done is not None:
+        done()
+
+
+def _drain_all() -> None:
+    for hub, loop in list(_hubs.items()):
+        if not hub.draining:
+            loop.run(_drain, hub, timeout=hub.config.close_timeout + 1)

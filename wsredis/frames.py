@@ -1,0 +1,179 @@
+"""Websocket framing (RFC 6455 section 5, RFC 7692) on top of the Sans-I/O layer of `websockets`.
+
+`encode_message` makes the frame that a whole audience shares. `Receiver` turns the bytes of one
+client into messages. Neither touches a socket: that is `wsredis.connection`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import logging
+import struct
+import zlib
+from collections.abc import Generator
+
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import SERVER, Protocol, State
+from websockets.streams import StreamReader
+
+from .message import Data
+
+__all__ = ["PING", "CloseCode", "Receiver", "encode_close", "encode_message"]
+
+COMPRESS_FROM = 128
+"""Bytes from which on a message is worth compressing."""
+
+MAX_REASON = 123
+"""Bytes of a close reason: a control frame's 125 less the code (RFC 6455 section 5.5)."""
+
+PING = b"\x89\x00"
+"""A ping frame without payload."""
+
+_FIN, _RSV1 = 0x80, 0x40
+_TAIL = b"\x00\x00\xff\xff"
+
+
+class _Logger(logging.LoggerAdapter[logging.Logger]):
+    """Let only errors of the framing layer through: a connection has one line at its end."""
+
+    def isEnabledFor(self, level: int) -> bool:
+        return level >= logging.ERROR and super().isEnabledFor(level)
+
+
+_log = _Logger(logging.getLogger("wsredis.frames"))
+
+
+def _frame(head: int, payload: bytes) -> bytes:
+    size = len(payload)
+    if size < 126:
+        return struct.pack("!BB", head, size) + payload
+    if size < 65536:
+        return struct.pack("!BBH", head, 126, size) + payload
+    return struct.pack("!BBQ", head, 127, size) + payload
+
+
+def encode_message(payload: bytes, binary: bool = False, window_bits: int = 0) -> bytes:
+    """Return the one frame that carries a message to every client with the same window.
+
+    Args:
+        payload: UTF-8 text, or binary.
+        binary: which of the two it is.
+        window_bits: 9 to 15 for a client that negotiated permessage-deflate; 0 for one that did
+            not. No context is kept between messages (RFC 7692 section 7.1.1.1).
+    """
+    opcode = Opcode.BINARY if binary else Opcode.TEXT
+    if not window_bits or len(payload) < COMPRESS_FROM:
+        return _frame(_FIN | opcode, payload)
+    deflate = zlib.compressobj(wbits=-window_bits, memLevel=8)
+    packed = deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    return _frame(_FIN | _RSV1 | opcode, packed.removesuffix(_TAIL))
+
+
+def encode_close(code: int, reason: str = "") -> bytes:
+    """Return a close frame; the reason is cut to what a control frame holds."""
+    text = reason.encode()[:MAX_REASON].decode(errors="ignore").encode()
+    return _frame(_FIN | Opcode.CLOSE, struct.pack("!H", code) + text)
+
+
+class _Reader(StreamReader):
+    """Know whether the parser waits at the start of a frame."""
+
+    at_start = False
+
+    def at_eof(self) -> Generator[None, None, bool]:
+        self.at_start = True
+        ended = yield from super().at_eof()
+        self.at_start = False
+        return ended
+
+
+class Receiver(Protocol):
+    """Turn the bytes of one client into messages, and answer its pings and close frames.
+
+    It keeps nothing between two messages, so a connection needs one only while it is `busy`.
+
+    Args:
+        deflate: whether the client negotiated permessage-deflate.
+        max_size: bytes of one message, counted after inflation; more is 1009.
+        max_fragments: frames of one message; more is 1008.
+        binary: whether binary messages are accepted; if not, one is 1003.
+    """
+
+    reader: _Reader
+
+    def __init__(self, deflate: bool, max_size: int, max_fragments: int, binary: bool) -> None:
+        super().__init__(SERVER, max_size=max_size, logger=_log)
+        self.reader = _Reader()
+        self.parser = self.parse()
+        next(self.parser)
+        if deflate:
+            # No context is kept, and a large window inflates what a smaller one has deflated.
+            self.extensions = [PerMessageDeflate(True, True, 15, 15)]
+        self.deflate = deflate
+        self._max_fragments = max_fragments
+        self._binary = binary
+        self._messages: list[Data] = []
+        self._fragments = 0
+        self._parts: list[str] | bytearray = []
+        self._decoder: codecs.IncrementalDecoder | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether part of a frame or of a message is held here, or the connection closes."""
+        return not self.reader.at_start or self._fragments > 0 or self.state is not State.OPEN
+
+    @property
+    def closing(self) -> bool:
+        """Tell whether a close frame has come or something failed."""
+        return self.state is not State.OPEN or self.close_rcvd is not None
+
+    @property
+    def code(self) -> int:
+        """Return the code of the close frame that came first; 1006 if there was none."""
+        first = self.close_rcvd or self.close_sent
+        return CloseCode.ABNORMAL_CLOSURE if first is None else first.code
+
+    def feed(self, data: bytes) -> list[Data]:
+        """Take bytes of the client and return the messages that are now whole.
+
+        Write what `data_to_send` gives afterwards, whatever this returns.
+        """
+        self.receive_data(data)
+        self.events.clear()
+        messages, self._messages = self._messages, []
+        return messages
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Take one frame; the parser turns a UnicodeDecodeError into 1007."""
+        opcode: int = frame.opcode
+        if opcode == Opcode.CLOSE:
+            # A client may close in the middle of a message (RFC 6455 section 5.5.1).
+            self.current_size = None
+        super().recv_frame(frame)
+        if opcode > Opcode.BINARY:
+            return
+        if opcode == Opcode.BINARY and not self._binary:
+            self.fail(CloseCode.UNSUPPORTED_DATA, "only text is understood here")
+        elif opcode == Opcode.CONT or not frame.fin:
+            self._collect(opcode, bytes(frame.data), frame.fin)
+        else:
+            data = bytes(frame.data)
+            self._messages.append(data.decode() if opcode == Opcode.TEXT else data)
+
+    def _collect(self, opcode: int, data: bytes, fin: bool) -> None:
+        """Add a fragment to its message (RFC 6455 section 5.4); bad text fails at once."""
+        if opcode != Opcode.CONT:
+            is_text = opcode == Opcode.TEXT
+            self._decoder = codecs.getincrementaldecoder("utf-8")() if is_text else None
+            self._parts = [] if is_text else bytearray()
+        self._fragments += 1
+        if self._fragments > self._max_fragments:
+            self.fail(CloseCode.POLICY_VIOLATION, "too many fragments in one message")
+        elif isinstance(self._parts, bytearray):
+            self._parts += data
+        elif self._decoder is not None and (text := self._decoder.decode(data, fin)):
+            self._parts.append(text)
+        if fin:
+            parts, self._parts, self._decoder, self._fragments = self._parts, [], None, 0
+            self._messages.append(bytes(parts) if isinstance(parts, bytearray) else "".join(parts))

@@ -1,0 +1,218 @@
+"""From a WSGI environ to a `Handshake`, or to a `HandshakeError` with its HTTP answer.
+
+The opening handshake of RFC 6455 section 4.2, its Origin check, the choice of a sub-protocol and
+of permessage-deflate (RFC 7692). Nothing is sent here: the 101 is written by `wsredis.servers`,
+and only once everything else has agreed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from webob import Request
+from websockets.exceptions import InvalidHeader, NegotiationError
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.headers import build_extension, parse_extension
+from websockets.utils import accept_key
+
+from .config import Config
+from .exceptions import HandshakeError
+
+__all__ = ["Handshake", "answer", "facility_of", "read_handshake"]
+
+PLAIN = "This address speaks websocket only: send GET with the headers to upgrade to a websocket."
+_PORTS = {"http": 80, "https": 443}
+_DEFLATE = ServerPerMessageDeflateFactory(
+    server_no_context_takeover=True, client_no_context_takeover=True
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """Hold what a valid opening handshake has settled.
+
+    Args:
+        headers: the headers of the 101.
+        subprotocol: the chosen sub-protocol, or None.
+        window_bits: 9 to 15 if messages to the client may be deflated, else 0.
+    """
+
+    headers: tuple[tuple[str, str], ...]
+    subprotocol: str | None = None
+    window_bits: int = 0
+
+
+def read_handshake(request: Request, config: Config) -> Handshake:
+    """Check an opening handshake and settle its sub-protocol and extension.
+
+    Raises:
+        HandshakeError: 400 for a request that is no handshake, 403 for a foreign origin,
+            426 for another version of the protocol.
+    """
+    environ = request.environ
+    _check_upgrade(environ)
+    _check_origin(environ, config.origins)
+    headers = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Accept", accept_key(_key(environ))),
+    ]
+    subprotocol = _choose(_tokens(environ, "HTTP_SEC_WEBSOCKET_PROTOCOL"), config.subprotocols)
+    if subprotocol is not None:
+        headers.append(("Sec-WebSocket-Protocol", subprotocol))
+    extension, window_bits = "", 0
+    if config.compression and (offers := environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS")):
+        extension, window_bits = _negotiate_deflate(offers)
+    if extension:
+        headers.append(("Sec-WebSocket-Extensions", extension))
+    return Handshake(tuple(headers), subprotocol, window_bits)
+
+
+def facility_of(request: Request, prefix: str) -> str:
+    """Return what follows the prefix; the server has already decoded it (PEP 3333).
+
+    Raises:
+        HandshakeError: 400 for bytes that are not UTF-8.
+    """
+    path: str = request.environ.get("PATH_INFO", "")
+    try:
+        return path[len(prefix) :].encode("latin-1").decode()
+    except UnicodeError as exc:
+        raise HandshakeError(400, "The address is not valid UTF-8.") from exc
+
+
+def _tokens(environ: dict[str, Any], name: str) -> list[str]:
+    return [token.strip() for token in environ.get(name, "").split(",")]
+
+
+def _check_upgrade(environ: dict[str, Any]) -> None:
+    """Hold RFC 6455 section 4.2.1, points 1 to 6."""
+    if environ["REQUEST_METHOD"] != "GET":
+        raise HandshakeError(400, PLAIN, [("Allow", "GET")])
+    upgrade = "websocket" in map(str.lower, _tokens(environ, "HTTP_UPGRADE"))
+    if not upgrade or "upgrade" not in map(str.lower, _tokens(environ, "HTTP_CONNECTION")):
+        raise HandshakeError(400, PLAIN)
+    if environ.get("SERVER_PROTOCOL") in ("HTTP/1.0", "HTTP/0.9"):
+        raise HandshakeError(
+            400, "A websocket needs HTTP/1.1; behind nginx write: proxy_http_version 1.1;"
+        )
+    if environ.get("HTTP_SEC_WEBSOCKET_VERSION", "").strip() != "13":
+        raise HandshakeError(
+            426, "Websocket version 13 is spoken here.", [("Sec-WebSocket-Version", "13")]
+        )
+
+
+def _key(environ: dict[str, Any]) -> str:
+    key: str = environ.get("HTTP_SEC_WEBSOCKET_KEY", "").strip()
+    try:
+        nonce = base64.b64decode(key, validate=True)
+    except (binascii.Error, ValueError):
+        nonce = b""
+    if len(nonce) != 16:
+        raise HandshakeError(400, "Sec-WebSocket-Key must be 16 bytes in base64.")
+    return key
+
+
+def _check_origin(environ: dict[str, Any], allowed: Iterable[str] | None) -> None:
+    """Let in the site's own pages, or those of the listed origins (RFC 6455 section 10.2).
+
+    Something that is no browser sends no Origin; it may come in unless it brings cookies.
+    """
+    origin: str | None = environ.get("HTTP_ORIGIN")
+    if allowed is not None and "*" in allowed:
+        return
+    if origin is None:
+        if "HTTP_COOKIE" not in environ:
+            return
+        raise HandshakeError(403, "Cookies without an Origin are refused.")
+    place = _place(origin)
+    if place is None:
+        granted = False
+    elif allowed is not None:
+        granted = place in map(_place, allowed)
+    else:
+        granted = _is_own(place, environ)
+    if not granted:
+        raise HandshakeError(403, "This origin may not connect; the site lists its origins.")
+
+
+def _place(origin: str) -> tuple[str, str, int] | None:
+    """Split an origin into scheme, host and port (RFC 6454); None if it is none."""
+    try:
+        url = urlsplit(origin)
+        port = url.port
+    except ValueError:
+        return None
+    if url.scheme not in _PORTS or not url.hostname or url.path or url.query or "@" in url.netloc:
+        return None
+    if not origin.isascii() or any(c <= " " or c in ",\\#?" for c in origin):
+        return None
+    return url.scheme, url.hostname, _PORTS[url.scheme] if port is None else port
+
+
+def _is_own(place: tuple[str, str, int], environ: dict[str, Any]) -> bool:
+    """Tell whether an origin is the one that the request was sent to.
+
+    TLS may end before us, so an https page is at home on a host that we see as http; never the
+    other way round.
+    """
+    scheme, _, _ = place
+    if scheme == "http" and environ.get("wsgi.url_scheme") == "https":
+        return False
+    host = environ.get("HTTP_HOST") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
+    return place == _place(f"{scheme}://{host}")
+
+
+def _choose(offered: Iterable[str], known: Iterable[str]) -> str | None:
+    """Return the first sub-protocol of the client's list that is spoken here."""
+    return next((name for name in offered if name in known), None)
+
+
+def _negotiate_deflate(offers: str) -> tuple[str, int]:
+    """Accept the first offer of permessage-deflate that can be met (RFC 7692 section 5).
+
+    Raises:
+        HandshakeError: 400 for a header that cannot be parsed.
+    """
+    try:
+        parsed = parse_extension(offers)
+    except InvalidHeader as exc:
+        raise HandshakeError(400, "Sec-WebSocket-Extensions cannot be parsed.") from exc
+    for name, parameters in parsed:
+        if name == _DEFLATE.name:
+            try:
+                agreed, extension = _DEFLATE.process_request_params(parameters, [])
+            except NegotiationError:
+                continue
+            return build_extension([(name, agreed)]), extension.local_max_window_bits
+    return "", 0
+
+
+_REASONS = {
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    426: "Upgrade Required",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+}
+
+
+def answer(error: HandshakeError, start_response: Callable[..., Any]) -> list[bytes]:
+    """Send the HTTP answer of a refused handshake: one short plain sentence."""
+    body = f"{error.text}\n".encode()
+    headers = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+        *error.headers,
+    ]
+    start_response(f"{error.status} {_REASONS.get(error.status, 'Refused')}", headers)
+    return [body]
