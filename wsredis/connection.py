@@ -58,7 +58,8 @@ class Connection:
         identity: who is at the other end.
         subprotocol: the chosen sub-protocol, or None.
         channels: the channels it listens to.
-        alive: whether bytes have arrived since the last ping.
+        alive: whether bytes have passed since the last ping.
+        bucket: the part of all sockets it is pinged with.
     """
 
     __slots__ = (
@@ -72,6 +73,7 @@ class Connection:
         "_receiver",
         "_writer",
         "alive",
+        "bucket",
         "channels",
         "close_code",
         "endpoint",
@@ -100,6 +102,7 @@ class Connection:
         self.channels: tuple[str, ...] = ()
         self.state = State.JOINING
         self.alive = True
+        self.bucket = 0
         self.received = 0
         self.sent = 0
         self.opened_at = 0.0
@@ -138,6 +141,10 @@ class Connection:
         """Begin the close handshake; the socket ends when the client answers, or soon after."""
         if self.state is State.OPEN:
             self._closing(code, [encode_close(code, reason)])
+
+    def listeners(self, channel: str) -> int:
+        """Return how many sockets of this process listen to a channel."""
+        return self._hub.listeners(channel)
 
     # What the hub calls
 

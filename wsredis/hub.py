@@ -125,6 +125,7 @@ class Hub:
         self._loop = loop
         self._limit = config.connection_limit()
         self._count = 0
+        self._ping_at = 0
         self._buckets: list[set[Connection]] = [set() for _ in range(BUCKETS)]
         self._channels: dict[str, _Channel] = {}
         self._closing: dict[Connection, float] = {}
@@ -135,7 +136,6 @@ class Hub:
             self._every(config.ping_interval / BUCKETS, self._ping),
             self._every(min(0.25, config.close_timeout / 4), self._sweep),
         ]
-        self._ping_at = 0
         self._pong_ticks = max(1, round(config.pong_timeout / config.ping_interval * BUCKETS))
         if config.heartbeat is not None:
             self._heartbeat = _Frames([Message("", config.heartbeat.encode())])
@@ -161,7 +161,8 @@ class Hub:
         if self.draining or self._count >= self._limit:
             raise HandshakeError(503, "No room for another websocket.", [("Retry-After", "2")])
         self._count += 1
-        self._buckets[hash(connection) % BUCKETS].add(connection)
+        connection.bucket = self._choose_bucket(connection)
+        self._buckets[connection.bucket].add(connection)
         connection.channels = tuple(channels)
         joined = [self._channels.setdefault(name, _Channel()) for name in channels]
         for channel in joined:
@@ -199,7 +200,7 @@ class Hub:
         """Drop everything that is known of a connection."""
         self._leave(connection)
         self._closing.pop(connection, None)
-        bucket = self._buckets[hash(connection) % BUCKETS]
+        bucket = self._buckets[connection.bucket]
         if connection in bucket:
             bucket.remove(connection)
             self._count -= 1
@@ -294,6 +295,10 @@ class Hub:
             spare.append(receiver)
 
     # Time
+
+    def _choose_bucket(self, connection: Connection) -> int:
+        """Spread newcomers over the half that has its turn last: nobody is pinged at once."""
+        return (self._ping_at - 1 - (hash(connection) >> 5) % (BUCKETS // 2)) % BUCKETS
 
     def _ping(self) -> None:
         """Cut those of one bucket that did not answer the last ping, and ping another one."""

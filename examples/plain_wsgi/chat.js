@@ -201,6 +201,9 @@ ws.on("reconnecting", ({ delay }) => {
 
 ws.on("close", ({ code, reason }) => {
   show(`disconnected (${reason || code}), reload to return`);
+  for (const item of waiting.values()) {
+    item.querySelector(".note").textContent = "not confirmed";
+  }
 });
 
 find("say").addEventListener("submit", (event) => {
@@ -213,8 +216,11 @@ find("say").addEventListener("submit", (event) => {
   const data = JSON.stringify(message);
   try {
     ws.send(data);
-  } catch (error) {
-    text.setCustomValidity(`Not sent. ${error.message}.`);
+  } catch {
+    const ended = ws.state === "closed";
+    text.setCustomValidity(
+      ended ? "Not sent: reload the page to return." : "Not sent: too many messages wait already.",
+    );
     text.reportValidity();
     return;
   }

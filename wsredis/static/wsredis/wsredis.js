@@ -358,6 +358,7 @@
     }
 
     #finish(code, reason) {
+      this.#clearTimers();
       this.#socket = null;
       globalThis.removeEventListener?.("online", this.#online);
       const unsent = this.#queue.splice(0).length;

@@ -1,0 +1,171 @@
+"""The chat of the demo in a real browser: two people, a restart of the server, a look at it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from wsredis import Config, Publisher
+from wsredis.embedded import EmbeddedRedis, free_port
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
+
+class Chat:
+    """The chat under uWSGI on one port, to be stopped and started again."""
+
+    def __init__(self, redis: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.redis = redis
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [
+                *(str(Path(sys.executable).parent / "uwsgi"), "--master", "--die-on-term"),
+                *("--http-socket", f"127.0.0.1:{self.port}", "--gevent", "50", "--need-app"),
+                *("--module", "wsredis.examples.plain_wsgi.app:application", "--disable-logging"),
+            ],
+            env={**os.environ, "WSREDIS_REDIS": self.redis},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(20)
+            self.process = None
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis() as server:
+        yield server
+
+
+@pytest.fixture
+def chat(redis: EmbeddedRedis) -> Iterator[Chat]:
+    chat = Chat(redis.url)
+    chat.start()
+    yield chat
+    chat.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def visit(browser: Any, chat: Chat, name: str) -> Page:
+    """Open the chat as somebody, in a window with a memory of its own."""
+    page: Page = browser.new_context(viewport={"width": 900, "height": 640}).new_page()
+    page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
+    for _ in range(100):
+        try:
+            page.goto(chat.url)
+            break
+        except Exception:  # not up yet
+            page.wait_for_timeout(50)
+    page.fill("#me", name)
+    page.locator("#me").blur()
+    expect(page.locator("#state")).to_have_attribute("data-state", "open")
+    return page
+
+
+def say(page: Page, text: str) -> None:
+    page.fill("#text", text)
+    page.click("#send")
+
+
+def test_two_people_chat_and_come_back_after_a_restart(
+    browser: Any, chat: Chat, tmp_path: Path
+) -> None:
+    alice, bob = visit(browser, chat, "alice"), visit(browser, chat, "bob")
+    expect(alice.locator("#here")).to_contain_text("2")
+
+    say(alice, "hello bob")
+    expect(bob.locator("#messages")).to_contain_text("hello bob")
+    say(bob, "hello alice")
+    expect(alice.locator("#messages")).to_contain_text("hello alice")
+    expect(alice.locator("#messages .own:not(.waiting)")).to_have_count(1)
+
+    Publisher("chat", broadcast=True, config=Config(redis=chat.redis)).publish("from a job")
+    for page in (alice, bob):
+        expect(page.locator("#messages")).to_contain_text("from a job")
+
+    chat.stop()
+    for page in (alice, bob):
+        expect(page.locator("#state")).to_have_attribute("data-state", "reconnecting")
+    alice.screenshot(path=tmp_path / "reconnecting.png")
+    chat.start()
+    for page in (alice, bob):
+        expect(page.locator("#state")).to_have_attribute("data-state", "open", timeout=20_000)
+    expect(bob.locator("#here")).to_contain_text("2")
+    say(bob, "we are back")
+    expect(alice.locator("#messages")).to_contain_text("we are back")
+
+    picture = tmp_path / "chat.png"
+    alice.screenshot(path=picture)
+    assert picture.stat().st_size > 10_000
+    if folder := os.environ.get("SCREENSHOTS"):
+        shutil.copytree(tmp_path, folder, dirs_exist_ok=True)
+
+
+def test_what_others_say_is_text_and_never_markup(browser: Any, chat: Chat) -> None:
+    alice, bob = visit(browser, chat, "alice"), visit(browser, chat, "bob")
+    say(bob, "<img src=x onerror=document.title='taken'><b>bold</b>")
+    expect(alice.locator("#messages")).to_contain_text("<b>bold</b>")
+    assert alice.locator("#messages img").count() == 0
+    assert alice.title() == "wsredis chat"
+    say(alice, "")
+    assert alice.locator("#messages .own").count() == 0
+
+
+def test_a_form_without_javascript_publishes_too(browser: Any, chat: Chat) -> None:
+    alice = visit(browser, chat, "alice")
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(chat.url)
+    page.fill("#me", "bob")
+    page.fill("#text", "no script here")
+    page.click("#send")
+    expect(alice.locator("#messages")).to_contain_text("no script here")
+    assert page.url == chat.url
+
+
+def test_the_module_gives_the_same_client_as_the_script(browser: Any, chat: Chat) -> None:
+    page = visit(browser, chat, "alice")
+    page.route("**/static/wsredis/wsredis.mjs", serve_module)
+    same = page.evaluate(
+        """async () => {
+            const module = await import("/static/wsredis/wsredis.mjs");
+            return module.WSRedis === globalThis.WSRedis && module.default === module.WSRedis;
+        }"""
+    )
+    assert same
+
+
+def serve_module(route: Any) -> None:
+    import wsredis
+
+    file = Path(str(wsredis.__file__)).parent / "static/wsredis/wsredis.mjs"
+    route.fulfill(body=file.read_text(), content_type="text/javascript")

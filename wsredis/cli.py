@@ -1,0 +1,263 @@
+"""The ``wsredis`` command: publish and listen from a shell, a server for development, the demo.
+
+Exit codes: 0 done, 1 Redis or the demo's server does not answer, 2 wrong arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from .brokers import broker_for
+from .config import Config
+from .embedded import EmbeddedRedis
+from .exceptions import BrokerUnavailable, EmbeddedUnavailable, WSRedisError
+from .loop import Loop
+from .message import Message
+from .middleware import WebSocketMiddleware
+from .publisher import Publisher
+from .version import VERSION
+
+__all__ = ["main"]
+
+START_SECONDS = 15.0
+CHAT = "wsredis.examples.plain_wsgi.app:application"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s", level=options.log_level)
+    try:
+        code: int = options.run(options)
+    except BrokerUnavailable as exc:
+        print(f"wsredis: Redis does not answer: {exc}", file=sys.stderr)
+        return 1
+    except (WSRedisError, ValueError) as exc:
+        print(f"wsredis: {exc}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="wsredis",
+        description="Push messages from a WSGI site to its browsers, over Redis.",
+        epilog="Options of the site come from WSREDIS_<NAME> variables, such as WSREDIS_REDIS.",
+    )
+    parser.add_argument("--version", action="version", version=VERSION)
+    parser.set_defaults(log_level=logging.WARNING)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser(
+        "demo", help="a chat in the browser, with a Redis of its own", description=_demo.__doc__
+    )
+    demo.add_argument("--port", type=_port, default=8000, help="port of the page (%(default)s)")
+    demo.set_defaults(run=_demo)
+
+    publish = commands.add_parser(
+        "publish",
+        help="send a message to browsers",
+        description=_publish.__doc__,
+        epilog="example: wsredis publish news 'hello' --broadcast --user alice",
+    )
+    _add_audience(publish)
+    publish.add_argument("message", metavar="MESSAGE", help="text; - reads it from standard input")
+    publish.add_argument(
+        "--expire", type=int, metavar="N", help="seconds to keep it for those who connect later"
+    )
+    publish.set_defaults(run=_publish)
+
+    listen = commands.add_parser(
+        "listen",
+        help="show what passes",
+        description=_listen.__doc__,
+        epilog="example: wsredis listen news --broadcast --group editors",
+    )
+    _add_audience(listen)
+    listen.add_argument("--count", type=int, metavar="N", help="end after N messages")
+    listen.set_defaults(run=_listen)
+
+    serve = commands.add_parser(
+        "serve",
+        help="a development server with websockets",
+        description=_serve.__doc__,
+        epilog="example: wsredis serve mysite.wsgi:application --port 8000",
+    )
+    serve.add_argument("application", metavar="MODULE:APP", help="where the WSGI application is")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
+    serve.add_argument("--port", type=_port, default=8000, help="port to listen at (%(default)s)")
+    serve.add_argument("--redis", metavar="URL", help="where Redis is")
+    serve.set_defaults(run=_serve, log_level=logging.INFO)
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: write a number from 1 to 65535")
+    return int(text)
+
+
+def _add_audience(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("facility", metavar="FACILITY", help="what it is about; part of the URL")
+    parser.add_argument("--broadcast", action="store_true", help="everybody")
+    for name in ("user", "group", "session"):
+        parser.add_argument(
+            f"--{name}", action="append", default=[], metavar=name[0].upper(), help="repeatable"
+        )
+    parser.add_argument("--redis", metavar="URL", help="where Redis is (else WSREDIS_REDIS)")
+
+
+def _publisher(options: argparse.Namespace) -> Publisher:
+    if not (options.broadcast or options.user or options.group or options.session):
+        raise ValueError("say who gets it: --broadcast, --user U, --group G or --session S")
+    given = {"redis": options.redis} if options.redis else {}
+    return Publisher(
+        options.facility,
+        broadcast=options.broadcast,
+        users=options.user,
+        groups=options.group,
+        sessions=options.session,
+        config=Config.make(**given),
+    )
+
+
+def _publish(options: argparse.Namespace) -> int:
+    """Send one message; prints how many server processes received it."""
+    text = sys.stdin.read() if options.message == "-" else options.message
+    print(_publisher(options).publish(text, expire=options.expire))
+    return 0
+
+
+def _listen(options: argparse.Namespace) -> int:
+    """Print each message as its channel, a tab, and its text (binary as Python writes bytes)."""
+    publisher = _publisher(options)
+    left = options.count
+    done = threading.Event()
+
+    def show(messages: list[Message]) -> None:
+        nonlocal left
+        for message in messages:
+            if left != 0:
+                print(message.channel, message.data, sep="\t", flush=True)
+                left = None if left is None else left - 1
+        if left == 0:
+            done.set()
+
+    loop = Loop()
+    feed = loop.run(broker_for(publisher.config).open, loop, show)
+    try:
+        kept = loop.run(feed.subscribe, publisher.channels)
+        print(f"listening to {' '.join(publisher.channels)}", file=sys.stderr, flush=True)
+        show(kept)
+        done.wait()
+    finally:
+        loop.run(feed.close)
+    return 0
+
+
+def _load(place: str) -> Any:
+    module, _, name = place.partition(":")
+    if not module or not name:
+        raise ValueError(f"{place!r} names no application: write MODULE:APP, like site.wsgi:app")
+    sys.path.insert(0, "")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as exc:
+        raise ValueError(f"cannot load {place}: {exc}") from exc
+
+
+def _serve(options: argparse.Namespace) -> int:
+    """Serve a WSGI application with gevent.pywsgi, wrapped in the middleware unless it already is.
+
+    For development: one process, plain HTTP.
+    """
+    from gevent.pywsgi import WSGIServer
+
+    if options.redis:
+        os.environ["WSREDIS_REDIS"] = options.redis
+    application = _load(options.application)
+    if not isinstance(application, WebSocketMiddleware):
+        application = WebSocketMiddleware(application)
+    _refuse_busy(options.host, options.port)
+    print(f"http://{options.host}:{options.port}/", flush=True)
+    WSGIServer((options.host, options.port), application).serve_forever()
+    return 0
+
+
+def _refuse_busy(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as exc:
+            raise ValueError(f"port {port}: {exc.strerror}; choose another: --port, PORT=") from exc
+
+
+def _demo(options: argparse.Namespace) -> int:
+    """Run the chat under uWSGI with an embedded Redis until Ctrl-C."""
+    _refuse_busy("127.0.0.1", options.port)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with ExitStack() as stack:
+        try:
+            redis = stack.enter_context(EmbeddedRedis()).url
+        except EmbeddedUnavailable as exc:
+            redis = "memory://demo"
+            print(f"{exc}; so messages stay inside this one process", flush=True)
+        program = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else "wsredis"
+        hint = f'{program} publish chat "hello" --broadcast --redis {redis}'
+        os.environ |= {"WSREDIS_REDIS": redis, "WSREDIS_DEMO_HINT": hint}
+        log = stack.enter_context(tempfile.TemporaryFile())
+        server = stack.enter_context(_chat_server(options.port, log))
+        stack.callback(server.terminate)
+        if not _answers(options.port, server):
+            log.seek(0)
+            print(log.read()[-4000:].decode(errors="replace"), file=sys.stderr)
+            return 1
+        print(f"The chat is at http://127.0.0.1:{options.port}/ - open it in two windows.")
+        if not redis.startswith("memory:"):
+            print(f"Publish from a second terminal:\n\n    {hint}\n")
+        print("Ctrl-C ends it.", flush=True)
+        return server.wait()
+
+
+def _answers(port: int, server: subprocess.Popen[bytes]) -> bool:
+    """Wait until the chat takes connections; tell whether it does."""
+    until = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < until:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _chat_server(port: int, log: Any) -> subprocess.Popen[bytes]:
+    """Start the chat under uWSGI, or under gevent.pywsgi where there is no uWSGI."""
+    here = Path(sys.executable).parent
+    if uwsgi := shutil.which("uwsgi", path=f"{here}{os.pathsep}{os.environ.get('PATH', '')}"):
+        command = [uwsgi, "--http-socket", f"127.0.0.1:{port}", "--master", "--gevent", "100"]
+        command += ["--die-on-term", "--need-app", "--disable-logging", "--module", CHAT]
+    else:
+        print("There is no uWSGI here (pip install wsredis[uwsgi]); gevent.pywsgi serves.")
+        command = [sys.executable, "-m", "wsredis.cli", "serve", CHAT, "--port", str(port)]
+    return subprocess.Popen(command, stdout=log, stderr=log)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
