@@ -30,6 +30,9 @@ log = logging.getLogger("wsredis.hub")
 TURN = 256
 """Sockets written before other work of the loop has its turn."""
 
+JOIN_AT_MOST = 1 << 16
+"""Bytes of several messages written as one piece; a single message may be larger."""
+
 BUCKETS = 31
 """Parts of all sockets that are pinged one after the other, so that no moment has them all."""
 
@@ -63,6 +66,17 @@ class _Frames(dict[int, bytes]):
         frames = [encode_message(m.payload, m.binary, bits) for m in self._messages]
         joined = self[bits] = frames[0] if len(frames) == 1 else b"".join(frames)
         return joined
+
+
+def _parts(messages: list[Message]) -> Iterator[list[Message]]:
+    """Split what goes to one channel into pieces that are small enough to be joined."""
+    start = size = 0
+    for index, message in enumerate(messages):
+        size += len(message.payload)
+        if size > JOIN_AT_MOST and index > start:
+            yield messages[start:index]
+            start, size = index, len(message.payload)
+    yield messages[start:]
 
 
 class _Channel:
@@ -230,8 +244,9 @@ class Hub:
         for message in messages:
             batches.setdefault(message.channel, []).append(message)
         for name, batch in batches.items():
-            if (channel := self._channels.get(name)) is not None:
-                self._fan_out(channel, batch)
+            for part in _parts(batch):
+                if (channel := self._channels.get(name)) is not None:
+                    self._fan_out(channel, part)
 
     def _fan_out(self, channel: _Channel, batch: list[Message]) -> None:
         channel.count += len(batch)
