@@ -1,0 +1,168 @@
+"""The ``wsredis`` command, run as its users run it: as a process, with a real Redis."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from websockets.sync.client import connect
+
+from wsredis.embedded import EmbeddedRedis, free_port
+
+WSREDIS = str(Path(sys.executable).parent / "wsredis")
+
+
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [WSREDIS, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+        start_new_session=True,
+    )
+
+
+def run(*arguments: str, text: str = "", **environment: str) -> tuple[int, str, str]:
+    """Return exit code, output and errors."""
+    with start(*arguments, **environment) as process:
+        out, err = process.communicate(text, timeout=30)
+        return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[str]:
+    with EmbeddedRedis() as server:
+        yield server.url
+
+
+def test_what_is_published_is_heard(redis: str) -> None:
+    with start(
+        "listen", "news", "--broadcast", "--user", "alice", "--count=3", "--redis", redis
+    ) as ear:
+        assert ear.stderr is not None
+        assert ear.stderr.readline() == "listening to ws:broadcast:news ws:user:alice:news\n"
+        assert run("publish", "news", "hello", "--broadcast", WSREDIS_REDIS=redis)[:2] == (0, "1\n")
+        assert (
+            run("publish", "news", "-", "--user", "alice", "--redis", redis, text="two\n")[0] == 0
+        )
+        assert run("publish", "news", "x", "--group", "editors", "--redis", redis)[1] == "0\n"
+        assert run("publish", "news", "three", "--broadcast", "--redis", redis)[0] == 0
+        out, _ = ear.communicate(timeout=10)
+    assert out == "ws:broadcast:news\thello\nws:user:alice:news\ttwo\n\nws:broadcast:news\tthree\n"
+    assert ear.returncode == 0
+
+
+def test_a_kept_message_is_heard_later(redis: str) -> None:
+    run("publish", "late", "kept", "--session", "abc", "--expire", "60", "--redis", redis)
+    code, out, _ = run("listen", "late", "--session", "abc", "--count", "1", "--redis", redis)
+    assert (code, out) == (0, "ws:session:abc:late\tkept\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["publish", "news", "hello"], 2, "say who gets it: --broadcast"),
+        (["publish", "news"], 2, "MESSAGE"),
+        (["publish", "news", "x", "--broadcast", "--expire", "-1"], 2, "expire takes whole seconds"),
+        (["publish", "news", "x", "--broadcast", "--redis", "http://x"], 2, "write a URL like"),
+        (["publish", "news", "x", "--broadcast", "--redis", "redis://127.0.0.1:1"], 1, "does not answer"),
+        (["listen", "news", "--broadcast", "--redis", "redis://127.0.0.1:1"], 1, "does not answer"),
+        (["serve", "nowhere"], 2, "MODULE:APP"),
+        (["serve", "no_such_module:app"], 2, "cannot load"),
+        (["serve", "os:no_such_name"], 2, "cannot load"),
+        (["demo", "--port", "0"], 2, "write a number from 1 to 65535"),
+        ([], 2, "COMMAND"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_get_a_sentence_and_an_exit_code(
+    arguments: list[str], code: int, says: str
+) -> None:
+    got, out, err = run(*arguments)
+    assert (got, out) == (code, "")
+    assert says in err
+    assert "Traceback" not in err
+
+
+def test_help_teaches_each_command() -> None:
+    assert "publish" in run("--help")[1]
+    for command in ("demo", "publish", "listen", "serve"):
+        code, out, _ = run(command, "--help")
+        assert code == 0
+        assert len(out) > 200
+
+
+def test_serve_wraps_an_application_and_says_goodbye(redis: str, tmp_path: Path) -> None:
+    (tmp_path / "site_of_bob.py").write_text(
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [('Content-Length', '5')])\n"
+        "    return [b'plain']\n"
+    )
+    port = free_port()
+    place = ["serve", "site_of_bob:app", "--port", str(port), "--redis", redis]
+    with start(*place, PYTHONPATH=str(tmp_path)) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == f"http://127.0.0.1:{port}/\n"
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
+            assert answer.read() == b"plain"
+        url = f"ws://127.0.0.1:{port}/ws/news?subscribe-broadcast"
+        with connect(url, open_timeout=10) as client:
+            run("publish", "news", "hello", "--broadcast", "--redis", redis)
+            assert client.recv(timeout=5) == "hello"
+            server.send_signal(signal.SIGINT)
+            with pytest.raises(Exception, match="1012"):
+                client.recv(timeout=5)
+        assert server.wait(10) == 130
+
+
+def test_a_taken_port_is_named(redis: str) -> None:
+    with EmbeddedRedis() as other:
+        code, _, err = run("demo", "--port", str(other.port))
+    assert code == 2
+    assert "choose another" in err
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_runs_and_leaves_no_process_behind(sign: signal.Signals) -> None:
+    port = free_port()
+    with start("demo", "--port", str(port), WSREDIS_TEST_DEMO=str(port)) as demo:
+        assert demo.stdout is not None
+        lines = [demo.stdout.readline()]
+        assert f"http://127.0.0.1:{port}/" in lines[0]
+        while "Ctrl-C" not in lines[-1]:
+            lines.append(demo.stdout.readline())
+        redis = re.search(r"--redis (redis://\S+)", "".join(lines))
+        assert redis is not None
+        with connect(f"ws://127.0.0.1:{port}/ws/chat?subscribe-broadcast") as client:
+            assert client.recv(timeout=5) == '{"here": 1}'
+            run("publish", "chat", "hello", "--broadcast", "--redis", redis[1])
+            assert client.recv(timeout=5) == "hello"
+            os.killpg(demo.pid, sign)  # a terminal tells the whole group
+            with pytest.raises(Exception, match="1012"):
+                client.recv(timeout=5)
+        demo.communicate(timeout=20)
+    deadline = time.monotonic() + 10
+    while left := started_with(f"WSREDIS_TEST_DEMO={port}"):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def started_with(variable: str) -> list[str]:
+    """Return the commands of all processes that inherited a variable."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if variable.encode() in (place / "environ").read_bytes().split(b"\0"):
+                found.append((place / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
