@@ -66,7 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser(
-        "demo", help="a chat in the browser, with a Redis of its own", description=_demo.__doc__
+        "demo",
+        help="a chat in the browser, with a Redis of its own",
+        description=_demo.__doc__,
+        epilog="Open the page in two windows, and publish into it with the command it shows.",
     )
     demo.add_argument("--port", type=_port, default=8000, help="port of the page (%(default)s)")
     demo.set_defaults(run=_demo)

@@ -1,0 +1,253 @@
+"""The gate, in this process: a threaded server and a gevent one, with the memory broker."""
+
+from __future__ import annotations
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+from gevent.pywsgi import WSGIServer as PyWSGIServer
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from wsredis import (
+    Config,
+    ConfigurationError,
+    Endpoint,
+    EndpointContext,
+    HandshakeError,
+    Identity,
+    PermissionDenied,
+    Publisher,
+    WebSocketMiddleware,
+    configure,
+)
+from wsredis.config import _current as _untouched  # the process default is restored below
+
+
+class Quiet(WSGIRequestHandler):
+    def log(self, *args: Any) -> None:
+        """Say nothing."""
+
+
+def page(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"the page " + environ["PATH_INFO"].encode()]
+
+
+class Site:
+    """A middleware on a server of this process."""
+
+    def __init__(self, kind: str, app: Any, **options: Any) -> None:
+        self.config = Config(redis=f"memory://{id(self)}", close_timeout=0.3)
+        self.middleware = WebSocketMiddleware(app, config=self.config, **options)
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=getattr(self, f"_{kind}"), daemon=True)
+        self._thread.start()
+        assert self._ready.wait(10)
+
+    def _threads(self) -> None:
+        self._server: Any = make_server(
+            "127.0.0.1", 0, self.middleware, threaded=True, request_handler=Quiet
+        )
+        self.port = self._server.server_port
+        self.stop = self._stop_threads
+        self._ready.set()
+        self._server.serve_forever(poll_interval=0.01)
+
+    def _stop_threads(self) -> None:
+        self.middleware.close()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
+
+    def _greenlets(self) -> None:
+        server = PyWSGIServer(("127.0.0.1", 0), self.middleware, log=None)
+        server.start()
+        self.port = server.server_port
+        loop, ended = gevent.get_hub().loop, gevent.event.Event()
+        self.stop = lambda: (loop.run_callback_threadsafe(ended.set), self._thread.join(10))
+        self._ready.set()
+        ended.wait()
+        gevent.spawn(self.middleware.close).join()
+        server.stop()
+        gevent.get_hub().destroy()
+
+    def connect(self, path: str, **headers: str) -> ClientConnection:
+        return connect(
+            f"ws://127.0.0.1:{self.port}{path}",
+            additional_headers={key.replace("_", "-"): value for key, value in headers.items()},
+            close_timeout=5,
+        )
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}") as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def publisher(self, facility: str = "news", **audience: Any) -> Publisher:
+        return Publisher(facility, config=self.config, **(audience or {"broadcast": True}))
+
+
+@pytest.fixture(params=["threads", "greenlets"])
+def site(request: pytest.FixtureRequest) -> Iterator[Callable[..., Site]]:
+    made: list[Site] = []
+
+    def make(app: Any = page, **options: Any) -> Site:
+        made.append(Site(request.param, app, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+def status(refused: pytest.ExceptionInfo[InvalidStatus]) -> tuple[int, str]:
+    response = refused.value.response
+    return response.status_code, bytes(response.body or b"").decode()
+
+
+def test_pages_and_sockets_live_side_by_side(site: Callable[..., Site]) -> None:
+    here = site()
+    assert here.middleware.stats() == dict.fromkeys(here.middleware.stats(), 0)
+    with here.connect("/ws/news?subscribe-broadcast") as client:
+        here.publisher().publish("hello")
+        here.publisher().publish(b"\xff\x00")
+        here.publisher().publish({"n": 1})
+        assert [client.recv(5), client.recv(5), client.recv(5)] == ["hello", b"\xff\x00", '{"n":1}']
+        assert here.get("/about") == (200, "the page /about")
+        assert here.middleware.stats()["connections"] == 1
+
+
+def test_the_prefix_takes_whole_segments(site: Callable[..., Site]) -> None:
+    here = site()
+    assert here.get("/wsfoo") == (200, "the page /wsfoo")
+    assert here.get("/ws") == (200, "the page /ws")
+    code, text = here.get("/ws/news")
+    assert code == 400
+    assert "upgrade to a websocket" in text
+
+
+def test_without_an_app_everything_else_is_404(site: Callable[..., Site]) -> None:
+    here = site(None)
+    code, text = here.get("/about")
+    assert code == 404
+    assert "/ws/" in text
+
+
+def test_identity_and_policy_decide(site: Callable[..., Site]) -> None:
+    def identify(request: Any) -> Identity | None:
+        name = request.headers.get("X-User")
+        return Identity(name, groups=["editors"], session="abc") if name else None
+
+    def allow(request: Any, wishes: tuple[str, ...]) -> list[str]:
+        if request.identity.user == "mallory":
+            raise PermissionDenied("Not you.")
+        return [*wishes, "publish-broadcast"]
+
+    here = site(identity=identify, allowed_channels=allow)
+    wishes = "subscribe-user&subscribe-group&subscribe-session"
+    with here.connect(f"/ws/news?{wishes}", X_User="alice") as alice:
+        here.publisher(users=["bob"]).publish("not for alice")
+        for audience in ({"users": ["alice"]}, {"groups": ["editors"]}, {"sessions": ["abc"]}):
+            here.publisher(**audience).publish(str(audience))
+            assert alice.recv(5) == str(audience)
+        alice.send("granted without being asked for is not granted")
+        with pytest.raises(Exception, match="1008"):
+            alice.recv(5)
+    with pytest.raises(InvalidStatus) as refused:
+        here.connect(f"/ws/news?{wishes}", X_User="mallory")
+    assert status(refused) == (403, "Not you.\n")
+    with pytest.raises(InvalidStatus) as refused:
+        here.connect(f"/ws/news?{wishes}")
+    assert status(refused)[0] == 403
+
+
+@pytest.mark.parametrize(
+    "resolver", [lambda request: 1 / 0, lambda request: "alice"], ids=["raises", "no-identity"]
+)
+def test_a_resolver_that_fails_lets_nobody_in(
+    site: Callable[..., Site], resolver: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = site(identity=resolver)
+    with pytest.raises(InvalidStatus) as refused:
+        here.connect("/ws/news?subscribe-broadcast")
+    code, text = status(refused)
+    assert code == 403
+    assert "division" not in text
+    assert "resolver failed" in caplog.text
+
+
+def test_a_resolver_may_choose_its_answer(site: Callable[..., Site]) -> None:
+    def identify(request: Any) -> Identity:
+        raise HandshakeError(429, "Later.")
+
+    with pytest.raises(InvalidStatus) as refused:
+        site(identity=identify).connect("/ws/news?subscribe-broadcast")
+    assert status(refused) == (429, "Later.\n")
+
+
+def test_an_endpoint_of_ones_own(site: Callable[..., Site]) -> None:
+    class Upper(Endpoint):
+        def __init__(self, request: Any, context: EndpointContext) -> None:
+            if context.facility == "broken":
+                raise LookupError("a secret")
+            if context.facility == "closed":
+                raise PermissionDenied
+            self.facility = context.facility
+
+        def opened(self, connection: Any) -> None:
+            connection.send(f"welcome to {self.facility}")
+
+        def received(self, connection: Any, message: str | bytes) -> None:
+            if message == "bye":
+                connection.close(4000, "as you wish")
+            else:
+                connection.send(message.upper())
+
+    here = site(endpoint=Upper)
+    with here.connect("/ws/h%C3%A4user") as client:
+        assert client.recv(5) == "welcome to häuser"
+        client.send("loud")
+        assert client.recv(5) == "LOUD"
+        client.send("bye")
+        with pytest.raises(Exception, match="4000"):
+            client.recv(5)
+    for facility, code in (("broken", 500), ("closed", 403)):
+        with pytest.raises(InvalidStatus) as refused:
+            here.connect(f"/ws/{facility}")
+        assert status(refused)[0] == code
+        assert "secret" not in status(refused)[1]
+
+
+def test_options_lie_over_the_config_which_lies_over_the_default_of_the_process() -> None:
+    config = Config(redis="memory://a", key_prefix="one", expire=5)
+    middleware = WebSocketMiddleware(None, config=config, expire=7)
+    assert (middleware.config.key_prefix, middleware.config.expire) == ("one", 7)
+    with pytest.raises(ConfigurationError, match="did you mean 'heartbeat'"):
+        WebSocketMiddleware(None, config=config, heartbeet="x")
+
+
+def test_configure_holds_for_middleware_and_publisher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsredis.config._current", _untouched)
+    configure(redis="memory://both", key_prefix="site")
+    assert WebSocketMiddleware(None).config.key_prefix == "site"
+    assert Publisher("news", broadcast=True).channels == ("site:broadcast:news",)
+
+
+def test_a_process_that_was_forked_has_a_hub_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    middleware = WebSocketMiddleware(None, redis="memory://fork")
+    hub, _ = middleware._hub()
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert middleware.stats() == dict.fromkeys(middleware.stats(), 0)
+    other, _ = middleware._hub()
+    assert other is not hub
+    middleware.close()

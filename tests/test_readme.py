@@ -1,0 +1,68 @@
+"""The README says what is so: its Python runs, its table of options is the real one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from wsredis import Config
+from wsredis.embedded import EmbeddedRedis
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+SITE = """
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return []
+app = application
+def load_session(key):
+    return None
+"""
+
+
+def test_there_are_snippets() -> None:
+    assert len(SNIPPETS) == 3
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_a_snippet_runs(snippet: str, tmp_path: Path) -> None:
+    (tmp_path / "mysite.py").write_text(SITE)
+    (tmp_path / "snippet.py").write_text("from mysite import *\n" + snippet)
+    with EmbeddedRedis() as redis:
+        subprocess.run(
+            [sys.executable, "snippet.py"],
+            cwd=tmp_path,
+            env={"WSREDIS_REDIS": redis.url, "PATH": ""},
+            check=True,
+            timeout=60,
+        )
+
+
+def test_the_table_of_options_is_the_real_one() -> None:
+    table = README.partition("## Options")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", table, re.MULTILINE))
+    assert list(rows) == [field.name for field in fields(Config)]
+    for field in fields(Config):
+        if field.name not in ("max_connections", "subprotocols"):
+            assert rows[field.name].strip("`") == shown(field.default), field.name
+
+
+def shown(default: object) -> str:
+    """Return a default as the table writes it."""
+    if isinstance(default, bool) or default is None:
+        return {True: "true", False: "false", None: "none"}[default]
+    if default == 2**20:
+        return "1 MiB"
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    makefile = (Path(__file__).parent.parent / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^    (?:PORT=\d+ )?make (\w+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
