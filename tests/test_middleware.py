@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import urllib.error
 import urllib.request
@@ -28,6 +29,7 @@ from wsredis import (
     configure,
 )
 from wsredis.config import _current as _untouched  # the process default is restored below
+from wsredis.drain import _drain_all
 
 
 class Quiet(WSGIRequestHandler):
@@ -251,3 +253,18 @@ def test_a_process_that_was_forked_has_a_hub_of_its_own(monkeypatch: pytest.Monk
     other, _ = middleware._hub()
     assert other is not hub
     middleware.close()
+
+
+def test_a_forked_child_that_ends_says_goodbye_to_nobody(site: Callable[..., Site]) -> None:
+    here = site()
+    with here.connect("/ws/news?subscribe-broadcast") as client:
+        child = os.fork()
+        if child == 0:
+            try:
+                _drain_all()  # would wait in vain for a thread that the child has not got
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        here.publisher().publish("still here")
+        assert client.recv(5) == "still here"

@@ -30,6 +30,9 @@ _hubs: weakref.WeakKeyDictionary[Hub, Loop] = weakref.WeakKeyDictionary()
 _before: dict[int, Any] = {}
 _passing_on = False
 
+# A forked child shares the sockets but must not say goodbye on them.
+os.register_at_fork(after_in_child=_hubs.clear)
+
 
 def attach(hub: Hub, loop: Loop) -> None:
     """Drain this hub before the process ends; called on its loop, when it is made."""
@@ -72,7 +75,8 @@ def _handle(signum: int, frame: Any) -> None:
         nonlocal waiting
         waiting -= 1
         if not waiting:
-            os.kill(os.getpid(), signum)
+            # From a thread: the main one is interrupted where it waits, not in a greenlet of ours.
+            gevent.get_hub().threadpool.spawn(os.kill, os.getpid(), signum)
 
     for hub, loop in hubs:
         loop.soon(loop.spawn, _drain, hub, drained)
@@ -101,5 +105,4 @@ def _drain(hub: Hub, done: Callable[[], None] | None = None) -> None:
 
 def _drain_all() -> None:
     for hub, loop in list(_hubs.items()):
-        if not hub.draining:
-            loop.run(_drain, hub, timeout=hub.config.close_timeout + 1)
+        loop.run(_drain, hub, timeout=hub.config.close_timeout + 1)
