@@ -3,17 +3,15 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import playwright
 import pytest
 
 TESTS = Path(__file__).parent / "js"
 STATIC = Path(__file__).parent.parent / "wsredis" / "static" / "wsredis"
-OLDEST_NODE = 20
-FIRST_NODE_WITH_WEBSOCKET = 22
 
 LIST_MEMBERS = """
 const {{ WSRedis }} = await import({url});
@@ -27,20 +25,8 @@ console.log(JSON.stringify([
 
 @pytest.fixture(scope="module")
 def node() -> list[str]:
-    """Give the command that starts a Node with websockets, or skip; in CI a missing one fails."""
-    path = shutil.which("node")
-    reason = "node is not on the PATH"
-    if path is not None:
-        version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
-        major = int(version.stdout.strip().lstrip("v").partition(".")[0])
-        if major >= FIRST_NODE_WITH_WEBSOCKET:
-            return [path]
-        if major >= OLDEST_NODE:
-            return [path, "--experimental-websocket"]
-        reason = f"node {major} is too old, {OLDEST_NODE} is needed"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    """Give the Node that Playwright brings along: no other one is needed, and it has websockets."""
+    return [str(Path(playwright.__file__).parent / "driver" / "node")]
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in TESTS.glob("*.test.mjs")))

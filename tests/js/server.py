@@ -9,7 +9,6 @@ Paths: /ws/echo sends text back, /ws/quiet only listens, /ws/refuse answers 403.
 import asyncio
 import http
 import json
-import os
 import sys
 from collections.abc import Sequence
 
@@ -82,7 +81,7 @@ async def main() -> None:
     async with serve(
         handle,
         "127.0.0.1",
-        int(os.environ.get("PORT", "0")),
+        0,
         process_request=refuse,
         select_subprotocol=choose,
         close_timeout=1,

@@ -7,11 +7,15 @@ goes out through ``start_response``, so that uWSGI's log says 101.
 from __future__ import annotations
 
 import os
+import select
 import signal
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
-from ..loop import Loop
+import gevent
+
+from ..loop import Loop, in_gevent
 from .base import Detached, Environ, Headers, StartResponse, ready
 
 __all__ = ["UWSGI", "on_exit"]
@@ -27,10 +31,27 @@ class UWSGI:
 
         write = start_response("101 Switching Protocols", list(headers))
         write(b"")
-        return Detached(ready(os.dup(uwsgi.connection_fd())))
+        fd = uwsgi.connection_fd()
+        copy = os.dup(fd)
+        if in_gevent():
+            _forget(fd)
+        return Detached(ready(copy))
 
     def finish(self, start_response: StartResponse) -> Iterable[bytes]:
         return []
+
+
+def _forget(fd: int) -> None:
+    """Take uWSGI's number of the socket out of the loop's epoll set.
+
+    uWSGI waited for it there and closes it soon, but with our copy alive the kernel would keep
+    the entry. At the client's first byte libev would find an event for a number it does not know,
+    and build the whole set anew: a cost that grows with the square of the sockets.
+    """
+    backend = os.dup(gevent.get_hub().loop.fileno())
+    # Another backend than epoll has no such memory, and refuses.
+    with suppress(OSError), select.epoll.fromfd(backend) as epoll:
+        epoll.unregister(fd)
 
 
 def on_exit(loop: Loop, goodbye: Callable[[], None], wait: Callable[[], None]) -> Any:
@@ -41,12 +62,6 @@ def on_exit(loop: Loop, goodbye: Callable[[], None], wait: Callable[[], None]) -
         goodbye: tells every client; quick, called on the loop.
         wait: the same, and waits a moment for the answers; called from any thread.
     """
-    if loop.native:
-        # uWSGI's gevent plugin has watchers of its own for these, which then end the worker.
-        watchers = [loop.gevent.signal(n, ref=False) for n in _signals()]
-        for watcher in watchers:
-            watcher.start(goodbye)
-        return watchers
     import uwsgi
 
     module: Any = uwsgi
@@ -58,7 +73,14 @@ def on_exit(loop: Loop, goodbye: Callable[[], None], wait: Callable[[], None]) -
             before()
 
     module.atexit = leave
-    return leave
+    if not loop.native:
+        return leave
+    # uWSGI's gevent plugin has watchers of its own for these. They stop new requests, wait for
+    # those that run and end the worker, which can take long.
+    watchers = [loop.gevent.signal(n, ref=False) for n in _signals()]
+    for watcher in watchers:
+        watcher.start(goodbye)
+    return watchers
 
 
 def _signals() -> tuple[signal.Signals, ...]:

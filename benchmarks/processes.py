@@ -1,0 +1,203 @@
+"""The processes of the benchmark: how they start, end, and what they have cost.
+
+Every one leads a session of its own, which is how its children are found, and dies with the driver.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+STOP_SECONDS = 5.0
+START_SECONDS = 20.0
+REPORT_SECONDS = 60.0
+TICKS = os.sysconf("SC_CLK_TCK")
+PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None)
+
+
+def choose_cpus() -> tuple[set[int], set[int]]:
+    """Return the CPUs for the server, and for the clients, Redis and this driver."""
+    cpus = sorted(os.sched_getaffinity(0))
+    return ({cpus[0]}, {cpus[1]}) if len(cpus) > 1 else (set(cpus), set(cpus))
+
+
+class Process:
+    """Run a command, with all of its children, until the end of a `with` block."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        cpus: set[int],
+        log: IO[bytes],
+        folder: Path | None = None,
+        env: dict[str, str] | None = None,
+        pipes: bool = False,
+    ) -> None:
+        self.name = Path(command[0]).name
+
+        def prepare() -> None:
+            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+            os.sched_setaffinity(0, cpus)
+
+        self._popen = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if pipes else log,
+            stderr=log,
+            bufsize=0,
+            start_new_session=True,
+            preexec_fn=prepare,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._popen.stdin is not None:
+            self._popen.stdin.close()
+        else:
+            self._popen.terminate()
+        try:
+            self._popen.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+        # While a process of the session lives, the number of its leader names nothing else.
+        for pid in self.pids():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self._popen.wait()
+        if self._popen.stdout is not None:
+            self._popen.stdout.close()
+
+    def pids(self) -> list[int]:
+        """Return the live processes of this session."""
+        return [pid for pid, stat in _processes() if int(stat[3]) == self._popen.pid]
+
+    def wait_for_port(self, port: int) -> None:
+        """Wait until it listens."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self._popen.poll() is not None:
+                break
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.02)
+        raise RuntimeError(f"{self.name} does not listen; its log may say why")
+
+    def cpu_seconds(self) -> float:
+        """Return the user and system time that all its processes have used so far."""
+        return sum(_cpu_seconds(pid) for pid in self.pids())
+
+    def pss(self) -> int:
+        """Return the memory of all its processes in bytes, shared pages by their share."""
+        return sum(_pss(pid) for pid in self.pids())
+
+
+class Load(Process):
+    """Hold websockets with the load client, opened by the time this returns."""
+
+    def __init__(self, command: Sequence[str], connections: int, **options: Any) -> None:
+        super().__init__(command, pipes=True, **options)
+        assert self._popen.stdin is not None
+        assert self._popen.stdout is not None
+        self.connections = connections
+        self._stdin = self._popen.stdin
+        self._stdout = self._popen.stdout
+        self._held = b""
+        try:
+            answer = self.report("open")
+            if answer["failed"]:
+                raise RuntimeError(f"{answer['failed']} handshakes failed: {answer['problem']}")
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+
+    def mark(self) -> None:
+        """Count from zero."""
+        self._command("mark")
+        self.report("marked")
+
+    def watch(self, every: int) -> None:
+        """Let `progress` return after each so many messages."""
+        self._command(f"watch {every}")
+
+    def progress(self) -> int:
+        """Wait until the next share of messages is here and return how many have come in all."""
+        return int(self.report("progress")["messages"])
+
+    def stat(self) -> dict[str, Any]:
+        """Return what was counted since `mark`."""
+        self._command("stat")
+        return self.report("stat")
+
+    def report(self, event: str) -> dict[str, Any]:
+        """Wait for a line about an event; what comes before it is passed over."""
+        while True:
+            answer: dict[str, Any] = json.loads(self._line())
+            if answer["event"] == event:
+                return answer
+
+    def _command(self, text: str) -> None:
+        self._stdin.write(f"{text}\n".encode())
+
+    def _line(self) -> bytes:
+        while b"\n" not in self._held:
+            if not select.select([self._stdout], [], [], REPORT_SECONDS)[0]:
+                raise RuntimeError("the load client waits in vain: messages were lost")
+            data = os.read(self._stdout.fileno(), 65536)
+            if not data:
+                raise RuntimeError("the load client has ended")
+            self._held += data
+        line, _, self._held = self._held.partition(b"\n")
+        return line
+
+
+def _processes() -> Iterator[tuple[int, list[str]]]:
+    """Go through all processes: the id, and the fields of proc(5) stat from the third one on."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            text = (folder / "stat").read_text()
+        except OSError:
+            continue
+        yield int(folder.name), text.rpartition(") ")[2].split()
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Add up what the scheduler has counted for the threads; without it, the ticks of stat."""
+    try:
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    except OSError:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _pss(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"the kernel does not tell the memory of process {pid}")
