@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,10 @@ NOWHERE = "redis://127.0.0.1:1"
 WSREDIS = str(Path(sys.executable).parent / "wsredis")
 
 
-def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def start(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the command beside the test, and not longer."""
+    with subprocess.Popen(
         [WSREDIS, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -30,7 +33,12 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
         text=True,
         env={**os.environ, **environment},
         start_new_session=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def run(*arguments: str, text: str = "", **environment: str) -> tuple[int, str, str]:

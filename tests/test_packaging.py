@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,11 @@ from wsredis.version import VERSION
 ROOT = Path(__file__).resolve().parent.parent
 
 # Where a package stands in the tree, where that is not its name: package_dir in setup.cfg.
-FOLDERS = {"wsredis.adapters": "adapters", "wsredis.examples": "examples"}
+FOLDERS = {
+    "ws4redis": "adapters/django/ws4redis",
+    "wsredis.adapters": "adapters",
+    "wsredis.examples": "examples",
+}
 
 # What tools leave between the files of a package.
 LEFT = {"__pycache__", "node_modules"}
@@ -26,6 +31,14 @@ def setup_cfg() -> configparser.ConfigParser:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     return config
+
+
+def files_of(folder: str, pattern: str) -> Iterator[Path]:
+    """Go through the files of a package; a folder below it may be a package of another name."""
+    others = [ROOT / other for other in FOLDERS.values() if other.startswith(f"{folder}/")]
+    for file in (ROOT / folder).rglob(pattern):
+        if not any(file.is_relative_to(other) for other in others):
+            yield file
 
 
 def installed_files() -> set[str]:
@@ -54,7 +67,7 @@ def test_the_tests_import_what_is_installed() -> None:
 def test_setup_cfg_names_every_package_on_the_disk(setup_cfg: configparser.ConfigParser) -> None:
     on_disk = set()
     for package, folder in {"wsredis": "wsredis", **FOLDERS}.items():
-        for module in (ROOT / folder).rglob("__init__.py"):
+        for module in files_of(folder, "__init__.py"):
             parts = module.parent.relative_to(ROOT / folder).parts
             on_disk.add(".".join((package, *parts)))
     assert set(setup_cfg["options"]["packages"].split()) == on_disk
@@ -79,7 +92,7 @@ def test_the_wheel_carries_every_file_of_its_packages() -> None:
     installed = installed_files()
     wanted = {"wsredis/py.typed", "wsredis/static/wsredis/wsredis.js"}
     for package, folder in {"wsredis": "wsredis", **FOLDERS}.items():
-        for file in (ROOT / folder).rglob("*"):
+        for file in files_of(folder, "*"):
             inside = file.relative_to(ROOT / folder)
             if file.is_file() and not any(part[0] == "." or part in LEFT for part in inside.parts):
                 wanted.add(f"{package.replace('.', '/')}/{inside.as_posix()}")
@@ -92,7 +105,7 @@ def test_the_wheel_carries_every_file_of_its_packages() -> None:
 
 def test_the_wheel_carries_nothing_else() -> None:
     tops = {name.split("/")[0] for name in installed_files() if not name.startswith("../")}
-    assert tops == {"wsredis", f"wsredis-{VERSION}.dist-info"}
+    assert tops == {"ws4redis", "wsredis", f"wsredis-{VERSION}.dist-info"}
 
 
 def test_the_license_goes_with_the_wheel() -> None:

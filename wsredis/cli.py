@@ -17,13 +17,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from .brokers import broker_for
-from .config import Config
+from .config import Config, current_config
 from .embedded import EmbeddedRedis
 from .exceptions import BrokerUnavailable, EmbeddedUnavailable, WSRedisError
 from .loop import Loop
@@ -32,7 +32,7 @@ from .middleware import WebSocketMiddleware
 from .publisher import Publisher
 from .version import VERSION
 
-__all__ = ["main"]
+__all__ = ["add_listen_arguments", "add_publish_arguments", "main", "run_listen", "run_publish"]
 
 START_SECONDS = 15.0
 CHAT = "wsredis.examples.plain_wsgi.app:application"
@@ -77,25 +77,20 @@ def _parser() -> argparse.ArgumentParser:
     publish = commands.add_parser(
         "publish",
         help="send a message to browsers",
-        description=_publish.__doc__,
+        description=run_publish.__doc__,
         epilog="example: wsredis publish news 'hello' --broadcast --user alice",
     )
-    _add_audience(publish)
-    publish.add_argument("message", metavar="MESSAGE", help="text; - reads it from standard input")
-    publish.add_argument(
-        "--expire", type=int, metavar="N", help="seconds to keep it for those who connect later"
-    )
-    publish.set_defaults(run=_publish)
+    add_publish_arguments(publish)
+    publish.set_defaults(run=run_publish)
 
     listen = commands.add_parser(
         "listen",
         help="show what passes",
-        description=_listen.__doc__,
+        description=run_listen.__doc__,
         epilog="example: wsredis listen news --broadcast --group editors",
     )
-    _add_audience(listen)
-    listen.add_argument("--count", type=int, metavar="N", help="end after N messages")
-    listen.set_defaults(run=_listen)
+    add_listen_arguments(listen)
+    listen.set_defaults(run=run_listen)
 
     serve = commands.add_parser(
         "serve",
@@ -115,6 +110,21 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: write a number from 1 to 65535")
     return int(text)
+
+
+def add_publish_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `run_publish` needs."""
+    _add_audience(parser)
+    parser.add_argument("message", metavar="MESSAGE", help="text; - reads it from standard input")
+    parser.add_argument(
+        "--expire", type=int, metavar="N", help="seconds to keep it for those who connect later"
+    )
+
+
+def add_listen_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `run_listen` needs."""
+    _add_audience(parser)
+    parser.add_argument("--count", type=int, metavar="N", help="end after N messages")
 
 
 def _add_audience(parser: argparse.ArgumentParser) -> None:
@@ -137,18 +147,22 @@ def _publisher(options: argparse.Namespace) -> Publisher:
         users=options.user,
         groups=options.group,
         sessions=options.session,
-        config=Config.make(**given),
+        config=Config.make(current_config(), **given),
     )
 
 
-def _publish(options: argparse.Namespace) -> int:
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def run_publish(options: argparse.Namespace, say: Callable[[str], object] = _say) -> int:
     """Send one message; prints how many server processes received it."""
     text = sys.stdin.read() if options.message == "-" else options.message
-    print(_publisher(options).publish(text, expire=options.expire))
+    say(str(_publisher(options).publish(text, expire=options.expire)))
     return 0
 
 
-def _listen(options: argparse.Namespace) -> int:
+def run_listen(options: argparse.Namespace, say: Callable[[str], object] = _say) -> int:
     """Print each message as its channel, a tab, and its text (binary as Python writes bytes)."""
     publisher = _publisher(options)
     left = options.count
@@ -158,7 +172,7 @@ def _listen(options: argparse.Namespace) -> int:
         nonlocal left
         for message in messages:
             if left != 0:
-                print(message.channel, message.data, sep="\t", flush=True)
+                say(f"{message.channel}\t{message.data!s}")
                 left = None if left is None else left - 1
         if left == 0:
             done.set()
@@ -199,8 +213,10 @@ def _serve(options: argparse.Namespace) -> int:
     if not isinstance(application, WebSocketMiddleware):
         application = WebSocketMiddleware(application)
     _refuse_busy(options.host, options.port)
+    server = WSGIServer((options.host, options.port), application)
+    server.start()
     print(f"http://{options.host}:{options.port}/", flush=True)
-    WSGIServer((options.host, options.port), application).serve_forever()
+    server.serve_forever()
     return 0
 
 

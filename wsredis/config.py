@@ -15,9 +15,10 @@ from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
+from .channels import encode_name
 from .exceptions import ConfigurationError
 
-__all__ = ["Config", "configure", "current_config"]
+__all__ = ["Config", "configure", "configure_from", "current_config", "is_token"]
 
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "memory")
 
@@ -35,9 +36,9 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").split())
 
 
-def _option(default: Any, parse: Callable[[str], Any], hint: str) -> Any:
+def _option(default: Any, parse: Callable[[str], Any], hint: str, *, secret: bool = False) -> Any:
     """Declare a field: its default, how to read it from the environment, what to write for it."""
-    return field(default=default, metadata={"parse": parse, "hint": hint})
+    return field(default=default, metadata={"parse": parse, "hint": hint}, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +49,16 @@ class Config:
         ConfigurationError: a value makes no sense; the text says what to write.
     """
 
-    prefix: str = _option("/ws/", str, "a path that begins and ends with a slash, like '/ws/'")
+    prefix: str = _option(
+        "/ws/", str, "an ASCII path that begins and ends with a slash, like '/ws/'"
+    )
     """Path below which websockets live."""
 
     redis: str | Mapping[str, Any] = _option(
         "redis://127.0.0.1:6379/0", str,
         "a URL like 'redis://:password@host:6379/0', 'rediss://host', 'unix:///run/redis.sock',"
         " 'memory://', or a dict of redis-py's arguments like {'host': 'localhost', 'port': 6379}",
+        secret=True,
     )  # fmt: skip
     """Where Redis is. ``memory://`` is a broker inside this one process, for tests."""
 
@@ -77,7 +81,9 @@ class Config:
     )  # fmt: skip
     """Origins that may connect (RFC 6454); None is the request's own."""
 
-    subprotocols: tuple[str, ...] = _option((), _names, "names like ['chat.v1'] (RFC 6455, 1.9)")
+    subprotocols: tuple[str, ...] = _option(
+        (), _names, "names like ['chat.v1'] (RFC 6455, 1.9), or ['*'] for whatever is offered"
+    )
     """Sub-protocols this server speaks; the first one a client offers is chosen."""
 
     max_message_size: int = _option(2**20, int, "bytes above 0")
@@ -88,6 +94,9 @@ class Config:
 
     binary: bool = _option(True, _flag, "True or False")
     """Whether clients may send binary messages; if not, one closes with 1003."""
+
+    envelope: bool = _option(True, _flag, "True or False")
+    """Whether binary is marked in Redis; if not it travels raw, and valid UTF-8 counts as text."""
 
     max_outbox: int = _option(2**20, int, "bytes above 0")
     """Bytes that may wait for a slow reader; more closes with 1013."""
@@ -115,12 +124,15 @@ class Config:
             if isinstance(value := getattr(self, name), str):
                 raise _wrong(name, value)
             if value is not None:
-                object.__setattr__(self, name, tuple(value))
+                try:
+                    object.__setattr__(self, name, tuple(value))
+                except TypeError:
+                    raise _wrong(name, value) from None
         for name, sensible in _SENSIBLE.items():
             value = getattr(self, name)
             try:
                 good = sensible(self, value)
-            except (TypeError, ValueError, AttributeError):
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
                 good = False
             if not good:
                 raise _wrong(name, value)
@@ -194,29 +206,32 @@ def _is_origin(text: str) -> bool:
     if text == "*":
         return True
     url = urlsplit(text)
-    rest = url.path or url.query or url.fragment or url.username
-    return url.scheme in ("http", "https") and bool(url.hostname) and not rest and url.port != 0
+    # A pattern, an empty query or a name in another script would never equal what a browser sends.
+    plain = text.isascii() and not any(c <= " " or c in "*,\\?#@" for c in text)
+    known = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    return plain and known and not url.path
 
 
-def _is_token(text: Any) -> bool:
+def is_token(text: Any) -> bool:
     """Tell whether a text is a token (RFC 9110 section 5.6.2)."""
     return bool(text) and all(c.isascii() and (c.isalnum() or c in "!#$%&'*+-.^_`|~") for c in text)
 
 
 _SENSIBLE: dict[str, Callable[[Config, Any], bool]] = {
-    "prefix": lambda c, v: v[0] == v[-1] == "/" and "//" not in v and v.isprintable(),
-    "redis": _is_redis,
-    "key_prefix": lambda c, v: (
-        isinstance(v, str) and not any(x in ":%*?[]\\" or x <= " " for x in v)
+    "prefix": lambda c, v: (
+        v[0] == v[-1] == "/" and "//" not in v and v.isascii() and v.isprintable()
     ),
+    "redis": _is_redis,
+    "key_prefix": lambda c, v: encode_name(v) == v,
     "expire": _is_count(0),
-    "heartbeat": lambda c, v: v is None or (isinstance(v, str) and bool(v)),
+    "heartbeat": lambda c, v: v is None or (isinstance(v, str) and bool(v.encode())),
     "heartbeat_interval": _is_number(0),
     "origins": lambda c, v: v is None or all(_is_origin(origin) for origin in v),
-    "subprotocols": lambda c, v: all(_is_token(name) for name in v),
+    "subprotocols": lambda c, v: all(is_token(name) for name in v),
     "max_message_size": _is_count(1),
     "max_fragments": _is_count(1),
     "binary": _is_bool,
+    "envelope": _is_bool,
     "max_outbox": _is_count(1),
     "ping_interval": _is_number(0),
     "pong_timeout": lambda c, v: _is_number(0)(c, v) and v <= c.ping_interval,
@@ -242,6 +257,7 @@ def _environment() -> dict[str, Any]:
 
 
 _current: Config | None = None
+_source: Callable[[], Config] | None = None
 
 
 def configure(config: Config | None = None, **options: Any) -> Config:
@@ -257,6 +273,17 @@ def configure(config: Config | None = None, **options: Any) -> Config:
     return _current
 
 
+def configure_from(source: Callable[[], Config]) -> None:
+    """Let a source say the options each time they are needed, where `configure` has set none.
+
+    For adapters, whose framework has settings of its own.
+    """
+    global _source
+    _source = source
+
+
 def current_config() -> Config:
-    """Return what `configure` has set, else the environment over the defaults."""
-    return _current if _current is not None else Config.make()
+    """Return what `configure` has set, else what the framework says, else the environment."""
+    if _current is not None:
+        return _current
+    return _source() if _source is not None else Config.make()

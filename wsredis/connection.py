@@ -135,12 +135,17 @@ class Connection:
         With ``echo=False`` this socket does not get it back. If it could not be published, or
         may not have been, the socket is closed with 1013, so that the loss does not go unseen.
         """
-        self._hub.publish(self, channels, encode(data), echo, expire)
+        payload = encode(data, self._hub.config.envelope)
+        self._hub.publish(self, channels, payload, echo, expire)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Begin the close handshake; the socket ends when the client answers, or soon after."""
         if self.state is State.OPEN:
             self._closing(code, [encode_close(code, reason)])
+
+    def soon(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call a function, which must not block, in the loop's next turn; from any thread."""
+        self._hub.soon(function, *args)
 
     def listeners(self, channel: str) -> int:
         """Return how many sockets of this process listen to a channel."""

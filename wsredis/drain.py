@@ -94,11 +94,13 @@ def _pass_on(signum: int, frame: Any) -> None:
 
 
 def _drain(hub: Hub, done: Callable[[], None] | None = None) -> None:
-    """Say goodbye and wait until everybody has answered, or for the close time-out."""
+    """Say goodbye, wait until everybody has answered, at most the close time-out, and cut."""
     hub.drain()
     until = time.monotonic() + hub.config.close_timeout
     while next(hub.connections(), None) is not None and time.monotonic() < until:
         gevent.sleep(0.01)
+    for connection in tuple(hub.connections()):
+        connection.cut()
     if done is not None:
         done()
 

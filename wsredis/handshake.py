@@ -20,7 +20,7 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.headers import build_extension, parse_extension
 from websockets.utils import accept_key
 
-from .config import Config
+from .config import Config, is_token
 from .exceptions import HandshakeError
 
 __all__ = ["Handshake", "answer", "facility_of", "read_handshake"]
@@ -169,7 +169,9 @@ def _is_own(place: tuple[str, str, int], environ: dict[str, Any]) -> bool:
 
 
 def _choose(offered: Iterable[str], known: Iterable[str]) -> str | None:
-    """Return the first sub-protocol of the client's list that is spoken here."""
+    """Return the first sub-protocol of the client's list that is spoken here; '*' speaks all."""
+    if "*" in known:
+        return next(filter(is_token, offered), None)
     return next((name for name in offered if name in known), None)
 
 
@@ -189,7 +191,9 @@ def _negotiate_deflate(offers: str) -> tuple[str, int]:
                 agreed, extension = _DEFLATE.process_request_params(parameters, [])
             except NegotiationError:
                 continue
-            return build_extension([(name, agreed)]), extension.local_max_window_bits
+            bits: int = extension.local_max_window_bits
+            if bits > 8:  # zlib cannot deflate with less
+                return build_extension([(name, agreed)]), bits
     return "", 0
 
 

@@ -137,6 +137,7 @@ class Hub:
         self.farewell: Any = None
         """What the server keeps alive for the end of the process."""
         self._loop = loop
+        self.soon = loop.soon
         self._limit = config.connection_limit()
         self._count = 0
         self._ping_at = 0
@@ -200,7 +201,8 @@ class Hub:
                 channel.joining -= 1
                 if not channel.joining:
                     channel.recent = []
-        first = [message for message in kept if message not in news]
+        wanted = kept if connection.endpoint.wants_kept else []
+        first = [message for message in wanted if message not in news]
         connection.sent += len(first)
         bits = connection.window_bits
         connection.put_first(encode_message(m.payload, m.binary, bits) for m in first)
@@ -279,17 +281,17 @@ class Hub:
     ) -> None:
         """Publish what a socket has sent; every process, this one too, gets it from the broker."""
         if not echo:
-            gaps = self._feed.stats.gaps
+            gaps, envelope = self._feed.stats.gaps, self.config.envelope
             for name in channels:
                 channel = self._channels.get(name)
                 if channel is not None and sender in channel.members:
-                    channel.echoes.append((decode(name, payload), sender, gaps))
+                    channel.echoes.append((decode(name, payload, envelope), sender, gaps))
         self._feed.publish(channels, payload, expire, lambda: self._lost(sender, channels, payload))
 
     def _lost(self, sender: Connection, channels: Sequence[str], payload: bytes) -> None:
         for name in channels:
             if (channel := self._channels.get(name)) is not None:
-                message = decode(name, payload)
+                message = decode(name, payload, self.config.envelope)
                 channel.echoes = deque(
                     echo for echo in channel.echoes if echo[:2] != (message, sender)
                 )

@@ -3,7 +3,8 @@
 Text travels raw, so that ``redis-cli`` can publish and read it. Binary travels in an envelope: a
 first byte 0xFF, which no UTF-8 text can start with, the letter ``B``, then the payload. Bytes that
 are neither valid UTF-8 nor in such an envelope were published by somebody else, and are binary as
-they stand. How a message becomes a websocket frame belongs to `wsredis.frames`.
+they stand. Without the envelope (option ``envelope``) binary travels raw too, and what is valid
+UTF-8 arrives as text. How a message becomes a websocket frame belongs to `wsredis.frames`.
 """
 
 from __future__ import annotations
@@ -54,19 +55,25 @@ def dump(value: object) -> Data:
         raise TypeError(f"publish takes str, bytes or what json.dumps understands: {exc}") from exc
 
 
-def encode(data: Data) -> bytes:
+def encode(data: Data, envelope: bool = True) -> bytes:
     """Return the bytes that stand for ``data`` in Redis.
+
+    Args:
+        data: text or binary.
+        envelope: whether binary is marked as such.
 
     Raises:
         ValueError: the text has a lone surrogate and so no UTF-8 form.
     """
-    return data.encode() if isinstance(data, str) else _BINARY + data
+    if isinstance(data, str):
+        return data.encode()
+    return _BINARY + data if envelope else data
 
 
-def decode(channel: str, raw: bytes) -> Message:
+def decode(channel: str, raw: bytes, envelope: bool = True) -> Message:
     """Return the message that ``raw`` stands for; every byte string stands for one."""
     if raw[:1] == b"\xff":
-        return Message(channel, raw[2:] if raw[:2] == _BINARY else raw, True)
+        return Message(channel, raw[2:] if envelope and raw[:2] == _BINARY else raw, True)
     try:
         raw.decode()
     except UnicodeDecodeError:

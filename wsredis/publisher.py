@@ -143,7 +143,7 @@ class Publisher:
         seconds = self.config.expire if expire is None else expire
         if type(seconds) is not int or seconds < 0:
             raise ValueError(f"expire takes whole seconds from 0 on, not {seconds!r}")
-        return encode(dump(message)), seconds
+        return encode(dump(message), self.config.envelope), seconds
 
 
 def _names(argument: str, names: Names) -> list[str | _Self]:

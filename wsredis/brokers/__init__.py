@@ -22,12 +22,13 @@ def broker_for(config: Config) -> Broker:
     key = (
         repr(sorted(where.items())) if isinstance(where, Mapping) else where,
         config.redis_deadline,
+        config.envelope,
     )
     if key not in _brokers:
         if isinstance(where, str) and where.startswith("memory:"):
             from .memory import MemoryBroker
 
-            _brokers[key] = MemoryBroker.named(where)
+            _brokers[key] = MemoryBroker.named(where, config.envelope)
         else:
             from .redis import RedisBroker
 

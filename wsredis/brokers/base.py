@@ -16,7 +16,9 @@ from ..message import Message
 __all__ = ["Broker", "Deliver", "Feed", "FeedStats"]
 
 Deliver = Callable[[list[Message]], None]
-"""Takes what one turn of the loop has brought, in order; runs in a greenlet and may give way."""
+"""Takes what one turn of the loop has brought, in order; runs in a greenlet and may give way.
+
+What it raises is logged and costs these messages only."""
 
 
 class FeedStats:
@@ -51,11 +53,12 @@ class Feed(Protocol):
         """Begin to deliver channels and return their kept last messages.
 
         Blocks the calling greenlet. Every message published after a kept one is delivered; one
-        that is delivered while this blocks may be returned as well.
+        that is delivered while this blocks may be returned as well, one that is returned is not
+        delivered afterwards.
 
         Raises:
-            BrokerUnavailable: the broker does not answer; none of the channels is subscribed
-                that was not before.
+            BrokerUnavailable: the broker does not answer or refuses. Others may wait for the same
+                channels by now, so it is the caller who unsubscribes from those nobody wants.
         """
 
     def unsubscribe(self, channels: Sequence[str]) -> None:

@@ -51,15 +51,21 @@ class RedisFeed:
         connect: makes a connection, blocking the greenlet only; raises BrokerUnavailable.
         deadline: seconds of silence after which the link counts as lost.
         deliver: takes what one read of Redis has brought.
+        envelope: whether binary is marked, see `Config`.
     """
 
     def __init__(
-        self, connect: Callable[[], Connection], deadline: float, deliver: Deliver
+        self,
+        connect: Callable[[], Connection],
+        deadline: float,
+        deliver: Deliver,
+        envelope: bool = True,
     ) -> None:
         self.stats = FeedStats()
         self._connect = connect
         self._deadline = deadline
         self._deliver = deliver
+        self._envelope = envelope
         self._channels: dict[str, ReplyError | None] = {}  # wanted; the error if refused
         self._link: Link | None = None
         self._tried = Event()
@@ -86,11 +92,12 @@ class RedisFeed:
             raise BrokerUnavailable(str(refused[0] if refused else reply or "Redis is silent"))
         if not channels:
             return []
-        return [decode(*pair) for pair in zip(channels, reply, strict=True) if pair[1] is not None]
+        kept = [pair for pair in zip(channels, reply, strict=True) if pair[1] is not None]
+        return [decode(*pair, self._envelope) for pair in kept]
 
     def _confirm(self, channels: list[str], reply: Any) -> None:
-        if isinstance(reply, ReplyError):
-            self._channels.update((name, reply) for name in channels if name in self._channels)
+        error = reply if isinstance(reply, ReplyError) else None
+        self._channels.update((name, error) for name in channels if name in self._channels)
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
         for channel in channels:
@@ -160,7 +167,7 @@ class RedisFeed:
         self._tried.set()
         try:
             link.serve()
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, LookupError) as exc:
             log.warning("lost Redis, messages may be missed until it is back: %s", exc)
         finally:
             self._link = None
@@ -168,7 +175,10 @@ class RedisFeed:
             self.stats.gaps += 1
 
     def _take(self, pushed: list[tuple[bytes, bytes]]) -> None:
-        self._deliver([decode(channel.decode(), payload) for channel, payload in pushed])
+        try:
+            self._deliver([decode(c.decode(), payload, self._envelope) for c, payload in pushed])
+        except Exception:
+            log.exception("messages could not be delivered")
 
 
 def _ignore(reply: Any) -> None:

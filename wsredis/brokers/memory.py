@@ -6,6 +6,7 @@ the same name (``memory://name``) are one, so that a publisher finds the middlew
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from ..message import Message, decode
 from .base import Deliver, FeedStats
 
 __all__ = ["MemoryBroker"]
+
+log = logging.getLogger("wsredis.brokers.memory")
 
 
 class MemoryFeed:
@@ -44,8 +47,11 @@ class MemoryFeed:
         with self._delivering:  # delivering gives way, and order must hold
             with self._broker.lock:
                 arrived, self._arrived = self._arrived, []
-            if arrived:
-                self._deliver(arrived)
+            try:
+                if arrived:
+                    self._deliver(arrived)
+            except Exception:
+                log.exception("messages could not be delivered")
 
     def subscribe(self, channels: Sequence[str]) -> list[Message]:
         with self._broker.lock:
@@ -75,11 +81,13 @@ class MemoryBroker:
 
     Args:
         clock: returns seconds; kept messages expire by it.
+        envelope: whether binary is marked, see `Config`.
     """
 
-    _named: ClassVar[dict[str, MemoryBroker]] = {}
+    _named: ClassVar[dict[tuple[str, bool], MemoryBroker]] = {}
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, envelope: bool = True) -> None:
+        self.envelope = envelope
         self.lock = threading.Lock()
         self.feeds: set[MemoryFeed] = set()
         self._kept: dict[str, tuple[float, bytes]] = {}
@@ -87,15 +95,16 @@ class MemoryBroker:
         self._clock = clock
 
     @classmethod
-    def named(cls, url: str) -> MemoryBroker:
+    def named(cls, url: str, envelope: bool = True) -> MemoryBroker:
         """Return the one broker of this process that a ``memory://`` URL names."""
-        return cls._named.setdefault(url, cls())
+        return cls._named.setdefault((url, envelope), cls(envelope=envelope))
 
     def kept(self, channels: Sequence[str]) -> list[Message]:
         """Return the last messages that have not expired; the caller holds the lock."""
         now = self._clock()
         found = [(channel, self._kept.get(channel)) for channel in channels]
-        return [decode(channel, kept[1]) for channel, kept in found if kept and kept[0] > now]
+        live = [(channel, kept[1]) for channel, kept in found if kept and kept[0] > now]
+        return [decode(*pair, self.envelope) for pair in live]
 
     def _keep(self, channels: Sequence[str], payload: bytes, now: float, expire: int) -> None:
         self._kept.update(dict.fromkeys(channels, (now + expire, payload)))
@@ -110,7 +119,7 @@ class MemoryBroker:
         return feed
 
     def publish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
-        messages = [decode(channel, payload) for channel in channels]
+        messages = [decode(channel, payload, self.envelope) for channel in channels]
         receivers = 0
         with self.lock:
             if expire:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import gevent
 import gevent.monkey
+import gevent.socket
 import redis
 import redis.asyncio
+import redis.connection
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -29,14 +32,17 @@ from .base import Deliver
 from .feed import RedisFeed
 from .link import Socket
 
-__all__ = ["RedisBroker"]
+__all__ = ["RedisBroker", "blocking"]
 
 T = TypeVar("T")
 
+_FOREIGN = (RedisError, OSError, UnicodeError)
+"""What redis-py raises when it does not get through; the last for an impossible host name."""
 
-def _blocking(function: Callable[..., T], *args: Any) -> T:
+
+def blocking(function: Callable[..., T], *args: Any) -> T:
     """Call a function that blocks a thread without holding up the gevent loop we may be on."""
-    if not in_gevent() or gevent.monkey.is_module_patched("socket"):
+    if not in_gevent() or _is_patched():
         return function(*args)
 
     def work() -> tuple[Any, Exception | None]:  # the pool prints what is raised in it
@@ -51,20 +57,33 @@ def _blocking(function: Callable[..., T], *args: Any) -> T:
     return cast(T, result)
 
 
+def _is_patched() -> bool:
+    """Tell whether redis-py's sockets are gevent's: by monkey-patching, or put there alone."""
+    return (
+        gevent.monkey.is_module_patched("socket")
+        or getattr(redis.connection, "socket", None) is gevent.socket
+    )
+
+
 class _Connection:
     """Hold a greeted connection of redis-py for a link."""
 
     def __init__(self, client: redis.Redis) -> None:
-        pool: Any = client.connection_pool
-        self._connection = pool.make_connection()
+        self._connection = _new_connection(client)
         try:
-            _blocking(self._connection.connect)
-        except (RedisError, OSError) as exc:
+            blocking(self._connection.connect)
+        except _FOREIGN as exc:
             raise BrokerUnavailable(_explain(exc)) from exc
         self.sock: Socket = self._connection._sock
 
     def close(self) -> None:
         self._connection.disconnect()
+
+
+def _new_connection(client: redis.Redis) -> Any:
+    """Make a connection beside the pool, which would count it for ever; nothing connects yet."""
+    pool: Any = client.connection_pool
+    return pool.connection_class(**pool.connection_kwargs)
 
 
 def _explain(exc: Exception) -> str:
@@ -87,37 +106,51 @@ class RedisBroker:
     def __init__(self, config: Config) -> None:
         self._where = config.redis
         self._deadline = config.redis_deadline
-        self._client: redis.Redis = self._make(redis.Redis)
+        self._envelope = config.envelope
+        self._client: redis.Redis = self._make(redis.Redis, protocol=2)
         self._links: redis.Redis = self._make(redis.Redis, protocol=3)
+        try:
+            _new_connection(self._links)
+        except (TypeError, ValueError, RedisError) as exc:
+            raise _senseless(exc) from exc
         self._async_clients: weakref.WeakKeyDictionary[
             asyncio.AbstractEventLoop, AsyncGenerator[Any, None]
         ] = weakref.WeakKeyDictionary()
 
-    def _make(self, kind: Any, retry: Any = Retry, **options: Any) -> Any:
-        options |= {
-            "decode_responses": False,
+    def _make(self, kind: Any, retry: Any = Retry, **fixed: Any) -> Any:
+        """Make a client; ``fixed`` arguments are ours, others a URL or dict may set.
+
+        A link needs RESP3. Whoever publishes takes RESP2: with RESP3 redis-py 8 does not see that
+        a pooled connection was closed meanwhile, and the first message after a restart is lost.
+        """
+        fixed["decode_responses"] = False
+        options = {
             "retry": retry(NoBackoff(), 0),  # what may have been published is not sent twice
             "socket_timeout": self._deadline,
             "socket_connect_timeout": self._deadline,
+            "max_connections": 2**31,  # as many as publish at once; redis-py 8 refuses from 100 on
         }
         try:
             if isinstance(self._where, Mapping):
-                return kind(**{**options, **self._where, "decode_responses": False})
-            return kind.from_url(self._where, **options)
-        except (TypeError, ValueError) as exc:
-            raise ConfigurationError(f"redis makes no sense to redis-py: {exc}") from exc
+                return kind(**{**options, **self._where, **fixed})
+            client = kind.from_url(self._where, **options, **fixed)
+        except (TypeError, ValueError, RedisError) as exc:
+            raise _senseless(exc) from exc
+        client.connection_pool.connection_kwargs.update(fixed)  # a URL's own words go before ours
+        return client
 
     def open(self, loop: Loop, deliver: Deliver) -> RedisFeed:
-        return RedisFeed(lambda: _Connection(self._links), self._deadline, deliver)
+        connect = partial(_Connection, self._links)
+        return RedisFeed(connect, self._deadline, deliver, self._envelope)
 
     def publish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
-        return _blocking(self._publish, channels, payload, expire)
+        return blocking(self._publish, channels, payload, expire)
 
     def _publish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
         try:
             with self._client.pipeline(transaction=len(channels) > 1 or expire > 0) as pipe:
                 return _receivers(_fill(pipe, channels, payload, expire).execute())
-        except (RedisError, OSError) as exc:
+        except _FOREIGN as exc:
             raise BrokerUnavailable(_explain(exc)) from exc
 
     async def apublish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
@@ -128,12 +161,12 @@ class RedisBroker:
         try:
             async with client.pipeline(transaction=len(channels) > 1 or expire > 0) as pipe:
                 return _receivers(await _fill(pipe, channels, payload, expire).execute())
-        except (RedisError, OSError) as exc:
+        except _FOREIGN as exc:
             raise BrokerUnavailable(_explain(exc)) from exc
 
     async def _async_client(self) -> AsyncGenerator[Any, None]:
         """Hold a client for one asyncio loop, which ends it when it shuts its generators down."""
-        client = self._make(redis.asyncio.Redis, AsyncRetry)
+        client = self._make(redis.asyncio.Redis, AsyncRetry, protocol=2)
         try:
             while True:
                 yield client
@@ -142,10 +175,15 @@ class RedisBroker:
 
     def fetch(self, channels: Sequence[str]) -> list[Message]:
         try:
-            kept: Any = _blocking(self._client.mget, list(channels)) if channels else []
-        except (RedisError, OSError) as exc:
+            kept: Any = blocking(self._client.mget, list(channels)) if channels else []
+        except _FOREIGN as exc:
             raise BrokerUnavailable(_explain(exc)) from exc
-        return [decode(*pair) for pair in zip(channels, kept, strict=True) if pair[1] is not None]
+        found = [pair for pair in zip(channels, kept, strict=True) if pair[1] is not None]
+        return [decode(*pair, self._envelope) for pair in found]
+
+
+def _senseless(exc: Exception) -> ConfigurationError:
+    return ConfigurationError(f"redis makes no sense to redis-py: {exc}")
 
 
 def _fill(pipe: Any, channels: Sequence[str], payload: bytes, expire: int) -> Any:

@@ -39,6 +39,7 @@ class Parser:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._at = 0
+        self._between: list[Push] = []
 
     def feed(self, data: bytes | memoryview) -> list[Any]:
         """Take bytes and return the replies that are now whole.
@@ -54,12 +55,16 @@ class Parser:
         whole = 0
         try:
             while whole < len(self._buffer):
-                replies.append(self._reply())
+                reply = self._reply()
+                replies += self._between
+                replies.append(reply)
+                self._between.clear()
                 whole = self._at
         except _Incomplete:
             pass
         del self._buffer[:whole]
         self._at = 0
+        self._between.clear()
         return replies
 
     def _reply(self) -> Any:
@@ -83,7 +88,7 @@ class Parser:
         if kind == 62:  # > push
             return Push([self._reply() for _ in range(int(line))])
         if kind == 42:  # * array
-            return [self._reply() for _ in range(int(line))] if line != b"-1" else None
+            return self._array(int(line)) if line != b"-1" else None
         if kind == 43:  # + simple string
             return bytes(line)
         if kind == 45:  # - error
@@ -91,3 +96,18 @@ class Parser:
         if kind == 95:  # _ null
             return None
         raise ValueError(f"not a reply of Redis: {bytes(buffer[:1])!r}")
+
+    def _array(self, size: int) -> list[Any]:
+        """Read an array and put aside the pushes in it, which come before it then.
+
+        Redis before 7.2 writes a message into the middle of EXEC's reply when the one who
+        publishes has subscribed as well.
+        """
+        found: list[Any] = []
+        while len(found) < size:
+            reply = self._reply()
+            if isinstance(reply, Push):
+                self._between.append(reply)
+            else:
+                found.append(reply)
+        return found

@@ -41,6 +41,9 @@ class Endpoint(Protocol):
     channels: Sequence[str] = ()
     """Full names of the channels to listen to."""
 
+    wants_kept: bool = True
+    """Whether the channels' kept last messages are sent first."""
+
     def opened(self, connection: Connection) -> None:
         """Take notice that the websocket is open."""
 

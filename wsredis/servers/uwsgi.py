@@ -7,13 +7,14 @@ goes out through ``start_response``, so that uWSGI's log says 101.
 from __future__ import annotations
 
 import os
-import select
 import signal
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
 import gevent
+import gevent.monkey
 
 from ..loop import Loop, in_gevent
 from .base import Detached, Environ, Headers, StartResponse, ready
@@ -33,7 +34,7 @@ class UWSGI:
         write(b"")
         fd = uwsgi.connection_fd()
         copy = os.dup(fd)
-        if in_gevent():
+        if in_gevent() and sys.platform == "linux":
             _forget(fd)
         return Detached(ready(copy))
 
@@ -48,9 +49,12 @@ def _forget(fd: int) -> None:
     the entry. At the client's first byte libev would find an event for a number it does not know,
     and build the whole set anew: a cost that grows with the square of the sockets.
     """
-    backend = os.dup(gevent.get_hub().loop.fileno())
+    loop: Any = gevent.get_hub().loop
+    backend = os.dup(loop.fileno())
     # Another backend than epoll has no such memory, and refuses.
-    with suppress(OSError), select.epoll.fromfd(backend) as epoll:
+    # Monkey-patching takes it out of `select`; gevent keeps it.
+    epoll_of = gevent.monkey.get_original("select", "epoll").fromfd
+    with suppress(OSError), epoll_of(backend) as epoll:
         epoll.unregister(fd)
 
 

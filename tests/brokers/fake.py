@@ -1,0 +1,141 @@
+"""A Redis that says exactly what a test wants it to say."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from gevent.event import Event
+
+from wsredis.brokers.feed import RedisFeed
+from wsredis.brokers.resp import Parser
+from wsredis.exceptions import BrokerUnavailable
+from wsredis.loop import Loop
+
+SECONDS = 10.0
+NEWS, CHAT = "ws:broadcast:news", "ws:broadcast:chat"
+
+
+class Peer:
+    """Be Redis at the other end of one link."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.settimeout(SECONDS)
+        self._sock = sock
+        self._parser = Parser()
+        self._commands: list[list[bytes]] = []
+
+    def next(self) -> list[str]:
+        """Wait for the next command."""
+        while not self._commands:
+            data = self._sock.recv(1 << 16)
+            assert data, "the link has ended"
+            self._commands += self._parser.feed(data)
+        return [word.decode() for word in self._commands.pop(0)]
+
+    def expect(self, *words: str) -> None:
+        assert self.next() == list(words)
+
+    def say(self, *replies: bytes) -> None:
+        """Send replies in one piece, so that one read of the link takes them together."""
+        self._sock.sendall(b"".join(replies))
+
+    def accept(self, *channels: str, kept: bytes = b"$-1\r\n") -> None:
+        """Take a newcomer's SUBSCRIBE and MGET."""
+        self.expect("SUBSCRIBE", *channels)
+        self.expect("MGET", *channels)
+        self.say(*map(confirmed, channels), b"*%d\r\n" % len(channels), kept * len(channels))
+
+    def ended(self) -> bool:
+        """Wait for the end of the link."""
+        while self._sock.recv(1 << 16):
+            pass
+        return True
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+def confirmed(channel: str) -> bytes:
+    return b">3\r\n$9\r\nsubscribe\r\n$%d\r\n%b\r\n:1\r\n" % (len(channel), channel.encode())
+
+
+def message(data: str, channel: str = NEWS) -> bytes:
+    words = b"message", channel.encode(), data.encode()
+    return b">3\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+
+
+class FakeRedis:
+    """Hand out links, or refuse them while `away` is set."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.attempts = 0
+        self.kind = socket.socket
+        self.gate: Event | None = None
+        self._peers: queue.Queue[Peer] = queue.Queue()
+        self._all: list[Any] = []
+
+    def connect(self) -> Any:
+        self.attempts += 1
+        if self.gate is not None:
+            self.gate.wait()
+        if self.away:
+            raise BrokerUnavailable("the fake is away")
+        pair, far = socket.socketpair()
+        near = self.kind(fileno=pair.detach())
+        peer = Peer(far)
+        self._all += [near, peer]
+        self._peers.put(peer)
+
+        class Connection:
+            sock = near
+            close = near.close
+
+        return Connection
+
+    def peer(self) -> Peer:
+        """Wait for the next link."""
+        return self._peers.get(timeout=SECONDS)
+
+    def close(self) -> None:
+        for each in self._all:
+            each.close()
+
+
+class Broker:
+    """Open feeds to the fake."""
+
+    def __init__(self, fake: FakeRedis, deadline: float) -> None:
+        self._fake = fake
+        self._deadline = deadline
+
+    def open(self, loop: Loop, deliver: Any) -> RedisFeed:
+        return RedisFeed(self._fake.connect, self._deadline, deliver)
+
+
+class Call(threading.Thread):
+    """Call a blocking function beside the test, which plays the other end."""
+
+    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
+        super().__init__(daemon=True)
+        self._work = lambda: function(*args)
+        self._value: Any = None
+        self._error: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._value = self._work()
+        except Exception as exc:
+            self._error = exc
+
+    def result(self) -> Any:
+        self.join(SECONDS)
+        assert not self.is_alive(), "it still waits"
+        if self._error is not None:
+            raise self._error
+        return self._value

@@ -1,0 +1,119 @@
+"""One connection of the feed, at whose other end stands a `FakeRedis`."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from .fake import CHAT, NEWS, SECONDS, Broker, Call, FakeRedis, confirmed, message
+
+
+def test_what_came_before_the_kept_message_is_delivered_before_it_is_returned(
+    fake: FakeRedis, listener: Any
+) -> None:
+    joining = Call(lambda: (listener.subscribe(NEWS), listener.data))
+    peer = fake.peer()
+    peer.expect("SUBSCRIBE", NEWS)
+    peer.expect("MGET", NEWS)
+    peer.say(confirmed(NEWS), message("1"), message("2"), b"*1\r\n$1\r\n2\r\n", message("3"))
+    kept, delivered = joining.result()
+    assert kept == ["2"]
+    assert delivered[:2] == ["1", "2"]
+    listener.wait_for("1", "2", "3")
+    assert [len(batch) for batch in listener.batches] == [2, 1]
+
+
+def test_what_one_read_brings_is_delivered_together_whatever_stands_between(
+    fake: FakeRedis, listener: Any
+) -> None:
+    peer = fake.peer()
+    listener.publish([NEWS], b"mine")
+    peer.expect("PUBLISH", NEWS, "mine")
+    peer.say(message("1"), b":1\r\n", message("2", CHAT), message("3"))
+    listener.wait_for("1", "2", "3")
+    assert len(listener.batches) == 1
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [b"HTTP/1.1 400 Bad Request\r\n", b"+OK\r\n", b"*x\r\n", b">0\r\n", confirmed(NEWS)],
+)
+def test_nonsense_ends_the_link_and_not_the_feed(
+    nonsense: bytes, fake: FakeRedis, listener: Any
+) -> None:
+    peer = fake.peer()
+    peer.say(nonsense)
+    assert peer.ended()
+    fake.peer().say(message("sense"))
+    listener.wait_for("sense")
+    assert listener.feed.stats.gaps == 1
+
+
+def test_pushes_of_another_kind_are_passed_over(fake: FakeRedis, listener: Any) -> None:
+    peer = fake.peer()
+    peer.say(b">2\r\n$10\r\ninvalidate\r\n_\r\n", message("hello"))
+    listener.wait_for("hello")
+
+
+def test_a_silent_redis_is_asked_and_its_answer_is_enough(fake: FakeRedis, listen: Any) -> None:
+    listener = listen(Broker(fake, 0.05))
+    peer = fake.peer()
+    for _ in range(3):
+        peer.expect("PING")
+        peer.say(b"+PONG\r\n")
+    assert listener.feed.stats.gaps == 0
+
+
+def test_a_redis_that_stays_silent_is_lost_at_the_deadline(fake: FakeRedis, listen: Any) -> None:
+    listener = listen(Broker(fake, 0.1))
+    before = time.monotonic()
+    peer = fake.peer()
+    listener.publish([NEWS], b"x")
+    assert peer.ended()
+    assert time.monotonic() - before >= 0.09
+    listener.wait(lambda: listener.lost)
+    assert listener.feed.stats.gaps == 1
+    fake.peer().say(message("back"))
+    listener.wait_for("back")
+
+
+def test_it_is_noticed_also_while_more_is_to_be_sent_than_the_link_takes(
+    fake: FakeRedis, listen: Any
+) -> None:
+    listener = listen(Broker(fake, 0.1))
+    fake.peer()
+    listener.publish([NEWS], b"x" * 3_000_000)
+    listener.wait(lambda: listener.lost)
+    fake.peer().say(message("back"))
+    listener.wait_for("back")
+
+
+def test_a_message_larger_than_a_socket_takes_arrives_whole(fake: FakeRedis, listener: Any) -> None:
+    payload = "x" * 3_000_000
+    peer = fake.peer()
+    listener.publish([NEWS], payload.encode())
+    peer.expect("PUBLISH", NEWS, payload)
+    Call(peer.say, b":0\r\n", message(payload))
+    listener.wait_for(payload)
+
+
+def test_a_link_that_fails_while_it_is_written_to_is_made_again(
+    fake: FakeRedis, listen: Any
+) -> None:
+    class Broken(socket.socket):
+        def send(self, *args: Any) -> int:
+            self.shutdown(socket.SHUT_RDWR)
+            raise BrokenPipeError("gone")
+
+    fake.kind = Broken
+    listener = listen(Broker(fake, SECONDS))
+    first = fake.peer()
+    fake.kind = socket.socket
+    listener.publish([NEWS], b"x")
+    assert first.ended()
+    listener.wait(lambda: listener.lost)
+    fake.peer().say(message("back"))
+    listener.wait_for("back")

@@ -1,0 +1,294 @@
+"""The Redis broker against real servers: how they are reached, and what happens when they fail."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from wsredis.brokers.redis import RedisBroker
+from wsredis.config import Config
+from wsredis.embedded import EmbeddedRedis, find_server, free_port
+from wsredis.exceptions import BrokerUnavailable, ConfigurationError
+
+SECONDS = 10.0
+NEWS, CHAT = "ws:broadcast:news", "ws:broadcast:chat"
+
+
+def broker_at(where: Any, deadline: float = SECONDS) -> RedisBroker:
+    return RedisBroker(Config(redis=where, redis_deadline=deadline))
+
+
+def works(broker: RedisBroker, listen: Any) -> None:
+    """Check all three doors of a broker: the feed, the publisher, the asyncio publisher."""
+    listener = listen(broker)
+    listener.subscribe(NEWS)
+    assert broker.publish([NEWS], b"one", 60) == 1
+    assert asyncio.run(broker.apublish([NEWS], b"two", 0)) == 1
+    listener.publish([NEWS], b"three")
+    listener.wait_for("one", "two", "three")
+    assert [message.data for message in broker.fetch([NEWS])] == ["one"]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "redis://:s3cret%2F%40%3A@127.0.0.1:{port}/0",
+        "redis://alice:wonder@127.0.0.1:{port}/3",
+        "redis://alice:wonder@localhost:{port}?db=2",
+        "unix://:s3cret%2F%40%3A@{path}?db=1",
+        "unix://alice:wonder@{path}",
+        {"host": "127.0.0.1", "port": "{port}", "password": "s3cret/@:", "db": 4},
+        {"unix_socket_path": "{path}", "username": "alice", "password": "wonder"},
+        {"host": "127.0.0.1", "port": "{port}", "password": "s3cret/@:", "socket_timeout": 5},
+    ],
+)
+def test_every_form_of_address_leads_to_redis(
+    where: Any, guarded: tuple[EmbeddedRedis, str], listen: Any
+) -> None:
+    server, path = guarded
+    if isinstance(where, str):
+        where = where.format(port=server.port, path=path)
+    else:
+        filled = {k: v.format(port=server.port, path=path) if isinstance(v, str) else v
+                  for k, v in where.items()}  # fmt: skip
+        where = filled | ({"port": server.port} if "port" in filled else {})
+    broker = broker_at(where)
+    works(broker, listen)
+
+
+def test_a_database_keeps_its_own_last_messages(redis_server: EmbeddedRedis) -> None:
+    zero, five = (broker_at(f"redis://127.0.0.1:{redis_server.port}/{n}") for n in (0, 5))
+    five.publish(["ws:broadcast:own"], b"in five", 60)
+    assert zero.fetch(["ws:broadcast:own"]) == []
+    assert [message.data for message in five.fetch(["ws:broadcast:own"])] == ["in five"]
+
+
+@pytest.mark.parametrize("option", ["protocol=2", "decode_responses=True"])
+def test_what_a_link_cannot_live_with_is_overruled(
+    option: str, redis_url: str, listen: Any
+) -> None:
+    works(broker_at(f"{redis_url}?{option}"), listen)
+
+
+def test_what_a_link_cannot_live_with_is_overruled_in_a_dict_too(
+    redis_server: EmbeddedRedis, listen: Any
+) -> None:
+    options = {"port": redis_server.port, "protocol": 2, "decode_responses": True}
+    works(broker_at(options), listen)
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
+    """Give the TLS port of a server and the certificate it shows."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not on the PATH, and makes the certificate")
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "redis.crt", folder / "redis.key"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", str(key),
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", str(certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    port = free_port()
+    arguments = ["--tls-port", str(port), "--tls-auth-clients", "no"]
+    arguments += ["--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
+    for binary in (find_server(), shutil.which("redis-server"), shutil.which("valkey-server")):
+        if binary and _knows_tls(binary):
+            with EmbeddedRedis(binary=binary, args=arguments) as _:
+                yield port, certificate
+            return
+    pytest.skip("no Redis server here was built with TLS")
+
+
+def _knows_tls(binary: str) -> bool:
+    """Ask a server for TLS without a certificate: only one that knows TLS misses it."""
+    ran = subprocess.run(
+        [binary, "--port", "0", "--tls-port", str(free_port())],
+        capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    return "No tls-cert-file configured" in ran.stdout
+
+
+def test_tls_works_with_a_certificate_that_is_trusted(tls: tuple[int, Path], listen: Any) -> None:
+    port, certificate = tls
+    broker = broker_at(f"rediss://localhost:{port}/0?ssl_ca_certs={certificate}")
+    works(broker, listen)
+    listener = listen(broker)
+    listener.subscribe(CHAT)
+    payload = "x" * 3_000_000
+    listener.publish([CHAT], payload.encode())
+    listener.wait_for(payload)
+
+
+def test_tls_works_from_a_dict(tls: tuple[int, Path], listen: Any) -> None:
+    port, certificate = tls
+    where = {"host": "localhost", "port": port, "ssl": True, "ssl_ca_certs": str(certificate)}
+    works(broker_at(where), listen)
+
+
+def test_a_certificate_that_nobody_trusts_is_refused(tls: tuple[int, Path], listen: Any) -> None:
+    broker = broker_at(f"rediss://localhost:{tls[0]}/0")
+    with pytest.raises(BrokerUnavailable, match=r"(?i)certificate"):
+        broker.publish([NEWS], b"x", 0)
+    with pytest.raises(BrokerUnavailable):
+        listen(broker).subscribe(NEWS)
+
+
+def test_a_server_that_does_not_speak_tls_is_refused(redis_server: EmbeddedRedis) -> None:
+    with pytest.raises(BrokerUnavailable) as refused:
+        broker_at(f"rediss://127.0.0.1:{redis_server.port}", 0.3).publish([NEWS], b"x", 0)
+    assert isinstance(refused.value.__cause__, (ssl.SSLError, redis.RedisError))
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"hots": "localhost"},
+        {"host": "localhost", "port": "six"},
+        "redis://localhost?colour=blue",
+        "redis://localhost?socket_timeout=soon",
+        "unix:///run/redis.sock?port=1",
+    ],
+)
+def test_what_redis_py_does_not_understand_is_a_configuration_error(where: Any) -> None:
+    with pytest.raises(ConfigurationError, match="makes no sense to redis-py"):
+        broker_at(where)
+
+
+def test_nothing_connects_before_it_is_needed(own_redis: EmbeddedRedis, admin: redis.Redis) -> None:
+    broker = broker_at(own_redis.url)
+    assert len(admin.client_list()) == 1
+    broker.fetch([])
+    assert len(admin.client_list()) == 1
+    broker.fetch([NEWS])
+    assert len(admin.client_list()) == 2
+
+
+def test_a_feed_has_one_connection_for_all_its_channels(
+    own_redis: EmbeddedRedis, admin: redis.Redis, listen: Any
+) -> None:
+    listener = listen(broker_at(own_redis.url))
+    for number in range(50):
+        listener.subscribe(f"ws:user:{number}:news")
+    listener.publish([f"ws:user:{number}:news" for number in range(50)], b"x", 60)
+    listener.wait(lambda: len(listener.data) == 50)
+    assert len(admin.client_list()) == 2
+    (link,) = admin.client_list(_type="pubsub")
+    assert link["sub"] == "50"
+
+
+def test_messages_are_kept_for_the_seconds_asked(redis_server: EmbeddedRedis, listen: Any) -> None:
+    broker = broker_at(redis_server.url)
+    listener = listen(broker)
+    with redis.Redis(port=redis_server.port) as admin:
+        for publish in (broker.publish, lambda *args: listener.publish(*args)):
+            publish(["ws:broadcast:kept"], b"x", 60)
+            listener.subscribe("ws:broadcast:kept")
+            assert 55 < admin.ttl("ws:broadcast:kept") <= 60
+            admin.delete("ws:broadcast:kept")
+
+
+# Redis that forbids
+
+
+@pytest.fixture
+def limited(own_redis: EmbeddedRedis, admin: redis.Redis) -> RedisBroker:
+    """Give a broker whose user may have everything about news and nothing else."""
+    admin.acl_setuser(
+        "bob", enabled=True, passwords=["+builder"], commands=["+@all"],
+        keys=["ws:broadcast:*"], channels=[NEWS],
+    )  # fmt: skip
+    return broker_at(own_redis.url.replace("//", "//bob:builder@"))
+
+
+def test_a_forbidden_channel_makes_the_broker_unavailable_for_it_only(
+    limited: RedisBroker, listen: Any
+) -> None:
+    listener = listen(limited)
+    listener.subscribe(NEWS)
+    with pytest.raises(BrokerUnavailable, match=r"(?i)perm"):
+        listener.subscribe(CHAT)
+    listener.unsubscribe(CHAT)
+    with pytest.raises(BrokerUnavailable, match=r"(?i)perm"):
+        listener.subscribe("ws:broadcast:other", NEWS)
+    limited.publish([NEWS], b"still here", 0)
+    listener.wait_for("still here")
+    assert listener.feed.stats.gaps == 0
+
+
+def test_a_forbidden_channel_can_be_had_once_it_is_allowed(
+    limited: RedisBroker, admin: redis.Redis, listen: Any
+) -> None:
+    listener = listen(limited)
+    with pytest.raises(BrokerUnavailable):
+        listener.subscribe(CHAT)
+    listener.unsubscribe(CHAT)
+    admin.acl_setuser("bob", enabled=True, channels=[CHAT])
+    assert listener.subscribe(CHAT) == []
+    limited.publish([CHAT], b"hello", 0)
+    listener.wait_for("hello")
+
+
+def test_all_channels_get_a_message_or_none_does(
+    limited: RedisBroker, own_redis: EmbeddedRedis, listen: Any
+) -> None:
+    listener = listen(broker_at(own_redis.url))
+    listener.subscribe(NEWS, CHAT)
+    with pytest.raises(BrokerUnavailable, match=r"(?i)perm"):
+        limited.publish([NEWS, CHAT], b"half", 60)
+    with pytest.raises(BrokerUnavailable, match=r"(?i)perm"):
+        asyncio.run(limited.apublish([NEWS, CHAT], b"half", 60))
+    sender = listen(limited)
+    sender.publish([NEWS, CHAT], b"half", 60)
+    sender.wait(lambda: sender.lost == 1)
+    assert listener.subscribe(NEWS, CHAT) == []
+    limited.publish([NEWS], b"whole", 0)
+    listener.wait_for("whole")
+
+
+# asyncio
+
+
+def test_two_asyncio_programs_and_many_tasks_leave_nothing_open(
+    own_redis: EmbeddedRedis, admin: redis.Redis, eventually: Any
+) -> None:
+    broker = broker_at(own_redis.url)
+
+    async def publish() -> list[int]:
+        return await asyncio.gather(*(broker.apublish([NEWS], b"x", 5) for _ in range(120)))
+
+    for _ in range(2):
+        assert asyncio.run(publish()) == [0] * 120
+    eventually(lambda: len(admin.client_list()) == 1)
+
+
+def test_asyncio_programs_in_two_threads_do_not_meet(own_redis: EmbeddedRedis) -> None:
+    broker = broker_at(own_redis.url)
+    both = threading.Barrier(2)
+    results: list[int] = []
+
+    async def publish() -> None:
+        for _ in range(20):
+            results.append(await broker.apublish([NEWS], b"x", 0))
+
+    def program() -> None:
+        both.wait()
+        asyncio.run(publish())
+
+    threads = [threading.Thread(target=program) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [0] * 40

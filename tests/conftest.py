@@ -1,0 +1,104 @@
+"""What tests of several rooms share: a Redis, a loop, and a way to wait until something is so."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from hypothesis import settings
+
+import wsredis.config
+from wsredis.config import Config
+from wsredis.embedded import EmbeddedRedis
+from wsredis.loop import Loop
+
+SECONDS = 10.0
+
+# A busy machine is no bug.
+settings.register_profile("wsredis", deadline=None)
+settings.load_profile("wsredis")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[EmbeddedRedis]:
+    """Give the Redis of this test process; whoever harms one takes `own_redis`."""
+    with EmbeddedRedis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_server: EmbeddedRedis) -> str:
+    return redis_server.url
+
+
+@pytest.fixture
+def own_redis() -> Iterator[EmbeddedRedis]:
+    """Give a Redis that the test may freeze, kill and start again."""
+    with EmbeddedRedis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def loop() -> Loop:
+    """Give a loop in a thread of its own, as a hub has it under a threaded server."""
+    return Loop()
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[[Callable[[], object]], None]:
+    """Give a function that looks again until something is so, and fails if it never is."""
+
+    def wait(what: Callable[[], object], seconds: float = SECONDS) -> None:
+        deadline = time.monotonic() + seconds
+        while not what():
+            assert time.monotonic() < deadline, "it did not come about in time"
+            time.sleep(0.005)
+
+    return wait
+
+
+@pytest.fixture
+def redis_client(redis_server: EmbeddedRedis) -> Iterator[redis.Redis]:
+    """Give a client of an empty Redis."""
+    with redis.Redis(port=redis_server.port) as connected:
+        connected.flushall()
+        yield connected
+
+
+@pytest.fixture
+def config(redis_url: str, redis_client: redis.Redis) -> Config:
+    """Give a configuration that leads to this empty Redis."""
+    return Config(redis=redis_url)
+
+
+@pytest.fixture
+def heard(redis_client: redis.Redis) -> Iterator[Callable[[int], list[tuple[str, bytes]]]]:
+    """Give a function that waits for messages of any channel and returns them as Redis has them."""
+    with redis_client.pubsub(ignore_subscribe_messages=True) as everything:
+        everything.psubscribe("*")
+        assert everything.get_message(timeout=SECONDS) is None
+
+        def wait(count: int) -> list[tuple[str, bytes]]:
+            got: list[tuple[str, bytes]] = []
+            deadline = time.monotonic() + SECONDS
+            while len(got) < count:
+                message = everything.get_message(timeout=deadline - time.monotonic())
+                assert message is not None, f"only {got} came"
+                got.append((message["channel"].decode(), message["data"]))
+            assert everything.get_message() is None
+            return got
+
+        yield wait
+
+
+@pytest.fixture
+def nothing_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test see the configuration of the machine or of another test."""
+    monkeypatch.setattr(wsredis.config, "_current", None)
+    monkeypatch.setattr(wsredis.config, "_source", None)
+    for name in os.environ:
+        if name.startswith("WSREDIS_"):
+            monkeypatch.delenv(name)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from wsredis.access import default_policy, granted
+from wsredis.exceptions import HandshakeError, PermissionDenied
+
+WISHES = ("subscribe-broadcast", "publish-broadcast", "subscribe-user", "publish-user")
+
+
+def test_by_default_all_may_listen_and_nobody_may_publish() -> None:
+    assert granted(default_policy, None, WISHES) == ("subscribe-broadcast", "subscribe-user")
+
+
+def test_a_policy_sees_the_request_and_the_wishes() -> None:
+    seen: list[Any] = []
+
+    def policy(request: Any, wishes: tuple[str, ...]) -> tuple[str, ...]:
+        seen.append((request, wishes))
+        return wishes
+
+    assert granted(policy, "the request", WISHES) == WISHES
+    assert seen == [("the request", WISHES)]
+
+
+@pytest.mark.parametrize("kind", [list, set, dict.fromkeys, iter])
+def test_a_policy_can_only_take_away_and_order_stays(kind: Any) -> None:
+    answer = ["publish-user", "subscribe-session", "subscribe-broadcast", "anything"]
+    assert granted(lambda request, wishes: kind(answer), None, WISHES) == (
+        "subscribe-broadcast",
+        "publish-user",
+    )
+
+
+def test_a_policy_that_grants_nothing_grants_nothing() -> None:
+    assert granted(lambda request, wishes: [], None, WISHES) == ()
+
+
+@pytest.mark.parametrize("answer", [None, True, 5, "subscribe-broadcast", [["publish-user"]]])
+def test_a_policy_that_answers_nonsense_denies(
+    answer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(PermissionDenied), caplog.at_level(logging.ERROR, "wsredis.access"):
+        granted(lambda request, wishes: answer, None, WISHES)
+    assert "nothing is granted" in caplog.text
+
+
+def test_a_policy_that_raises_denies_and_the_client_does_not_hear_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def policy(request: Any, wishes: tuple[str, ...]) -> list[str]:
+        raise RuntimeError("the password of the database is wrong")
+
+    with pytest.raises(PermissionDenied) as denied:
+        granted(policy, None, WISHES)
+    assert "password" not in denied.value.text
+    assert "password" in caplog.text
+
+
+@pytest.mark.parametrize("error", [PermissionDenied("Log in first."), HandshakeError(429, "Wait.")])
+def test_a_policy_may_refuse_in_its_own_words(
+    error: HandshakeError, caplog: pytest.LogCaptureFixture
+) -> None:
+    def policy(request: Any, wishes: tuple[str, ...]) -> list[str]:
+        raise error
+
+    with pytest.raises(HandshakeError) as refused:
+        granted(policy, None, WISHES)
+    assert refused.value is error
+    assert caplog.text == ""

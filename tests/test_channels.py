@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsredis.channels import (
+    Audience,
+    Wishes,
+    channel_name,
+    encode_name,
+    identity_channels,
+    parse_wishes,
+)
+from wsredis.identity import ANONYMOUS, Identity
+
+# Characters that could make two names meet come often; lone surrogates come too.
+TEXT = st.lists(
+    st.sampled_from("ab:%2053A*?[]\\/ \n\0\x85\u2028\ud800é") | st.characters(categories=None)
+).map("".join)
+NAMED = [Audience.USER, Audience.GROUP, Audience.SESSION]
+PLACES = st.tuples(st.just(Audience.BROADCAST), st.just(""), TEXT) | st.tuples(
+    st.sampled_from(NAMED), TEXT.filter(bool), TEXT
+)
+
+
+def channel(place: tuple[Audience, str, str], prefix: str = "ws") -> str:
+    audience, name, facility = place
+    return channel_name(prefix, audience, facility, name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("ws", Audience.BROADCAST, "news"), "ws:broadcast:news"),
+        (("ws", Audience.USER, "news", "alice"), "ws:user:alice:news"),
+        (("ws", Audience.GROUP, "news", "editors"), "ws:group:editors:news"),
+        (("ws", Audience.SESSION, "news", "key-1"), "ws:session:key-1:news"),
+        (("", Audience.BROADCAST, "news"), "broadcast:news"),
+        (("", Audience.USER, "news", "alice"), "user:alice:news"),
+        (("ws", Audience.BROADCAST, ""), "ws:broadcast:"),
+        (("ws", Audience.USER, "a/b", "alice@example.com"), "ws:user:alice@example.com:a/b"),
+        (("ws", Audience.USER, "a:b", "c:d"), "ws:user:c%3Ad:a%3Ab"),
+    ],
+)
+def test_a_channel_is_named_after_prefix_audience_name_and_facility(
+    arguments: tuple[str, Audience, str], name: str
+) -> None:
+    assert channel_name(*arguments) == name
+
+
+@pytest.mark.parametrize("audience", NAMED)
+def test_a_channel_of_somebody_needs_a_name(audience: Audience) -> None:
+    with pytest.raises(ValueError, match=f"a {audience} channel takes a name"):
+        channel_name("ws", audience, "news")
+
+
+def test_a_broadcast_takes_no_name() -> None:
+    with pytest.raises(ValueError, match="a broadcast channel takes no name, not 'alice'"):
+        channel_name("ws", Audience.BROADCAST, "news", "alice")
+
+
+@given(PLACES, PLACES)
+def test_no_two_identities_meet_in_one_channel(
+    one: tuple[Audience, str, str], other: tuple[Audience, str, str]
+) -> None:
+    assert (channel(one) == channel(other)) is (one == other)
+    assert (channel(one, "") == channel(other, "")) is (one == other)
+
+
+@given(TEXT)
+def test_an_encoded_name_is_another_one_for_each_name(name: str) -> None:
+    assert unquote(encode_name(name), errors="surrogatepass") == name
+
+
+@given(TEXT)
+def test_an_encoded_name_holds_nothing_that_redis_or_a_log_could_misread(name: str) -> None:
+    encoded = encode_name(name)
+    assert not re.search(r"[\s:*?\[\]\\]|%(?![0-9A-F]{2})", encoded)
+    assert all(ord(c) > 32 and not 127 <= ord(c) <= 160 for c in encoded)
+    encoded.encode()
+
+
+@pytest.mark.parametrize(
+    "name", ["alice", "alice@example.com", "a/b", "..", "x-1_2.3~", "Zoë", "名"]
+)
+def test_a_plain_name_stays_as_it_is(name: str) -> None:
+    assert encode_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "encoded"),
+    [
+        ("a:b", "a%3Ab"),
+        ("100%", "100%25"),
+        ("a b", "a%20b"),
+        ("\0\r\n", "%00%0D%0A"),
+        ("*?[]\\", "%2A%3F%5B%5D%5C"),
+        ("\u2028", "%E2%80%A8"),
+        ("\x85", "%C2%85"),
+        ("\ud800", "%ED%A0%80"),
+    ],
+)
+def test_what_must_not_stand_in_a_channel_is_percent_encoded(name: str, encoded: str) -> None:
+    assert encode_name(name) == encoded
+
+
+ALICE = Identity("alice", ("editors", "admins"), "key-1")
+
+
+@pytest.mark.parametrize(
+    ("audience", "names"),
+    [
+        (Audience.BROADCAST, ("ws:broadcast:news",)),
+        (Audience.USER, ("ws:user:alice:news",)),
+        (Audience.GROUP, ("ws:group:editors:news", "ws:group:admins:news")),
+        (Audience.SESSION, ("ws:session:key-1:news",)),
+    ],
+)
+def test_an_identity_has_its_own_channels(audience: Audience, names: tuple[str, ...]) -> None:
+    assert identity_channels("ws", audience, "news", ALICE) == names
+
+
+@pytest.mark.parametrize("audience", NAMED)
+def test_nobody_has_no_channel_of_their_own(audience: Audience) -> None:
+    assert identity_channels("ws", audience, "news", ANONYMOUS) == ()
+
+
+@pytest.mark.parametrize(
+    ("query", "wishes"),
+    [
+        ("", Wishes(())),
+        ("subscribe-broadcast", Wishes(("subscribe-broadcast",))),
+        (
+            "publish-user&subscribe-group&echo",
+            Wishes(("publish-user", "subscribe-group"), echo=True),
+        ),
+        ("subscribe-user&subscribe-user=", Wishes(("subscribe-user",))),
+        ("Subscribe-Broadcast=no&ECHO=0", Wishes(("subscribe-broadcast",), echo=True)),
+        ("%20subscribe%2Dsession%0A", Wishes(("subscribe-session",))),
+        ("token=secret&utm_source=x&&=", Wishes(())),
+        ("x=subscribe-broadcast", Wishes(())),
+        ("%ff&%", Wishes(())),
+    ],
+)
+def test_wishes_are_read_from_the_keys_of_a_query(query: str, wishes: Wishes) -> None:
+    assert parse_wishes(query) == wishes
+
+
+@pytest.mark.parametrize("key", ["subscribe-", "subscribe-all", "publish-users", "publish-%00"])
+def test_a_misspelt_wish_is_refused_with_what_to_write(key: str) -> None:
+    with pytest.raises(ValueError, match="write subscribe- or publish- followed by one of broad"):
+        parse_wishes(f"subscribe-broadcast&{key}")
+
+
+def test_a_refused_key_is_shown_short_and_on_one_line() -> None:
+    with pytest.raises(ValueError, match="Unknown query key") as refused:
+        parse_wishes("publish-%0d%0a" + "x" * 5000)
+    assert len(str(refused.value)) < 250
+    assert str(refused.value).isprintable()

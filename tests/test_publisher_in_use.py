@@ -1,0 +1,170 @@
+"""The publisher in threads, greenlets, forks, asyncio programs, and beside a Redis that fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import gevent
+import pytest
+
+from wsredis.config import Config
+from wsredis.embedded import EmbeddedRedis, free_port
+from wsredis.exceptions import BrokerUnavailable
+from wsredis.publisher import Publisher
+
+SECONDS = 10.0
+
+pytestmark = pytest.mark.usefixtures("nothing_is_configured")
+
+
+def run(program: str, *arguments: str) -> Any:
+    """Run a program in which what is left open is an error, and return what it prints as JSON."""
+    warnings = ["-W", "ignore", "-W", "error::ResourceWarning", "-W", "error::RuntimeWarning"]
+    ran = subprocess.run(
+        [sys.executable, *warnings, "-c", program, *arguments],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")
+    return json.loads(ran.stdout)
+
+
+def test_two_asyncio_programs_in_one_process_leave_no_warning(redis_url: str) -> None:
+    program = """if True:
+        import asyncio, gc, json, sys
+        from wsredis import Config, Publisher
+        publisher = Publisher("news", True, users=["alice"], config=Config(redis=sys.argv[1]))
+        async def twice():
+            return [await publisher.apublish("hello", 5), await publisher.apublish("again")]
+        answers = [asyncio.run(twice()), asyncio.run(twice())]
+        gc.collect()
+        print(json.dumps(answers))
+    """
+    assert run(program, redis_url) == [[0, 0], [0, 0]]
+
+
+def test_a_program_that_publishes_and_ends_leaves_no_warning(redis_url: str) -> None:
+    program = """if True:
+        import sys
+        from wsredis import Config, Publisher
+        print(Publisher("news", True, config=Config(redis=sys.argv[1])).publish("hello"))
+    """
+    assert run(program, redis_url) == 0
+
+
+def test_a_forked_child_publishes_over_a_connection_of_its_own(
+    config: Config, redis_url: str, heard: Any
+) -> None:
+    program = """if True:
+        import os, sys
+        from wsredis import Config, Publisher
+        publisher = Publisher("news", True, config=Config(redis=sys.argv[1]))
+        publisher.publish("parent before")
+        children = []
+        for name in ("one", "two"):
+            child = os.fork()
+            if child == 0:
+                for number in range(50):
+                    assert publisher.publish(f"{name} {number}", expire=number % 2) == 1
+                os._exit(0)
+            children.append(child)
+        for number in range(50):
+            assert publisher.publish(f"parent {number}", expire=number % 2) == 1
+        assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+        print(publisher.publish("parent after"))
+    """
+    assert run(program, redis_url) == 1
+    words = [payload.decode() for _, payload in heard(152)]
+    assert (words[0], words[-1]) == ("parent before", "parent after")
+    for name in ("one", "two", "parent"):
+        assert [word for word in words[1:-1] if word.startswith(name)] == [
+            f"{name} {number}" for number in range(50)
+        ]
+
+
+@pytest.mark.parametrize("patched", [True, False])
+def test_greenlets_publish_whether_the_process_is_patched_or_not(
+    patched: bool, config: Config, redis_url: str, heard: Any
+) -> None:
+    patch = "from gevent import monkey; monkey.patch_all()" if patched else ""
+    program = f"""if True:
+        {patch}
+        import socket, sys, threading
+        before = socket.socket, threading.Thread.start
+        import gevent
+        from wsredis import Config, Publisher
+        publisher = Publisher("news", True, config=Config(redis=sys.argv[1]))
+        greenlets = [gevent.spawn(publisher.publish, str(number)) for number in range(30)]
+        gevent.joinall(greenlets, timeout=20)
+        assert [each.get() for each in greenlets] == [1] * 30
+        assert before == (socket.socket, threading.Thread.start)
+        print(publisher.publish("30"))
+    """
+    assert run(program, redis_url) == 1
+    assert sorted(int(payload) for _, payload in heard(31)) == list(range(31))
+
+
+def test_in_a_plain_process_publishing_starts_neither_thread_nor_loop(redis_url: str) -> None:
+    program = """if True:
+        import json, sys, threading
+        from wsredis import Config, Publisher
+        Publisher("news", True, config=Config(redis=sys.argv[1])).publish("hello")
+        from gevent._hub_local import get_hub_if_exists
+        print(json.dumps([threading.active_count(), get_hub_if_exists() is None]))
+    """
+    assert run(program, redis_url) == [1, True]
+
+
+def test_one_publisher_serves_many_threads(config: Config, heard: Any) -> None:
+    publisher = Publisher("news", True, config=config)
+    counts: list[int] = []
+
+    def publish(name: int) -> None:
+        for number in range(20):
+            counts.append(publisher.publish(f"{name} {number}"))
+
+    threads = [threading.Thread(target=publish, args=(name,)) for name in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert counts == [1] * 200
+    words = [payload.decode() for _, payload in heard(200)]
+    for name in range(10):
+        assert [word for word in words if word.startswith(f"{name} ")] == [
+            f"{name} {number}" for number in range(20)
+        ]
+
+
+def test_a_frozen_redis_holds_up_the_greenlet_and_not_its_loop(own_redis: EmbeddedRedis) -> None:
+    publisher = Publisher("news", True, config=Config(redis=own_redis.url, redis_deadline=SECONDS))
+    publisher.publish("the first one connects")
+
+    def beside_it() -> int:
+        own_redis.freeze()
+        publishing = gevent.spawn(publisher.publish, "hello")
+        for _ in range(20):
+            gevent.sleep(0.001)
+        assert not publishing.ready()
+        own_redis.thaw()
+        return publishing.get(timeout=SECONDS)
+
+    assert gevent.spawn(beside_it).get() == 0
+
+
+def test_it_can_be_made_where_no_redis_is_and_outlives_its_restart() -> None:
+    server = EmbeddedRedis(port=free_port())
+    publisher = Publisher("news", True, config=Config(redis=server.url))
+    with server:
+        assert publisher.publish("hello", expire=60) == 0
+        assert publisher.fetch() == "hello"
+        server.kill()
+        with pytest.raises(BrokerUnavailable):
+            publisher.publish("nobody hears it")
+        server.start()
+        assert publisher.fetch() is None
+        assert publisher.publish("again", expire=60) == 0
+        assert publisher.fetch() == "again"
