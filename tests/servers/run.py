@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import socketserver
 import sys
+from contextlib import suppress
 from typing import Any
 from wsgiref.simple_server import WSGIServer, make_server
 
@@ -22,7 +23,8 @@ class ThreadedWSGIServer(socketserver.ThreadingMixIn, WSGIServer):
 def load(path: str) -> Any:
     """Return the ``application`` of a file."""
     spec = importlib.util.spec_from_file_location("application_under_test", path)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -50,4 +52,5 @@ def main(kind: str, port: int, path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    with suppress(KeyboardInterrupt):
+        main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

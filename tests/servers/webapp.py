@@ -1,15 +1,22 @@
 """The site that every server in these tests runs: pages beside websockets, identities by header.
 
 ``X-User``, ``X-Groups`` and ``X-Session`` stand for whatever a real site reads its sessions with.
+Below ``/text/`` is a second gate, to websockets that refuse binary messages.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import time
 from typing import Any
 
 from wsredis import Identity, Publisher, WebSocketMiddleware
+
+logging.basicConfig(
+    level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
+)
 
 
 def identify(request: Any) -> Identity:
@@ -32,17 +39,25 @@ def allowed_channels(request: Any, wishes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def pages(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    """Answer plain HTTP: ``/stats``, ``POST /publish`` and a page."""
-    path = environ["PATH_INFO"]
+    """Answer plain HTTP: ``/stats``, ``POST /publish/FACILITY``, ``/hang`` and a page."""
+    path = environ.get("PATH_INFO", "")  # uWSGI has none for a request that is garbage
     if path == "/stats":
         body = json.dumps({**application.stats(), "pid": os.getpid()}).encode()
-    elif path == "/publish" and environ["REQUEST_METHOD"] == "POST":
+    elif path.startswith("/publish/") and environ["REQUEST_METHOD"] == "POST":
         text = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode()
-        body = str(Publisher("view", broadcast=True).publish(text)).encode()
+        facility = path.removeprefix("/publish/")
+        body = str(Publisher(facility, broadcast=True).publish(text)).encode()
+    elif path == "/hang":
+        time.sleep(60)
+        body = b"too late"
     else:
         body = f"page {path}".encode()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
 
 
-application = WebSocketMiddleware(pages, identity=identify, allowed_channels=allowed_channels)
+application = WebSocketMiddleware(
+    WebSocketMiddleware(pages, prefix="/text/", binary=False),
+    identity=identify,
+    allowed_channels=allowed_channels,
+)

@@ -1,0 +1,203 @@
+"""Redis goes, hangs, comes back: sockets stay, delivery goes on, and the gap is told."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from wsredis.embedded import EmbeddedRedis, free_port
+
+from .support import HOST, SECONDS, Setup, Site, each, eventually
+from .wire import PING, PONG, TEXT
+
+pytestmark = [pytest.mark.servers, each("uwsgi-gevent", "gunicorn-gthread", "pywsgi")]
+
+Start = Callable[..., Site]
+BROADCAST = "subscribe-broadcast"
+TALK = "subscribe-broadcast&publish-broadcast&echo"
+
+
+def status(site: Site, room: str) -> int:
+    """Try a handshake and return the status of its answer."""
+    with site.wire() as wire:
+        wire.send(wire.request(f"/ws/{room}?{BROADCAST}"))
+        answer = wire.answer()
+        if answer.status == 503:
+            assert int(answer.headers["retry-after"]) > 0
+            assert "Traceback" not in answer.body
+        return answer.status
+
+
+def test_without_redis_at_the_start_it_is_503_until_redis_comes(
+    start: Start, setup: Setup, room: str
+) -> None:
+    redis = EmbeddedRedis(port=free_port())
+    site = start(setup, redis=f"redis://{HOST}:{redis._port}/0")
+    assert status(site, room) == 503
+    assert site.get("/page")[0] == 200
+    with redis:
+        eventually(lambda: status(site, room) == 101, "Redis is noticed")
+
+
+def test_while_redis_is_away_sockets_stay_and_newcomers_get_503(
+    start: Start, own_redis: EmbeddedRedis, setup: Setup, room: str
+) -> None:
+    site = start(setup, redis=own_redis.url)
+    with site.wire(f"/ws/{room}?{TALK}") as wire:
+        site.broadcast(room, "before")
+        assert wire.receive_text() == "before"
+        assert (site.stats()["gaps"], site.stats()["reconnects"]) == (0, 0)
+        own_redis.kill()
+        eventually(lambda: not site.stats()["broker_connected"], "the loss is noticed")
+        assert site.stats()["gaps"] == 1
+        wire.send_frame(PING, b"and you?")
+        assert wire.receive() == (0x80 | PONG, b"and you?")
+        assert status(site, f"{room}x") == 503
+        assert status(site, room) == 503
+        own_redis.start()
+        eventually(lambda: site.stats()["broker_connected"], "the return is noticed")
+        assert site.broadcast(room, "after") == 1
+        assert wire.receive_text() == "after"
+        assert (site.stats()["gaps"], site.stats()["reconnects"]) == (1, 1)
+        assert status(site, f"{room}x") == 101
+    assert len(site.lines("WARNING .*lost Redis")) == 1
+    assert len(site.lines("WARNING .*Redis is back")) == 1
+
+
+def test_what_a_client_says_meanwhile_is_published_afterwards_or_it_is_told(
+    start: Start, own_redis: EmbeddedRedis, setup: Setup, room: str
+) -> None:
+    site = start(setup, redis=own_redis.url)
+    with site.wire(f"/ws/{room}?{TALK}") as wire:
+        own_redis.kill()
+        eventually(lambda: not site.stats()["broker_connected"], "the loss is noticed")
+        wire.send_frame(TEXT, b"meanwhile")
+        wire.send_frame(TEXT, b"one more")
+        wire.send_frame(PING, b"read?")
+        assert wire.receive() == (0x80 | PONG, b"read?")
+        own_redis.start()
+        assert [wire.receive_text() for _ in range(2)] == ["meanwhile", "one more"]
+
+
+def test_a_frozen_redis_costs_newcomers_a_503_and_nobody_a_message(
+    start: Start, own_redis: EmbeddedRedis, setup: Setup, room: str
+) -> None:
+    site = start(setup, redis=own_redis.url, redis_deadline=1)
+    with site.wire(f"/ws/{room}?{TALK}") as wire:
+        own_redis.freeze()
+        assert status(site, f"{room}x") == 503
+        eventually(lambda: site.stats()["gaps"], "the silence is noticed", 3)
+        own_redis.thaw()
+        eventually(lambda: site.stats()["broker_connected"], "the return is noticed")
+        site.broadcast(room, "after")
+        assert wire.receive_text() == "after"
+
+
+class Proxy:
+    """Stand between a server and its Redis; `hole` makes it swallow everything, `heal` ends that.
+
+    A connection that lost bytes in the hole stays silent for ever, as with a dropped route.
+    """
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._swallows = threading.Event()
+        self._lock = threading.Lock()
+        self._listener = socket.create_server((HOST, 0))
+        self._open: list[socket.socket] = [self._listener]
+        self._threads: list[threading.Thread] = []
+        self.port: int = self._listener.getsockname()[1]
+        self._run(self._accept)
+
+    def _run(self, function: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=function, args=args)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection((HOST, self._target))
+            with self._lock:
+                self._open += near, far
+            broken = threading.Event()
+            self._run(self._pump, near, far, broken)
+            self._run(self._pump, far, near, broken)
+
+    def _pump(self, source: socket.socket, sink: socket.socket, broken: threading.Event) -> None:
+        try:
+            while data := source.recv(65536):
+                if self._swallows.is_set():
+                    broken.set()
+                if not broken.is_set():
+                    sink.sendall(data)
+        except OSError:
+            pass
+        finally:
+            if not broken.is_set():
+                for one in (source, sink):
+                    try:
+                        one.shutdown(socket.SHUT_RDWR)
+                    except OSError:
+                        pass
+
+    def hole(self) -> None:
+        self._swallows.set()
+
+    def heal(self) -> None:
+        self._swallows.clear()
+
+    def close(self) -> None:
+        with self._lock:
+            for one in self._open:
+                try:
+                    one.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+                one.close()
+        for thread in self._threads:
+            thread.join(SECONDS)
+
+
+@pytest.fixture
+def proxy(own_redis: EmbeddedRedis) -> Iterator[Proxy]:
+    proxy = Proxy(own_redis.port)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+
+
+def test_a_black_hole_is_noticed_within_the_deadline(
+    start: Start, own_redis: EmbeddedRedis, proxy: Proxy, setup: Setup, room: str
+) -> None:
+    deadline = 1.0
+    site = start(setup, redis=f"redis://{HOST}:{proxy.port}/0", redis_deadline=deadline)
+    site.redis = own_redis.url  # the publisher has another way
+    with site.wire(f"/ws/{room}?{TALK}") as wire:
+        # A quiet Redis that answers is no black hole.
+        until = time.monotonic() + 2.5 * deadline
+        while time.monotonic() < until:
+            wire.send_frame(PING, b"tick")
+            assert wire.receive() == (0x80 | PONG, b"tick")
+            assert site.stats()["gaps"] == 0
+        proxy.hole()
+        began = time.monotonic()
+        assert site.broadcast(room, "swallowed") == 1
+        eventually(lambda: site.stats()["gaps"], "the silence is noticed")
+        assert time.monotonic() - began < deadline + 1
+        wire.send_frame(PING, b"and you?")
+        assert wire.receive() == (0x80 | PONG, b"and you?")
+        proxy.heal()
+        eventually(lambda: site.stats()["broker_connected"], "the return is noticed")
+        site.broadcast(room, "after")
+        assert wire.receive_text() == "after"
+        assert site.stats()["reconnects"] == 1
+    assert site.lines("WARNING .*lost Redis.*silent")

@@ -1,0 +1,87 @@
+"""What is said of uWSGI in particular: few cores hold many websockets, and nothing kills them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from http.client import HTTPException
+
+import pytest
+from redis import Redis
+
+from wsredis.embedded import EmbeddedRedis
+
+from .support import SECONDS, Site, eventually
+
+pytestmark = pytest.mark.servers
+
+Start = Callable[..., Site]
+BROADCAST = "subscribe-broadcast"
+MANY = 500
+
+
+def subscribers(redis: EmbeddedRedis) -> int:
+    """Return how many connections to Redis listen to a channel."""
+    with Redis.from_url(redis.url) as client:
+        return sum(int(info["sub"]) > 0 for info in client.client_list())
+
+
+def test_ten_cores_hold_500_websockets_while_pages_are_served(
+    start: Start, own_redis: EmbeddedRedis, room: str
+) -> None:
+    site = start("uwsgi-gevent", redis=own_redis.url)
+    with ExitStack() as stack:
+        wires = []
+        for number in range(MANY):
+            # Half of them in rooms of their own: as many channels, and still one connection.
+            where = room if number % 2 else f"{room}n{number}"
+            wires.append(stack.enter_context(site.wire(f"/ws/{where}?{BROADCAST}")))
+        assert site.stats()["connections"] == MANY
+        assert site.stats()["channels"] == MANY // 2 + 1
+        assert subscribers(own_redis) == 1
+        with ThreadPoolExecutor(16) as browsers:
+            answers = list(browsers.map(site.get, [f"/page/{n}" for n in range(100)]))
+        assert answers == [(200, f"page /page/{n}") for n in range(100)]
+        assert site.broadcast(room, "to all") == 1
+        assert [wire.receive_text() for wire in wires[1::2]] == ["to all"] * (MANY // 2)
+    eventually(lambda: not site.stats()["connections"], "all have been forgotten")
+    eventually(lambda: not subscribers(own_redis), "no channel is left")
+
+
+def test_each_worker_has_one_connection_that_listens(
+    start: Start, own_redis: EmbeddedRedis, room: str
+) -> None:
+    site = start("uwsgi-workers", redis=own_redis.url)
+    with ExitStack() as stack:
+
+        def everywhere() -> bool:
+            """Connect until each of the workers has somebody; the system chooses who accepts."""
+            wires.append(stack.enter_context(site.wire(f"/ws/{room}?{BROADCAST}")))
+            return subscribers(own_redis) == site.setup.workers
+
+        wires: list[object] = []
+        eventually(everywhere, "each worker has a websocket")
+        for _ in range(20):
+            everywhere()
+        assert subscribers(own_redis) == site.setup.workers
+        assert site.broadcast(room, "to all") == site.setup.workers
+        assert {wire.receive_text() for wire in wires} == {"to all"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("setup", ["uwsgi-gevent", "uwsgi-threads"])
+def test_harakiri_does_not_see_websockets(start: Start, setup: str, room: str) -> None:
+    site = start(setup, options=["--harakiri", "1"])
+    workers = site.workers()
+    with site.connect(room, BROADCAST) as ws:
+        # The master looks once a second; it has had its chance when this returns.
+        with pytest.raises(TimeoutError):
+            ws.recv(timeout=3.5)
+        site.broadcast(room, "still here")
+        assert ws.recv(timeout=SECONDS) == "still here"
+    assert site.workers() == workers
+    assert not site.lines("HARAKIRI")
+    # A page that takes as long is killed: it was on.
+    with pytest.raises((OSError, HTTPException)):
+        site.get("/hang")
+    assert site.lines("HARAKIRI")
