@@ -111,18 +111,6 @@ def _mark(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("server").mark()
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
-    """Name each test's group where pytest-xdist looks for it: at the end of its id.
-
-    pytest-xdist 3.8 does so itself, but what it sets has no effect with pytest 9.2.
-    """
-    for item in items if config.getoption("loadgroup", False) else ():
-        group = item.get_closest_marker("xdist_group")
-        if group is not None and not item.nodeid.endswith(suffix := f"@{group.args[0]}"):
-            item._id = type(item._id).parse(item.nodeid + suffix)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: Any, call: Any) -> Iterator[None]:
     """Show what the servers of a failed test have said meanwhile."""
