@@ -389,3 +389,10 @@ def test_what_clients_do_wrong_is_not_logged(caplog: pytest.LogCaptureFixture) -
     for wire in wires:
         new_receiver().feed(wire)
     assert caplog.text == ""
+
+
+def test_a_message_with_too_many_fragments_is_not_delivered_in_part() -> None:
+    receiver = Receiver(False, 1000, 3, True)
+    first, middle, last = masked(TEXT, b"a", fin=False), masked(CONT, b"b", fin=False), masked(CONT)
+    assert receiver.feed(first + middle * 2 + last) == []
+    assert receiver.code == 1008

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 import threading
 import urllib.error
 import urllib.request
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
+import gevent.ssl
 import pytest
 from gevent.pywsgi import WSGIServer as PyWSGIServer
 from websockets.exceptions import InvalidStatus
@@ -30,6 +33,7 @@ from wsredis import (
 )
 from wsredis.config import _current as _untouched  # the process default is restored below
 from wsredis.drain import _drain_all
+from wsredis.servers import server_for
 
 
 class Quiet(WSGIRequestHandler):
@@ -268,3 +272,18 @@ def test_a_forked_child_that_ends_says_goodbye_to_nobody(site: Callable[..., Sit
         assert os.waitpid(child, 0)[1] == 0
         here.publisher().publish("still here")
         assert client.recv(5) == "still here"
+
+
+@pytest.mark.parametrize("module", [ssl, gevent.ssl], ids=["ssl", "gevent"])
+def test_a_server_that_ends_tls_itself_is_refused_before_anything_goes_out(module: Any) -> None:
+    near, far = socket.socketpair()
+    context = module.create_default_context()
+    with (
+        far,
+        context.wrap_socket(
+            near, server_hostname="localhost", do_handshake_on_connect=False
+        ) as wrapped,
+        pytest.raises(HandshakeError, match="TLS in front") as refused,
+    ):
+        server_for({"gunicorn.socket": wrapped})
+    assert refused.value.status == 501

@@ -25,14 +25,21 @@ def load_session(key):
     return None
 """
 
+SETTINGS = """
+SECRET_KEY = "a key that only the test knows"
+INSTALLED_APPS = ["wsredis.adapters.django"]
+"""
+
 
 def test_there_are_snippets() -> None:
-    assert len(SNIPPETS) == 3
+    assert len(SNIPPETS) == 4
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
 def test_a_snippet_runs(snippet: str, tmp_path: Path) -> None:
-    (tmp_path / "mysite.py").write_text(SITE)
+    (tmp_path / "mysite").mkdir()
+    (tmp_path / "mysite/__init__.py").write_text(SITE)
+    (tmp_path / "mysite/settings.py").write_text(SETTINGS)
     (tmp_path / "snippet.py").write_text("from mysite import *\n" + snippet)
     with EmbeddedRedis() as redis:
         subprocess.run(
@@ -64,5 +71,5 @@ def shown(default: object) -> str:
 
 def test_the_commands_of_the_readme_exist() -> None:
     makefile = (Path(__file__).parent.parent / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"^    (?:PORT=\d+ )?make (\w+)", README, re.MULTILINE):
+    for target in re.findall(r"^    (?:PORT=\d+ )?make ([\w-]+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ __all__ = ["add_listen_arguments", "add_publish_arguments", "main", "run_listen"
 
 START_SECONDS = 15.0
 CHAT = "wsredis.examples.plain_wsgi.app:application"
+DJANGO_CHAT = "wsredis.examples.django_chat"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Open the page in two windows, and publish into it with the command it shows.",
     )
     demo.add_argument("--port", type=_port, default=8000, help="port of the page (%(default)s)")
+    demo.add_argument("--django", action="store_true", help="chats in Django, with logins")
     demo.set_defaults(run=_demo)
 
     publish = commands.add_parser(
@@ -172,7 +175,11 @@ def run_listen(options: argparse.Namespace, say: Callable[[str], object] = _say)
         nonlocal left
         for message in messages:
             if left != 0:
-                say(f"{message.channel}\t{message.data!s}")
+                try:
+                    say(f"{message.channel}\t{message.data!s}")
+                except BrokenPipeError:  # whoever read this has gone
+                    left = 0
+                    break
                 left = None if left is None else left - 1
         if left == 0:
             done.set()
@@ -240,20 +247,37 @@ def _demo(options: argparse.Namespace) -> int:
             redis = "memory://demo"
             print(f"{exc}; so messages stay inside this one process", flush=True)
         program = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else "wsredis"
-        hint = f'{program} publish chat "hello" --broadcast --redis {redis}'
+        facility = "hall" if options.django else "chat"
+        hint = f'{program} publish {facility} "hello" --broadcast --redis {redis}'
         os.environ |= {"WSREDIS_REDIS": redis, "WSREDIS_DEMO_HINT": hint}
         log = stack.enter_context(tempfile.TemporaryFile())
-        server = stack.enter_context(_chat_server(options.port, log))
+        if options.django:
+            _fill_django(stack.enter_context(tempfile.TemporaryDirectory(prefix="wsredis-")))
+        server = stack.enter_context(_chat_server(options.port, log, options.django))
         stack.callback(server.terminate)
         if not _answers(options.port, server):
             log.seek(0)
             print(log.read()[-4000:].decode(errors="replace"), file=sys.stderr)
             return 1
         print(f"The chat is at http://127.0.0.1:{options.port}/ - open it in two windows.")
+        if options.django:
+            print("The users are admin, john and mary, and the password of each is: secret")
         if not redis.startswith("memory:"):
             print(f"Publish from a second terminal:\n\n    {hint}\n")
         print("Ctrl-C ends it.", flush=True)
         return server.wait()
+
+
+def _fill_django(folder: str) -> None:
+    """Make the database of the chats in Django, with its users, and name it to the server."""
+    if find_spec("django") is None:
+        raise ValueError("there is no Django here: pip install 'wsredis[django]'")
+    os.environ["DJANGO_SETTINGS_MODULE"] = f"{DJANGO_CHAT}.settings"
+    os.environ["DJANGO_CHAT_DB"] = str(Path(folder, "db.sqlite3"))
+    for command in (["migrate"], ["loaddata", "people"]):
+        manage = [sys.executable, "-m", f"{DJANGO_CHAT}.manage", *command, "--verbosity", "0"]
+        if subprocess.run(manage).returncode:
+            raise ValueError(f"manage.py {' '.join(command)} failed")
 
 
 def _answers(port: int, server: subprocess.Popen[bytes]) -> bool:
@@ -266,15 +290,18 @@ def _answers(port: int, server: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _chat_server(port: int, log: Any) -> subprocess.Popen[bytes]:
+def _chat_server(port: int, log: Any, django: bool) -> subprocess.Popen[bytes]:
     """Start the chat under uWSGI, or under gevent.pywsgi where there is no uWSGI."""
     here = Path(sys.executable).parent
+    module = f"{DJANGO_CHAT}.wsgi:application" if django else CHAT
     if uwsgi := shutil.which("uwsgi", path=f"{here}{os.pathsep}{os.environ.get('PATH', '')}"):
         command = [uwsgi, "--http-socket", f"127.0.0.1:{port}", "--master", "--gevent", "100"]
-        command += ["--die-on-term", "--need-app", "--disable-logging", "--module", CHAT]
+        command += ["--die-on-term", "--need-app", "--disable-logging", "--module", module]
+        if django:  # or all requests would share one connection to the database
+            command.append("--gevent-early-monkey-patch")
     else:
         print("There is no uWSGI here (pip install wsredis[uwsgi]); gevent.pywsgi serves.")
-        command = [sys.executable, "-m", "wsredis.cli", "serve", CHAT, "--port", str(port)]
+        command = [sys.executable, "-m", "wsredis.cli", "serve", module, "--port", str(port)]
     return subprocess.Popen(command, stdout=log, stderr=log)
 
 

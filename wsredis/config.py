@@ -169,10 +169,12 @@ def _wrong(name: str, value: object) -> ConfigurationError:
 
 def _without_password(value: object) -> str:
     if isinstance(value, Mapping):
-        return repr({k: "***" if k == "password" else v for k, v in value.items()})
-    text = repr(value)
+        return repr({key: "***" if "pass" in str(key) else v for key, v in value.items()})
+    scheme, _, rest = repr(value).partition("?")[0].partition("://")
     return (
-        text if "@" not in text else text.partition("://")[0] + "://***@" + text.rpartition("@")[2]
+        f"{scheme}://***@{rest.rpartition('@')[2]}"
+        if "@" in rest
+        else repr(value).partition("?")[0]
     )
 
 

@@ -34,6 +34,10 @@ log = logging.getLogger("wsredis.connection")
 READ_SIZE = 1 << 16
 """Bytes read from a client at once."""
 
+MAX_UNANSWERED, OVERHEAD = 1 << 18, 256
+"""Bytes one socket may have published that the broker has not confirmed, and what each message
+costs beside its payload; above that the socket is not read."""
+
 WRITE_CHUNKS = 64
 """Pieces of an outbox written at once."""
 
@@ -60,6 +64,7 @@ class Connection:
         channels: the channels it listens to.
         alive: whether bytes have passed since the last ping.
         bucket: the part of all sockets it is pinged with.
+        paused: whether it is not read until the broker has confirmed what it published.
     """
 
     __slots__ = (
@@ -71,6 +76,7 @@ class Connection:
         "_outbox_size",
         "_reader",
         "_receiver",
+        "_unanswered",
         "_writer",
         "alive",
         "bucket",
@@ -79,6 +85,7 @@ class Connection:
         "endpoint",
         "identity",
         "opened_at",
+        "paused",
         "received",
         "sent",
         "state",
@@ -103,6 +110,7 @@ class Connection:
         self.state = State.JOINING
         self.alive = True
         self.bucket = 0
+        self.paused = False
         self.received = 0
         self.sent = 0
         self.opened_at = 0.0
@@ -113,6 +121,7 @@ class Connection:
         self._reader: Any = None
         self._writer: Any = None
         self._receiver: Receiver | None = None
+        self._unanswered = 0  # bytes published and not confirmed
         self._answered = False  # both close frames have passed
 
     # What an endpoint calls
@@ -176,8 +185,9 @@ class Connection:
         if self.close_code == CloseCode.TRY_AGAIN_LATER:  # too much arrived while it joined
             self._give_up()
             return
-        self._writable()
         self._tell(self.endpoint.opened, self)
+        if self.state is State.OPEN:
+            self._writable()
         if early and self.state is State.OPEN:
             self._feed(early)
 
@@ -196,6 +206,25 @@ class Connection:
             self._outbox = deque()
             data = data[sent:]
         self._wait(data)
+
+    def publishing(self, size: int) -> None:
+        """Count bytes on their way to the broker; a socket that is far ahead of it must wait."""
+        self._unanswered += size + OVERHEAD
+        if self._unanswered > MAX_UNANSWERED and self._reader is not None:
+            self.paused = True
+            self._reader.stop()
+
+    def published(self, size: int) -> None:
+        """Count bytes that the broker has confirmed, or that are lost."""
+        self._unanswered -= size + OVERHEAD
+        if self._unanswered <= MAX_UNANSWERED:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if self.paused and self._reader is not None:
+            self.paused = False
+            self.alive = True
+            self._reader.start(self._readable)
 
     def describe(self) -> str:
         """Name who this is, for a log line; nothing in it can break the line."""
@@ -351,9 +380,7 @@ class Connection:
                 self._writable()
         elif receiver.closing:
             self._received(messages)
-            if self.state is State.OPEN:
-                self._answered = True
-                self._closing(receiver.code, replies)
+            self._answer_close(receiver.code, replies)
         else:
             for reply in replies:
                 self.write(reply)
@@ -363,6 +390,14 @@ class Connection:
         else:
             self._receiver = None
             self._hub.take_back(receiver)
+
+    def _answer_close(self, code: int, replies: list[bytes]) -> None:
+        """End the handshake that the client's bytes began, unless the endpoint was quicker."""
+        self._answered = True
+        if self.state is State.OPEN:
+            self._closing(code, replies)
+        elif self.state is State.CLOSING:
+            self._writable()
 
     def _received(self, messages: list[Data]) -> None:
         for message in messages:
@@ -376,7 +411,10 @@ class Connection:
         """Send the last frames; the socket ends with the client's answer or at the deadline."""
         self.state = State.CLOSING
         self.close_code = code
+        self._read_on()
         self._hub.closing(self)
         self._outbox = self._outbox or deque()
-        self._outbox.extend(frame for frame in frames if frame)
+        for frame in filter(None, frames):
+            self._outbox.append(frame)
+            self._outbox_size += len(frame)
         self._writable()

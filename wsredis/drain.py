@@ -18,16 +18,20 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+import gevent.monkey
 
 from .hub import Hub
 from .loop import Loop
 
 __all__ = ["attach", "install_signals"]
 
+_start_thread = gevent.monkey.get_original("_thread", "start_new_thread")
+
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 _hubs: weakref.WeakKeyDictionary[Hub, Loop] = weakref.WeakKeyDictionary()
-_before: dict[int, Any] = {}
+_before: dict[int, list[Any]] = {}  # a later one may call an earlier one, and so us again
+_depth = 0
 _passing_on = False
 
 # A forked child shares the sockets but must not say goodbye on them.
@@ -57,14 +61,14 @@ def install_signals() -> None:
     for signum in SIGNALS:
         before = signal.getsignal(signum)
         if before not in (None, signal.SIG_IGN, _handle):
-            _before[signum] = before
+            _before.setdefault(signum, []).append(before)
             signal.signal(signum, _handle)
 
 
 def _handle(signum: int, frame: Any) -> None:
     """Drain, then send the signal again; the second time pass it on."""
     global _passing_on
-    if _passing_on or not _hubs:
+    if _passing_on or _depth or not _hubs:
         _pass_on(signum, frame)
         return
     _passing_on = True
@@ -76,18 +80,24 @@ def _handle(signum: int, frame: Any) -> None:
         waiting -= 1
         if not waiting:
             # From a thread: the main one is interrupted where it waits, not in a greenlet of ours.
-            gevent.get_hub().threadpool.spawn(os.kill, os.getpid(), signum)
+            # A thread of its own: those of the pool may all be waiting for Redis.
+            _start_thread(os.kill, (os.getpid(), signum))
 
     for hub, loop in hubs:
         loop.soon(loop.spawn, _drain, hub, drained)
 
 
 def _pass_on(signum: int, frame: Any) -> None:
-    global _passing_on
+    global _passing_on, _depth
     _passing_on = False
-    before = _before[signum]
+    known = _before[signum]
+    before = known[-1 - _depth] if _depth < len(known) else signal.SIG_DFL
     if callable(before):
-        before(signum, frame)
+        _depth += 1
+        try:
+            before(signum, frame)
+        finally:
+            _depth -= 1
     else:
         signal.signal(signum, signal.SIG_DFL)
         os.kill(os.getpid(), signum)

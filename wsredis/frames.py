@@ -170,7 +170,8 @@ class Receiver(Protocol):
         self._fragments += 1
         if self._fragments > self._max_fragments:
             self.fail(CloseCode.POLICY_VIOLATION, "too many fragments in one message")
-        elif isinstance(self._parts, bytearray):
+            return
+        if isinstance(self._parts, bytearray):
             self._parts += data
         elif self._decoder is not None and (text := self._decoder.decode(data, fin)):
             self._parts.append(text)

@@ -89,8 +89,7 @@ class _Channel:
         self.members: dict[Connection, int] = {}  # and what count was when they came
         self.snapshot: tuple[Connection, ...] | None = None
         self.echoes: deque[tuple[Message, Connection, int]] = deque()
-        self.joining = 0
-        self.recent: list[Message] = []  # since the first of those who are joining came
+        self.joining: dict[Connection, list[Message]] = {}  # and what has come since they came
 
     def listeners(self) -> tuple[Connection, ...]:
         if self.snapshot is None:
@@ -183,7 +182,7 @@ class Hub:
         for channel in joined:
             channel.members[connection] = channel.count
             channel.snapshot = None
-            channel.joining += 1
+            channel.joining[connection] = []
         try:
             kept = self._feed.subscribe(channels)
         except BrokerUnavailable as exc:
@@ -196,11 +195,7 @@ class Hub:
             connection.cut()
             raise
         finally:
-            news = {message for channel in joined for message in channel.recent}
-            for channel in joined:
-                channel.joining -= 1
-                if not channel.joining:
-                    channel.recent = []
+            news = {m for channel in joined for m in channel.joining.pop(connection, ())}
         wanted = kept if connection.endpoint.wants_kept else []
         first = [message for message in wanted if message not in news]
         connection.sent += len(first)
@@ -252,14 +247,14 @@ class Hub:
 
     def _fan_out(self, channel: _Channel, batch: list[Message]) -> None:
         channel.count += len(batch)
-        if channel.joining:
-            channel.recent += batch
+        for recent in channel.joining.values():
+            recent += batch
         rest = channel.without_own(batch, self._feed.stats.gaps) if channel.echoes else {}
         frames = _Frames(batch)
         listeners = channel.listeners()
         for start in range(0, len(listeners), TURN):
             if start:
-                gevent.sleep(0)
+                gevent.sleep(1e-6)  # a timer: sleep(0) is a callback, and 50 run before any socket
             for connection in listeners[start : start + TURN]:
                 if rest and connection in rest:
                     self._write_rest(connection, rest[connection], len(batch))
@@ -286,15 +281,23 @@ class Hub:
                 channel = self._channels.get(name)
                 if channel is not None and sender in channel.members:
                     channel.echoes.append((decode(name, payload, envelope), sender, gaps))
-        self._feed.publish(channels, payload, expire, lambda: self._lost(sender, channels, payload))
+        sender.publishing(len(payload))
+
+        def answered(published: bool) -> None:
+            sender.published(len(payload))
+            if not published:
+                self._lost(sender, channels, payload)
+
+        self._feed.publish(channels, payload, expire, answered)
 
     def _lost(self, sender: Connection, channels: Sequence[str], payload: bytes) -> None:
         for name in channels:
             if (channel := self._channels.get(name)) is not None:
                 message = decode(name, payload, self.config.envelope)
-                channel.echoes = deque(
-                    echo for echo in channel.echoes if echo[:2] != (message, sender)
-                )
+                for index, echo in enumerate(channel.echoes):  # nearly always the first
+                    if echo[:2] == (message, sender):
+                        del channel.echoes[index]
+                        break
         sender.close(CloseCode.TRY_AGAIN_LATER, "a message may not have been published")
 
     def lend_receiver(self, deflate: bool) -> Receiver:
@@ -320,7 +323,8 @@ class Hub:
     def _ping(self) -> None:
         """Cut those of one bucket that did not answer the last ping, and ping another one."""
         for connection in tuple(self._buckets[(self._ping_at - self._pong_ticks) % BUCKETS]):
-            if not connection.alive and connection.state is State.OPEN:
+            silent = not (connection.alive or connection.paused)
+            if silent and connection.state is State.OPEN:
                 self.stats.timeouts += 1
                 connection.cut()
         for connection in tuple(self._buckets[self._ping_at]):

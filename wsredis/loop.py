@@ -12,11 +12,15 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import gevent
+import gevent.monkey
 from gevent.hub import Hub as GeventHub
 
 __all__ = ["Loop", "in_gevent"]
 
 T = TypeVar("T")
+
+_thread_ident: Callable[[], int] = gevent.monkey.get_original("_thread", "get_ident")
+"""The system's thread: patched, the standard function tells greenlets apart."""
 
 
 def in_gevent() -> bool:
@@ -43,7 +47,7 @@ class Loop:
             ready.wait()
 
     def _adopt(self) -> None:
-        self.thread = threading.get_ident()
+        self.thread = _thread_ident()
         self.gevent: Any = gevent.get_hub().loop
 
     def _main(self, ready: threading.Event) -> None:
@@ -56,7 +60,7 @@ class Loop:
     @property
     def is_here(self) -> bool:
         """Tell whether the caller runs on this loop's thread."""
-        return threading.get_ident() == self.thread
+        return _thread_ident() == self.thread
 
     def soon(self, function: Callable[..., Any], *args: Any) -> None:
         """Call a function in the loop's next turn, from any thread; it must not block."""

@@ -48,8 +48,10 @@ class Listener:
         if self.failing is not None:
             raise self.failing
 
-    def _count_loss(self) -> None:
+    def _count_loss(self, published: bool) -> None:
         assert self._loop.is_here
+        if published:
+            return
         with self._news:
             self.lost += 1
             self._news.notify_all()

@@ -170,7 +170,7 @@ def test_what_is_returned_as_kept_is_not_delivered_afterwards(
 
     def publish_and_join() -> tuple[list[Any], list[Any]]:
         for number in range(3):
-            listener.feed.publish([NEWS], b"%d" % number, 60, lambda: None)
+            listener.feed.publish([NEWS], b"%d" % number, 60, lambda published: None)
         kept = listener.feed.subscribe([NEWS])
         return [message.data for message in kept], listener.data
 
@@ -218,7 +218,7 @@ def test_one_turn_of_the_loop_is_delivered_together(
 
     def burst() -> None:
         for number in range(16):
-            listener.feed.publish([NEWS], b"%d" % number, 0, lambda: None)
+            listener.feed.publish([NEWS], b"%d" % number, 0, lambda published: None)
 
     loop.run(burst)
     listener.wait(lambda: len(listener.data) == 16)

@@ -65,11 +65,12 @@ class Feed(Protocol):
         """Stop to deliver channels; what is on its way may still arrive."""
 
     def publish(
-        self, channels: Sequence[str], payload: bytes, expire: int, lost: Callable[[], None]
+        self, channels: Sequence[str], payload: bytes, expire: int, answered: Callable[[bool], None]
     ) -> None:
         """Publish without waiting, in the order of the calls.
 
-        ``lost`` is called, on the loop, if the message was not or perhaps not published.
+        ``answered`` is called once, on the loop: with True when the message is published, with
+        False if it was not, or perhaps not.
         """
 
     def close(self) -> None:

@@ -29,8 +29,14 @@ log = logging.getLogger("wsredis.brokers.redis")
 BACKOFF_START, BACKOFF_MOST = 0.05, 2.0
 """Seconds before the first new attempt at the most, and before any."""
 
-MAX_UNANSWERED = 4 * 2**20
-"""Bytes that sockets have published and Redis has not confirmed; more is refused."""
+MAX_UNANSWERED = 64 * 2**20
+"""Bytes that all sockets have published and Redis has not confirmed; more is refused.
+
+A backstop: a single socket is not read any more long before.
+"""
+
+OVERHEAD = 256
+"""Bytes counted for a message beside its payload; it costs about a thousand while it waits."""
 
 SUBSCRIBE_AT_ONCE = 500
 """Channels in one SUBSCRIBE after a reconnect."""
@@ -97,6 +103,8 @@ class RedisFeed:
 
     def _confirm(self, channels: list[str], reply: Any) -> None:
         error = reply if isinstance(reply, ReplyError) else None
+        if error is not None:
+            log.error("Redis refuses to subscribe to %d channels: %s", len(channels), error)
         self._channels.update((name, error) for name in channels if name in self._channels)
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
@@ -106,28 +114,26 @@ class RedisFeed:
             self._link.command(_ignore, "UNSUBSCRIBE", *channels)
 
     def publish(
-        self, channels: Sequence[str], payload: bytes, expire: int, lost: Callable[[], None]
+        self, channels: Sequence[str], payload: bytes, expire: int, answered: Callable[[bool], None]
     ) -> None:
-        size = len(payload) * len(channels)
+        size = (len(payload) + OVERHEAD) * len(channels)
         if self._unanswered and self._unanswered + size > MAX_UNANSWERED:
-            self._lose(lost)
+            self.stats.unpublished += 1
+            answered(False)
             return
         self._unanswered += size
 
-        def answered(reply: Any) -> None:
+        def take(reply: Any) -> None:
             self._unanswered -= size
-            if isinstance(reply, ReplyError):
-                self._lose(lost)
+            published = not isinstance(reply, ReplyError)
+            self.stats.unpublished += not published
+            answered(published)
 
-        send = partial(_send, tuple(channels), payload, expire, answered)
+        send = partial(_send, tuple(channels), payload, expire, take)
         if self._link is None:
             self._waiting.append(send)
         else:
             send(self._link)
-
-    def _lose(self, lost: Callable[[], None]) -> None:
-        self.stats.unpublished += 1
-        lost()
 
     def close(self) -> None:
         self._greenlet.kill()
@@ -140,6 +146,8 @@ class RedisFeed:
                 connection = self._connect()
             except BrokerUnavailable as exc:
                 (log.warning if attempts == 0 else log.debug)("Redis does not answer: %s", exc)
+            except Exception:  # a credential provider's, for one; the feed must outlive it
+                log.exception("Redis cannot be reached")
             else:
                 attempts = 0
                 try:

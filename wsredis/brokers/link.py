@@ -88,6 +88,7 @@ class Link:
                 if not size:
                     raise ConnectionError("Redis closed the connection")
                 self._take(parser.feed(buffer[:size]))
+                gevent.sleep(1e-6)  # Redis may bring more than we can take for ever
         finally:
             self._writer.kill()
             while self._awaited:

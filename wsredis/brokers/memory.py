@@ -65,9 +65,10 @@ class MemoryFeed:
             self.channels.difference_update(channels)
 
     def publish(
-        self, channels: Sequence[str], payload: bytes, expire: int, lost: Callable[[], None]
+        self, channels: Sequence[str], payload: bytes, expire: int, answered: Callable[[bool], None]
     ) -> None:
         self._broker.publish(channels, payload, expire)
+        answered(True)
 
     def close(self) -> None:
         with self._broker.lock:

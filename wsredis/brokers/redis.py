@@ -8,6 +8,7 @@ gevent's thread pool, so that a slow Redis never holds up the loop.
 from __future__ import annotations
 
 import asyncio
+import os
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
@@ -40,9 +41,21 @@ _FOREIGN = (RedisError, OSError, UnicodeError)
 """What redis-py raises when it does not get through; the last for an impossible host name."""
 
 
+_without_pool = False
+"""Whether this is a child that a greenlet has forked: the pool's threads are not in it."""
+
+
+def _after_fork() -> None:
+    global _without_pool
+    _without_pool = in_gevent()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def blocking(function: Callable[..., T], *args: Any) -> T:
     """Call a function that blocks a thread without holding up the gevent loop we may be on."""
-    if not in_gevent() or _is_patched():
+    if not in_gevent() or _is_patched() or _without_pool:
         return function(*args)
 
     def work() -> tuple[Any, Exception | None]:  # the pool prints what is raised in it
@@ -171,6 +184,7 @@ class RedisBroker:
             while True:
                 yield client
         finally:
+            self._async_clients.pop(asyncio.get_running_loop(), None)
             await client.aclose()
 
     def fetch(self, channels: Sequence[str]) -> list[Message]:

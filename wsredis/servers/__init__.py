@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 from ..exceptions import HandshakeError
 from .base import Detached, Server
-from .sockets import Gunicorn, PyWSGI, SocketServer, buffered_reader
+from .sockets import Gunicorn, PyWSGI, SocketServer, python_socket
 from .uwsgi import UWSGI
 
 __all__ = ["Detached", "Server", "server_for"]
@@ -14,6 +15,11 @@ __all__ = ["Detached", "Server", "server_for"]
 NO_SOCKET = (
     "This WSGI server does not hand out its socket, so it cannot hold websockets: use uWSGI,"
     " gunicorn (worker class gevent or gthread), gevent.pywsgi or, for development, Werkzeug."
+)
+
+NO_TLS = (
+    "This WSGI server ends TLS itself, and its websockets could not be encrypted: let nginx or"
+    " uWSGI's router end TLS in front of it."
 )
 
 _UWSGI, _GUNICORN, _PYWSGI, _SOCKETSERVER = UWSGI(), Gunicorn(), PyWSGI(), SocketServer()
@@ -27,11 +33,14 @@ def server_for(environ: dict[str, Any]) -> Server:
     """
     if "uwsgi.version" in environ:
         return _UWSGI
+    sock = python_socket(environ)
+    if sock is None:
+        raise HandshakeError(501, NO_SOCKET)
+    if isinstance(sock, ssl.SSLSocket):
+        raise HandshakeError(501, NO_TLS)
     if "gunicorn.socket" in environ:
         return _GUNICORN
     if "werkzeug.socket" in environ:
         return _SOCKETSERVER
-    if buffered_reader(environ) is not None:
-        software = environ.get("SERVER_SOFTWARE", "")
-        return _PYWSGI if software.startswith(("gevent/", "gunicorn/")) else _SOCKETSERVER
-    raise HandshakeError(501, NO_SOCKET)
+    software = environ.get("SERVER_SOFTWARE", "")
+    return _PYWSGI if software.startswith(("gevent/", "gunicorn/")) else _SOCKETSERVER

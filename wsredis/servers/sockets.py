@@ -22,7 +22,7 @@ from .base import (
     switching_protocols,
 )
 
-__all__ = ["Gunicorn", "PyWSGI", "SocketServer", "buffered_reader"]
+__all__ = ["Gunicorn", "PyWSGI", "SocketServer", "python_socket"]
 
 
 def buffered_reader(environ: Environ) -> Any:
@@ -42,6 +42,12 @@ def buffered_reader(environ: Environ) -> Any:
     return None
 
 
+def python_socket(environ: Environ) -> Any:
+    """Return the server's socket object, or None where it shows none."""
+    sock = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    return sock or getattr(getattr(buffered_reader(environ), "raw", None), "_sock", None)
+
+
 def _gone() -> BrokenPipeError:
     """Return what these servers take as the quiet end of a client."""
     return BrokenPipeError(errno.EPIPE, "the websocket has left the request")
@@ -53,7 +59,7 @@ class Gunicorn:
     def upgrade(
         self, environ: Environ, start_response: StartResponse, headers: Headers
     ) -> Detached:
-        sock = environ["gunicorn.socket"]
+        sock = python_socket(environ)
         sock.sendall(switching_protocols(headers))
         return Detached(ready(sock.detach()))
 
@@ -68,7 +74,7 @@ class PyWSGI:
         self, environ: Environ, start_response: StartResponse, headers: Headers
     ) -> Detached:
         reader = buffered_reader(environ)
-        sock = reader.raw._sock
+        sock = python_socket(environ)
         sock.sendall(switching_protocols(headers))
         early = peek(reader, sock)
         return Detached(ready(sock.detach()), early)
@@ -90,7 +96,7 @@ class SocketServer:
         self, environ: Environ, start_response: StartResponse, headers: Headers
     ) -> Detached:
         reader = buffered_reader(environ)
-        sock = environ.get("werkzeug.socket") or reader.raw._sock
+        sock = python_socket(environ)
         sock.sendall(switching_protocols(headers))
         early = peek(reader, sock) if reader is not None else b""
         return Detached(ready(swap(sock.fileno())), early)
