@@ -1,0 +1,170 @@
+"""The gate around a Django site: requests below the prefix become websockets.
+
+It knows how Django's settings, requests and signals meet the core's `WebSocketMiddleware`; what a
+handshake must fulfil is decided there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.core.exceptions import SuspiciousOperation
+from django.core.handlers.wsgi import get_script_name
+from django.core.signals import request_finished, request_started, setting_changed
+from django.core.wsgi import get_wsgi_application
+from django.http import Http404
+from django.urls import set_script_prefix
+
+from wsredis.access import AllowedChannels
+from wsredis.config import Config
+from wsredis.endpoints import EndpointContext
+from wsredis.exceptions import HandshakeError, PermissionDenied
+from wsredis.identity import Identity
+from wsredis.middleware import WebSocketMiddleware, WSGIApp
+
+from .conf import Options, options
+from .request import handshake_request
+from .signals import announced
+
+__all__ = ["DjangoWebSocketMiddleware", "get_websocket_application"]
+
+OPTIONS = "wsredis.django.options"
+REQUEST = "wsredis.django.request"
+
+
+def get_websocket_application(app: WSGIApp | None = None) -> DjangoWebSocketMiddleware:
+    """Return the WSGI application of a Django site with websockets; for wsgi.py.
+
+    Args:
+        app: what gets every other request; by default ``get_wsgi_application()``.
+
+    Raises:
+        ConfigurationError: the setting ``WSREDIS`` makes no sense.
+    """
+    return DjangoWebSocketMiddleware(get_wsgi_application() if app is None else app)
+
+
+class DjangoWebSocketMiddleware:
+    """Wrap a WSGI application, and take options, users and sessions from Django.
+
+    It belongs into wsgi.py, not into ``MIDDLEWARE``. The settings are read for each handshake.
+    ``identity``, ``allowed_channels`` and ``endpoint`` get Django's `HttpRequest`. The signals
+    ``request_started`` and ``request_finished`` surround a handshake, so that database and cache
+    connections are closed as after a page.
+
+    Args:
+        app: gets every request outside the prefix; None answers 404 to those.
+        load: returns the options; by default those of ``WSREDIS``.
+
+    Raises:
+        ConfigurationError: an option makes no sense.
+    """
+
+    made = False
+    """Whether this process has one, perhaps below other wrappers; for `.checks`."""
+
+    def __init__(self, app: WSGIApp | None, load: Callable[[], Options] = options) -> None:
+        self.app = app
+        self._load = load
+        self._lock = threading.Lock()
+        self._gates: list[WebSocketMiddleware] = []
+        self._prefix: str | None = self._gate(load().config).config.prefix
+        setting_changed.connect(self._forget)
+        DjangoWebSocketMiddleware.made = True
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
+        path = environ.get("PATH_INFO", "")
+        if self.app is not None and self._prefix and not path.startswith(self._prefix):
+            return self.app(environ, start_response)
+        now = self._load()
+        gate = self._gate(now.config)
+        self._prefix = now.config.prefix
+        if not path.startswith(self._prefix):
+            return gate(environ, start_response)
+        if settings.USE_X_FORWARDED_HOST and (host := environ.get("HTTP_X_FORWARDED_HOST")):
+            environ["HTTP_HOST"] = host  # what the origin of a page is compared with
+        environ[OPTIONS] = now
+        set_script_prefix(get_script_name(environ))
+        request_started.send(sender=type(self), environ=environ)
+        try:
+            return gate(environ, start_response)
+        finally:
+            environ.pop(REQUEST, None)
+            request_finished.send(sender=type(self))
+
+    def _forget(self, **changed: Any) -> None:
+        """Look at the settings again at the next request; tests override them."""
+        self._prefix = None
+
+    def _gate(self, config: Config) -> WebSocketMiddleware:
+        """Return the core's middleware for these options; only tests ever need a second one."""
+        if self._gates and self._gates[0].config == config:
+            return self._gates[0]
+        with self._lock:
+            gate = next((old for old in self._gates if old.config == config), None)
+            gate = gate or WebSocketMiddleware(
+                self.app, config=config, identity=self._identify, endpoint=self._endpoint
+            )
+            others = [old for old in self._gates if old is not gate]
+            busy = [old for old in others if old.stats()["connections"]]
+            self._gates = [gate, *busy]
+        for old in others:
+            if old not in busy:
+                old.close()
+        return gate
+
+    def _identify(self, request: Any) -> Identity | None:
+        """Resolve who this is, of the `webob.Request` that the core has made."""
+        environ = request.environ
+        django_request = environ[REQUEST] = handshake_request(environ)
+        with _translated():
+            return environ[OPTIONS].identity(django_request)
+
+    def _endpoint(self, request: Any, context: EndpointContext) -> Any:
+        """Make the site's endpoint with Django's request."""
+        now: Options = request.environ[OPTIONS]
+        django_request = request.environ[REQUEST]
+        django_request.identity = request.identity
+        policy = _translating(now.allowed_channels)
+        context = EndpointContext(context.config, policy, context.facility)
+        with _translated():
+            endpoint = now.endpoint(django_request, context)
+        return announced(endpoint, request.identity, context.facility)
+
+    def stats(self) -> dict[str, int]:
+        """Return the counters of this process; see `WebSocketMiddleware.stats`."""
+        return self._gate(self._load().config).stats()
+
+    def close(self) -> None:
+        """End every websocket of this process; for tests."""
+        for gate in self._gates:
+            gate.close()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the refusals that Django code raises into ours."""
+    try:
+        yield
+    except DjangoPermissionDenied as exc:
+        raise PermissionDenied from exc
+    except Http404 as exc:
+        raise HandshakeError(404, "There is nothing at this address.") from exc
+    except SuspiciousOperation as exc:
+        raise HandshakeError(400, "This request is not accepted.") from exc
+
+
+def _translating(policy: AllowedChannels) -> AllowedChannels:
+    def ask(request: Any, wishes: tuple[str, ...]) -> Iterable[str]:
+        with _translated():
+            return policy(request, wishes)
+
+    return ask

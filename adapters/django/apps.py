@@ -1,0 +1,53 @@
+"""What Django learns when it sets this application up."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.conf import settings
+from django.contrib.auth.signals import user_logged_in
+from django.core.signals import setting_changed
+
+from wsredis.config import configure_from
+
+from .conf import current_config
+from .identity import pin_session
+
+__all__ = ["WSRedisConfig"]
+
+FINDER = "wsredis.adapters.django.finders.ClientFinder"
+
+
+class WSRedisConfig(AppConfig):
+    """Make wsredis an application of the site, under the label ``wsredis``."""
+
+    name = "wsredis.adapters.django"
+    label = "wsredis"
+    verbose_name = "Websockets"
+
+    def ready(self) -> None:
+        """Let the core's own classes use the setting, and the browser client be found."""
+        from . import checks
+
+        checks.register_all()
+        configure_from(current_config)
+        user_logged_in.connect(pin_session, dispatch_uid="wsredis.pin_session")
+        setting_changed.connect(_in_tests, dispatch_uid="wsredis.in_tests")
+        if apps.is_installed("django.contrib.staticfiles"):
+            _find_client()
+
+
+def _find_client() -> None:
+    """Add our finder: the client lies in the core's folder, where none of Django's looks."""
+    if FINDER not in settings.STATICFILES_FINDERS:
+        settings.STATICFILES_FINDERS = [*settings.STATICFILES_FINDERS, FINDER]
+
+
+def _in_tests(**changed: Any) -> None:
+    """Prepare live servers; only tests send this signal."""
+    if "django.test.testcases" in sys.modules:
+        from .testing import serve_websockets
+
+        serve_websockets()

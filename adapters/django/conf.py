@@ -1,0 +1,142 @@
+"""The one setting, ``WSREDIS = {...}``: read when it is used, never at import.
+
+::
+
+    WSREDIS = {
+        "redis": "redis://localhost:6379/0",
+        "allowed_channels": "mysite.channels.allowed_channels",
+    }
+
+Its names are the fields of `Config` and the three callbacks below, in lower or in upper case. What
+it does not say comes from ``WSREDIS_<NAME>`` in the environment, else from the default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from wsredis.access import AllowedChannels, default_policy
+from wsredis.config import Config
+from wsredis.endpoints import EndpointFactory, PubSubEndpoint
+from wsredis.exceptions import ConfigurationError
+from wsredis.identity import Identity
+
+from .identity import identity_of
+
+__all__ = ["CALLBACKS", "Options", "callback", "current_config", "options", "setting"]
+
+Resolver = Callable[[Any], Identity | None]
+
+CALLBACKS = {
+    "identity": "mysite.channels.identity",
+    "allowed_channels": "mysite.channels.allowed_channels",
+    "endpoint": "mysite.channels.ChatEndpoint",
+}
+"""The options that are callables or their dotted paths, and what such a path looks like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Hold what ``WSREDIS`` says at one moment.
+
+    Args:
+        config: the options of the core.
+        identity: says who sends a Django request; see `identity_of`, the default.
+        allowed_channels: says what of the asked-for channels a Django request is granted.
+        endpoint: makes what a websocket does, of a Django request and an `EndpointContext`.
+    """
+
+    config: Config
+    identity: Resolver = identity_of
+    allowed_channels: AllowedChannels = default_policy
+    endpoint: EndpointFactory = PubSubEndpoint
+
+
+def options() -> Options:
+    """Return what the setting says now.
+
+    Raises:
+        ConfigurationError: an option is unknown, makes no sense or cannot be imported.
+    """
+    said = setting()
+    given = {name: said.pop(name) for name in CALLBACKS if said.get(name) is not None}
+    found = {name: callback(name, value) for name, value in given.items()}
+    return Options(_config(said), **found)
+
+
+def current_config() -> Config:
+    """Return the options of the core that the setting says now.
+
+    Raises:
+        ConfigurationError: an option is unknown or makes no sense.
+    """
+    return _config(setting())
+
+
+def setting() -> dict[str, Any]:
+    """Return the setting with its names in lower case.
+
+    Raises:
+        ConfigurationError: it is no dict, or a name is unknown or stands there twice.
+    """
+    said = getattr(settings, "WSREDIS", None)
+    if said is None:
+        return {}
+    if not isinstance(said, Mapping):
+        raise ConfigurationError(
+            f"WSREDIS is a dict of options, not {type(said).__name__}: write"
+            " WSREDIS = {'redis': 'redis://127.0.0.1:6379/0'}."
+        )
+    known = [*(field.name for field in fields(Config)), *CALLBACKS]
+    found: dict[str, Any] = {}
+    for written, value in said.items():
+        name = written.lower() if written in (str(written).lower(), str(written).upper()) else ""
+        if name not in known:
+            close = get_close_matches(str(written).lower(), known, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}."
+            raise ConfigurationError(f"WSREDIS has no option {written!r}: {hint}")
+        if name in found:
+            raise ConfigurationError(f"WSREDIS says {name!r} twice: leave {name.upper()!r} out.")
+        found[name] = value
+    return found
+
+
+def callback(name: str, value: Any) -> Any:
+    """Return the callable that an option names, or is.
+
+    Raises:
+        ConfigurationError: it cannot be imported, or is none.
+    """
+    found = value
+    if isinstance(value, str):
+        try:
+            found = import_string(value)
+        except Exception as exc:
+            raise ConfigurationError(
+                f"WSREDIS[{name!r}] = {value!r} cannot be imported ({exc}): write the dotted path"
+                f" of a callable, like {CALLBACKS[name]!r}."
+            ) from exc
+    if not callable(found):
+        raise ConfigurationError(
+            f"WSREDIS[{name!r}] = {value!r} is no callable: write one, or its dotted path like"
+            f" {CALLBACKS[name]!r}."
+        )
+    if isinstance(found, type) and name != "endpoint":
+        raise ConfigurationError(
+            f"WSREDIS[{name!r}] = {value!r} is a class: write a function, or an instance of it."
+        )
+    return found
+
+
+def _config(said: Mapping[str, Any]) -> Config:
+    given = {name: value for name, value in said.items() if name not in CALLBACKS}
+    try:
+        return Config.make(**given)
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"WSREDIS: {exc}") from exc

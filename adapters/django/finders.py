@@ -1,0 +1,21 @@
+"""Where ``collectstatic`` and ``runserver`` find the browser client: in the core's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.contrib.staticfiles.finders import BaseStorageFinder
+from django.core.files.storage import FileSystemStorage
+
+import wsredis
+
+__all__ = ["ClientFinder"]
+
+
+class ClientFinder(BaseStorageFinder):
+    """Find ``wsredis/wsredis.js`` and what lies beside it; `.apps` adds this to the finders."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        folder = Path(wsredis.__file__).parent / "static"
+        super().__init__(FileSystemStorage(location=folder), *args, **kwargs)

@@ -1,0 +1,17 @@
+"""``manage.py wsredis_publish FACILITY MESSAGE --broadcast``."""
+
+from __future__ import annotations
+
+from wsredis.cli import add_publish_arguments, run_publish
+
+from ..base import ShellCommand
+
+__all__ = ["Command"]
+
+
+class Command(ShellCommand):
+    """Send a message to browsers."""
+
+    help = run_publish.__doc__
+    add = staticmethod(add_publish_arguments)
+    run = staticmethod(run_publish)

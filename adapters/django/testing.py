@@ -1,0 +1,40 @@
+"""Websockets on the live server of a site's own tests.
+
+Django's ``LiveServerTestCase`` calls the site's views and never its wsgi.py, so no wrapper there is
+asked. The application calls `serve_websockets` by itself when a test class changes a setting,
+as every ``LiveServerTestCase`` does before it starts its server. Where a live server is started
+in another way, call it first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.servers.basehttp import ThreadedWSGIServer
+from django.test.testcases import LiveServerThread
+
+from .application import DjangoWebSocketMiddleware
+
+__all__ = ["LiveServer", "serve_websockets"]
+
+
+class LiveServer(ThreadedWSGIServer):
+    """Wrap what the live server is given first; an application that a test sets stays as it is."""
+
+    _gate: DjangoWebSocketMiddleware | None = None
+
+    def set_app(self, application: Any) -> None:
+        if self._gate is None:
+            application = self._gate = DjangoWebSocketMiddleware(application)
+        super().set_app(application)
+
+    def server_close(self) -> None:
+        super().server_close()
+        if self._gate is not None:
+            self._gate.close()
+
+
+def serve_websockets() -> None:
+    """Let the live servers that this process starts from now on hold websockets."""
+    if LiveServerThread.server_class is ThreadedWSGIServer:
+        LiveServerThread.server_class = LiveServer

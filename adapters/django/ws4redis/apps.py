@@ -1,0 +1,23 @@
+"""What Django learns when it sets this application up."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig, apps
+
+__all__ = ["WS4RedisConfig"]
+
+
+class WS4RedisConfig(AppConfig):
+    """Be ``INSTALLED_APPS = ["ws4redis"]``."""
+
+    name = "ws4redis"
+    verbose_name = "Websockets for Redis"
+
+    def ready(self) -> None:
+        """Keep the groups of users in their sessions."""
+        from . import checks  # noqa: F401  registers them
+
+        if apps.is_installed("django.contrib.auth"):
+            from .groups import connect
+
+            connect()

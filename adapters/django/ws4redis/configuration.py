@@ -1,0 +1,84 @@
+"""The settings of this mode as the core's `Config`, and the callables they name.
+
+What django-websocket-redis has no setting for, such as ``origins`` or ``max_message_size``, comes
+from ``WSREDIS``, the setting of `wsredis.adapters.django`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from wsredis.adapters.django.conf import CALLBACKS, setting
+from wsredis.config import Config
+from wsredis.exceptions import ConfigurationError
+
+from . import settings
+from .connection import redis_options
+
+__all__ = ["callback", "current_config", "subscriber_class"]
+
+
+def current_config() -> Config:
+    """Return the options of the core that the settings say now.
+
+    Raises:
+        ConfigurationError: a setting makes no sense.
+    """
+    said = {name: value for name, value in setting().items() if name not in CALLBACKS}
+    said.setdefault("subprotocols", ("*",))
+    # The server cuts the prefix off itself; a proxy may have done so before.
+    said |= {"prefix": "/", "redis": redis_options(), "envelope": False}
+    said |= {"heartbeat": settings.WS4REDIS_HEARTBEAT or None}
+    said |= {"expire": max(_seconds(settings.WS4REDIS_EXPIRE), 0)}
+    try:
+        return Config.make(**said)
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"in the settings of ws4redis and WSREDIS, {exc}") from exc
+
+
+def _seconds(expire: Any) -> int:
+    if expire is None:
+        return 0
+    if type(expire) is not int:
+        raise ConfigurationError(f"WS4REDIS_EXPIRE = {expire!r}: write whole seconds, 0 or None.")
+    return expire
+
+
+def callback(name: str) -> Any:
+    """Return the function that a setting is or names, or None.
+
+    Raises:
+        ImproperlyConfigured: it cannot be imported, or is no function.
+    """
+    value = found = getattr(settings, name)
+    if isinstance(value, str):
+        found = _import(name, value)
+    if found is not None and not callable(found):
+        raise ImproperlyConfigured(f"{name} = {value!r}: write a function or its dotted path.")
+    return found
+
+
+def subscriber_class() -> Any:
+    """Return the class that ``WS4REDIS_SUBSCRIBER`` is or names.
+
+    Raises:
+        ImproperlyConfigured: it cannot be imported, or is no class.
+    """
+    value = found = settings.WS4REDIS_SUBSCRIBER
+    if isinstance(value, str):
+        found = _import("WS4REDIS_SUBSCRIBER", value)
+    if not isinstance(found, type):
+        raise ImproperlyConfigured(
+            f"WS4REDIS_SUBSCRIBER = {value!r}: write the dotted path of a RedisSubscriber."
+        )
+    return found
+
+
+def _import(name: str, path: str) -> Any:
+    try:
+        return import_string(path)
+    except Exception as exc:
+        raise ImproperlyConfigured(f"{name} = {path!r} cannot be imported: {exc}") from exc

@@ -1,0 +1,141 @@
+"""What a websocket of this mode does: the core's endpoint, filled by a `RedisSubscriber`.
+
+It differs from the core's own in that it asks for nothing: a socket without channels stays open,
+and what it may not publish is dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.db import close_old_connections
+
+from wsredis.connection import Connection
+from wsredis.endpoints import Endpoint
+from wsredis.message import Data
+
+from .redis_store import RedisMessage
+from .subscriber import RedisSubscriber
+
+__all__ = ["SubscriberEndpoint"]
+
+log = logging.getLogger("wsredis.ws4redis")
+
+
+class SubscriberEndpoint(Endpoint):
+    """Listen and publish to what a subscriber has settled.
+
+    Args:
+        subscriber: has had its `set_pubsub_channels` called with a recording connection.
+        echo: whether the socket gets its own messages back.
+        websockets: holds the connection while it is open.
+    """
+
+    __slots__ = (
+        "_echo", "_expire", "_first", "_publishers", "_subscriber", "_websockets",
+        "channels", "wants_kept",
+    )  # fmt: skip
+
+    def __init__(
+        self, subscriber: RedisSubscriber, echo: bool, websockets: set[Connection]
+    ) -> None:
+        kind = type(subscriber)
+        subscription = subscriber._subscription
+        self.channels = tuple(subscription.channels) if subscription is not None else ()
+        self.wants_kept = kind.send_persisted_messages is RedisSubscriber.send_persisted_messages
+        self._first: list[Data] = []
+        if not self.wants_kept and subscription is not None:
+            subscriber.send_persisted_messages(_First(self._first))
+        self._publishers = tuple(sorted(subscriber._publishers))
+        self._expire = max(subscriber._expire or 0, 0)
+        self._echo = echo
+        self._websockets = websockets
+        # One that publishes in its own way may block, and needs a thread.
+        own_way = kind.publish_message is not RedisSubscriber.publish_message
+        self._subscriber = subscriber if own_way else None
+
+    def opened(self, connection: Connection) -> None:
+        self._websockets.add(connection)
+        for message in self._first:
+            connection.send(message)
+        self._first.clear()
+
+    def received(self, connection: Connection, message: Data) -> None:
+        if self._subscriber is not None:
+            _worker.put(partial(self._publish, self._subscriber, connection, message))
+        elif self._publishers:
+            connection.publish(self._publishers, message, echo=self._echo, expire=self._expire)
+
+    def closed(self, connection: Connection, code: int) -> None:
+        self._websockets.discard(connection)
+
+    def _publish(self, subscriber: Any, connection: Connection, message: Data) -> None:
+        def outlet(channels: list[str], payload: bytes, expire: int) -> None:
+            send = partial(connection.publish, echo=self._echo, expire=expire)
+            connection.soon(send, channels, payload)
+
+        subscriber._outlet = outlet
+        subscriber.publish_message(RedisMessage(message))
+
+
+class _First:
+    """Stand for a websocket that is about to open: keep what is sent to it.
+
+    Args:
+        messages: gets it.
+    """
+
+    closed = False
+
+    def __init__(self, messages: list[Data]) -> None:
+        self._messages = messages
+
+    def send(self, message: Any, binary: Any = None) -> None:
+        """Take a message: str is text; bytes are text too if they are valid UTF-8."""
+        if not isinstance(message, str):
+            message = bytes(message)
+            try:
+                message = message.decode()
+            except UnicodeDecodeError:
+                pass
+        self._messages.append(message)
+
+
+class _Worker:
+    """Call functions one after the other, in one thread of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pid = 0
+
+    def put(self, function: Callable[[], None]) -> None:
+        """Take a function; never blocks."""
+        if self._pid != os.getpid():
+            with self._lock:
+                if self._pid != os.getpid():
+                    self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+                    threading.Thread(
+                        target=self._work, name="ws4redis-publish", daemon=True
+                    ).start()
+                    self._pid = os.getpid()
+        self._queue.put(function)
+
+    def _work(self) -> None:
+        while True:
+            function = self._queue.get()
+            close_old_connections()
+            try:
+                function()
+            except Exception:
+                log.exception("a subscriber's publish_message failed, the message is lost")
+            finally:
+                close_old_connections()
+
+
+_worker = _Worker()

@@ -1,0 +1,62 @@
+"""The names of this mode: what follows the address's prefix, and the channels in Redis.
+
+A channel is ``[prefix:]broadcast:FACILITY`` or ``[prefix:]AUDIENCE:NAME:FACILITY``. Names and
+facilities stand there as they are, as django-websocket-redis writes them, so that fleets can be
+mixed; only ``:`` and ``%`` are percent-encoded, by which two different pairs could else meet in one
+channel, and control characters, which would break a log line.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from . import settings
+
+__all__ = ["channel", "encode_name", "facility_of", "is_websocket", "prefix", "websocket_url"]
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f:%\u2028\u2029\ud800-\udfff]")
+
+
+def encode_name(name: str) -> str:
+    """Percent-encode what must not stand in a channel (RFC 3986 section 2.1)."""
+    return _UNSAFE.sub(lambda found: quote(found[0], safe="", errors="surrogatepass"), name)
+
+
+def prefix() -> str:
+    """Return what every channel begins with: ``WS4REDIS_PREFIX`` and a colon, or nothing."""
+    return f"{settings.WS4REDIS_PREFIX}:" if settings.WS4REDIS_PREFIX else ""
+
+
+def channel(before: str, audience: str, facility: str, name: str | None = None) -> str:
+    """Return a channel; ``before`` is the prefix with its colon."""
+    names = [audience, facility] if name is None else [audience, name, facility]
+    return before + ":".join(map(encode_name, names))
+
+
+def websocket_url() -> str:
+    """Return ``WEBSOCKET_URL`` with a slash at both ends."""
+    inner = (settings.WEBSOCKET_URL or "").strip("/")
+    return f"/{inner}/" if inner else "/"
+
+
+def is_websocket(path: str) -> bool:
+    """Tell whether a path belongs to the websockets; a setting without slash means segments too."""
+    said = settings.WEBSOCKET_URL
+    if not said:
+        return False
+    url = websocket_url()
+    return path.startswith(url) or (not said.endswith("/") and path == url[:-1])
+
+
+def facility_of(path: str) -> str | None:
+    """Return the facility that a path names; None for one that only resembles the prefix.
+
+    A path that has nothing of the prefix is what a proxy leaves that has cut it off.
+    """
+    url = websocket_url()
+    if path.startswith(url):
+        return path[len(url) :]
+    if path.startswith(url[:-1]):
+        return "" if path == url[:-1] else None
+    return path

@@ -1,0 +1,73 @@
+"""The door for views and jobs: `RedisPublisher`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wsredis.brokers.redis import blocking
+
+from . import names
+from .connection import client
+from .identity import memberof, session_key, username
+from .redis_store import SELF, RedisMessage, RedisStore
+
+__all__ = ["SELF", "RedisMessage", "RedisPublisher"]
+
+AUDIENCES = ("session", "user", "group", "broadcast")
+"""Where a kept message is looked for, in this order."""
+
+
+class RedisPublisher(RedisStore):
+    """Publish messages about a facility to some audiences, or only fetch kept ones.
+
+    Args:
+        **kwargs: ``request``, ``facility``, ``broadcast``, ``groups``, ``users``, ``sessions``, as
+            `_get_message_channels` takes them.
+
+    Raises:
+        TypeError: an argument is of another type, or an audience has no facility.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(client())
+        self._publishers.update(self._get_message_channels(**kwargs))
+        if self._publishers and "facility" not in kwargs:
+            raise TypeError("RedisPublisher needs facility= to publish")
+
+    def fetch_message(self, request: Any, facility: str, audience: str = "any") -> bytes | None:
+        """Return the kept message of the narrowest channel of a request that has one, or None.
+
+        Args:
+            request: whose session, user and groups are meant; may lack them, or be None.
+            facility: what the message is about.
+            audience: ``session``, ``user``, ``group``, ``broadcast``; ``any`` asks all four in
+                that order.
+
+        Raises:
+            ValueError: there is no such audience.
+        """
+        if audience not in (*AUDIENCES, "any"):
+            raise ValueError(f"audience takes any, {', '.join(AUDIENCES)}, not {audience!r}")
+        before = self.get_prefix()
+        who: dict[str, list[Any]] = {
+            "session": [session_key(request)],
+            "user": [username(request)],
+            "group": list(memberof(request)),
+        }
+        channels = [
+            names.channel(before, kind, facility, name)
+            for kind in AUDIENCES[:3]
+            if audience in (kind, "any")
+            for name in who[kind]
+            if name
+        ]
+        if audience in ("broadcast", "any"):
+            channels.append(names.channel(before, "broadcast", facility))
+        kept = blocking(self._connection.mget, channels) if channels else []
+        return next((message for message in kept if message), None)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "redis_connection_pool":
+        return client().connection_pool
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,203 @@
+"""What publishers and subscribers share: `RedisStore`, `RedisMessage` and `SELF`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from wsredis.brokers.redis import blocking
+from wsredis.publisher import SELF
+
+from . import names, settings
+from .identity import memberof, session_key, username
+
+__all__ = ["SELF", "RedisMessage", "RedisStore"]
+
+
+class RedisMessage(bytes):
+    """Hold a message's bytes.
+
+    ``RedisMessage(value)`` takes str, bytes, or what a subscription of redis-py has parsed. It is
+    None, and not a message, for the heartbeat and for everything else.
+    """
+
+    def __new__(cls, value: Any) -> RedisMessage | None:  # type: ignore[misc]
+        if isinstance(value, (list, tuple)):
+            heard = len(value) > 2 and value[0] in (b"message", "message")
+            value = value[2] if heard else None
+        elif _is_heartbeat(value):
+            return None
+        if isinstance(value, str):
+            value = value.encode()
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            return None
+        return super().__new__(cls, value)
+
+
+def _is_heartbeat(value: Any) -> bool:
+    heartbeat = settings.WS4REDIS_HEARTBEAT
+    return bool(heartbeat) and value in (heartbeat, heartbeat.encode())
+
+
+class RedisStore:
+    """Publish to a set of channels.
+
+    Args:
+        connection: a client of redis-py.
+
+    Attributes:
+        _publishers: the names of the channels that messages go to.
+    """
+
+    _expire: Any = settings.Fresh(lambda store: settings.WS4REDIS_EXPIRE)
+
+    _outlet: Callable[[list[str], bytes, int], None] | None = None
+    """Takes what is published instead of the connection; the server sets it."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._publishers: set[str] = set()
+
+    def publish_message(self, message: Any, expire: int | None = None) -> dict[str, int]:
+        """Publish a message to all channels at once, and keep it for those who connect later.
+
+        Args:
+            message: a `RedisMessage`, str or bytes; a heartbeat is not published.
+            expire: seconds for which it is kept; 0 not at all; by default ``WS4REDIS_EXPIRE``.
+
+        Returns:
+            How many processes receive it, for each channel.
+
+        Raises:
+            ValueError: there is no message.
+            TypeError: the message or ``expire`` is of another type.
+        """
+        return self._publish(message, expire, True)
+
+    def pipeline_publish_message(
+        self, message: Any, expire: int | None = None, transaction: bool = True
+    ) -> dict[str, int]:
+        """Do what `publish_message` does; without ``transaction`` channels may be told apart."""
+        return self._publish(message, expire, transaction)
+
+    def _publish(self, message: Any, expire: int | None, transaction: bool) -> dict[str, int]:
+        seconds = _seconds(self._expire if expire is None else expire)
+        payload = _payload(message)
+        channels = sorted(self._publishers)
+        if payload is None or not channels:
+            return {}
+        if self._outlet is not None:
+            self._outlet(channels, payload, seconds)
+            return {}
+        with self._connection.pipeline(transaction=transaction) as pipe:
+            for channel in channels:
+                if seconds:
+                    pipe.set(channel, payload, ex=seconds)
+                pipe.publish(channel, payload)
+            replies = blocking(pipe.execute)
+        return dict(zip(channels, replies[1::2] if seconds else replies, strict=True))
+
+    @staticmethod
+    def get_prefix() -> str:
+        """Return what every channel begins with."""
+        return names.prefix()
+
+    def _get_message_channels(
+        self,
+        request: Any = None,
+        facility: str = "{facility}",
+        broadcast: bool = False,
+        groups: Any = (),
+        users: Any = (),
+        sessions: Any = (),
+    ) -> list[str]:
+        """Return the channels of some audiences for a facility.
+
+        Args:
+            request: whose user, groups and session `SELF` means.
+            facility: what the messages are about.
+            broadcast: whether everybody is among the audiences.
+            groups: names of groups, and `SELF`.
+            users: names of users, and `SELF`.
+            sessions: keys of sessions, and `SELF`.
+
+        Raises:
+            TypeError: something is of another type, or `SELF` has no request.
+        """
+        before, about = self.get_prefix(), _facility(facility)
+        found = [names.channel(before, "broadcast", about)] if _broadcast(broadcast) else []
+        for audience, argument, wished, own in (
+            ("group", "groups", groups, memberof),
+            ("user", "users", users, lambda request: [username(request)]),
+            ("session", "sessions", sessions, lambda request: [session_key(request)]),
+        ):
+            who = dict.fromkeys(_names(argument, wished, request, own))
+            found += [names.channel(before, audience, about, name) for name in who]
+        return found
+
+
+def _payload(message: Any) -> bytes | None:
+    """Return what goes to Redis; None for a heartbeat."""
+    if message is None:
+        raise ValueError("there is no message to publish: None, or a RedisMessage of a heartbeat")
+    if not isinstance(message, (str, bytes, bytearray, memoryview)):
+        kind = type(message).__name__
+        raise TypeError(f"a message is a RedisMessage, str or bytes, not {kind}: json.dumps it")
+    return message if isinstance(message, RedisMessage) else RedisMessage(message)
+
+
+def _seconds(expire: Any) -> int:
+    """Return whole seconds; 0 for what is not to be kept."""
+    if expire is None:
+        return 0
+    if type(expire) is not int:
+        raise TypeError(f"expire takes whole seconds, 0 or None, not {expire!r}")
+    return max(expire, 0)
+
+
+def _facility(facility: Any) -> str:
+    if facility is None or isinstance(facility, (bytes, bool)):
+        raise TypeError(f"facility takes a string, not {facility!r}")
+    return str(facility)
+
+
+def _broadcast(broadcast: Any) -> bool:
+    if broadcast not in (True, False):
+        raise TypeError(f"broadcast takes True or False, not {broadcast!r}")
+    return bool(broadcast)
+
+
+def _names(
+    argument: str, wished: Any, request: Any, own: Callable[[Any], Iterable[str | None]]
+) -> list[str]:
+    """Return the names of one audience; nobody has none."""
+    names: list[str] = []
+    for name in _as_list(argument, wished):
+        if name is SELF:
+            if request is None:
+                raise TypeError(f"SELF in {argument} needs request=")
+            names += filter(None, own(request))
+        elif name is None or isinstance(name, (bytes, bool, float)) or not str(name):
+            raise TypeError(f"{argument} takes names and SELF, not {name!r}")
+        else:
+            names.append(str(name))
+    return names
+
+
+def _as_list(argument: str, wished: Any) -> list[Any]:
+    """Return a list, of the forms before there were lists too."""
+    if isinstance(wished, bool):
+        if wished:
+            _deprecated(argument, "[SELF]")
+        return [SELF] if wished else []
+    if isinstance(wished, str):
+        _deprecated(argument, f"[{wished!r}]")
+        return [wished]
+    if isinstance(wished, bytes) or not isinstance(wished, Iterable):
+        raise TypeError(f"{argument} takes a list of names: write {argument}=[{wished!r}]")
+    return list(wished)
+
+
+def _deprecated(argument: str, instead: str) -> None:
+    warnings.warn(f"write {argument}={instead}", DeprecationWarning, stacklevel=6)

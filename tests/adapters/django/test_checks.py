@@ -1,0 +1,184 @@
+"""What ``manage.py check`` finds, and that a good site gets no word."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core import checks
+from django.db import connections
+from django.test import override_settings
+
+from wsredis.adapters.django import DjangoWebSocketMiddleware
+from wsredis.adapters.django import checks as ours
+
+Site = Callable[..., None]
+
+
+def found(deploy: bool = False) -> dict[str, checks.CheckMessage]:
+    """Return what the checks say, by id."""
+    messages = checks.run_checks(tags=["wsredis"], include_deployment_checks=deploy)
+    by_id = {message.id: message for message in messages}
+    assert len(by_id) == len(messages)
+    assert all(message.hint and message.msg.endswith((".", ")")) for message in messages), messages
+    return by_id
+
+
+def only(identifier: str, deploy: bool = False) -> checks.CheckMessage:
+    """Return the one thing that is found."""
+    messages = found(deploy)
+    assert set(messages) == {identifier}
+    return messages[identifier]
+
+
+def test_a_good_site_gets_no_word(site: Site) -> None:
+    assert found(deploy=True) == {}
+
+
+def test_checks_are_registered_once() -> None:
+    with override_settings(INSTALLED_APPS=["wsredis.adapters.django", "django.contrib.sessions"]):
+        assert set(found()) == {"wsredis.W004"}
+
+
+@pytest.mark.parametrize(
+    ("options", "problem", "hint"),
+    [
+        ({"prefix": "ws"}, "prefix='ws' makes no sense", "Write an ASCII path that begins and"),
+        ({"prefixx": "/ws/"}, "has no option 'prefixx'", "Did you mean 'prefix'?"),
+        ({"origins": ["example.com"]}, "origins=", "Write origins like ['https://example.com'"),
+        ({"redis": "localhost"}, "redis='localhost' makes no sense", "Write a URL like"),
+        ({"expire": None}, "expire=None makes no sense", "Write whole seconds"),
+    ],
+)
+def test_e001_an_option_that_makes_no_sense(
+    site: Site, options: dict[str, Any], problem: str, hint: str
+) -> None:
+    site(options)
+    error = only("wsredis.E001")
+    assert error.is_serious()
+    assert problem in error.msg
+    assert error.hint.startswith(hint)
+
+
+def test_e001_a_setting_that_is_no_dict() -> None:
+    with override_settings(WSREDIS=["redis"]):
+        assert "is a dict of options" in only("wsredis.E001").msg
+
+
+@pytest.mark.parametrize("name", ["identity", "allowed_channels", "endpoint"])
+@pytest.mark.parametrize("value", ["chatsite.channels.membres", "nowhere.x", "x", 5])
+def test_e002_a_callback_that_cannot_be_imported(site: Site, name: str, value: Any) -> None:
+    site({name: value})
+    error = only("wsredis.E002")
+    assert name in error.msg
+    assert error.hint.startswith("Write")
+
+
+def test_e003_the_wrapper_in_middleware() -> None:
+    name = "wsredis.adapters.django.DjangoWebSocketMiddleware"
+    with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, name]):
+        assert "wsgi.py" in only("wsredis.E003").hint
+
+
+def test_e004_redis_away(site: Site) -> None:
+    site({"redis": "redis://127.0.0.1:1"})
+    assert found() == {}
+    assert "Redis does not answer" in found(deploy=True)["wsredis.E004"].msg
+
+
+def test_w001_every_origin(site: Site) -> None:
+    site({"origins": ["*"]})
+    only("wsredis.W001")
+
+
+def test_w002_anonymous_publishing(site: Site) -> None:
+    site({"allowed_channels": "chatsite.channels.publish_to_all"})
+    assert "(publish-broadcast)" in only("wsredis.W002").msg
+
+
+def test_w003_all_channels_open(site: Site) -> None:
+    site({"allowed_channels": "chatsite.channels.everything"})
+    only("wsredis.W003")
+
+
+@pytest.mark.parametrize("name", ["misspelt", "none", "refused", "missing"])
+def test_a_callback_that_fails_for_visitors_is_no_finding(site: Site, name: str) -> None:
+    site({"allowed_channels": f"chatsite.channels.{name}"})
+    assert found() == {}
+
+
+@pytest.mark.parametrize(
+    ("changed", "lacks"),
+    [
+        ({"MIDDLEWARE": []}, "no SessionMiddleware in MIDDLEWARE, no AuthenticationMiddleware"),
+        ({"MIDDLEWARE": ["no.such.Middleware"]}, "no SessionMiddleware in MIDDLEWARE"),
+        ({"INSTALLED_APPS": ["wsredis.adapters.django"]}, "no 'django.contrib.sessions' in INST"),
+    ],
+)
+def test_w004_nobody_can_be_known(site: Site, changed: dict[str, Any], lacks: str) -> None:
+    site({}, **changed)
+    assert lacks in only("wsredis.W004").msg
+    site({"identity": "chatsite.channels.token"})
+    assert found() == {}
+
+
+@pytest.mark.parametrize(
+    ("driver", "warned"),
+    [
+        ("psycopg2", True),
+        ("psycopg2 with psycogreen", False),
+        ("psycopg", False),
+        ("MySQLdb", True),
+        ("pymysql", False),
+        ("oracledb", True),
+    ],
+)
+@pytest.mark.parametrize("patched", [False, True])
+def test_w005_a_driver_that_blocks_greenlets(
+    site: Site, monkeypatch: pytest.MonkeyPatch, driver: str, warned: bool, patched: bool
+) -> None:
+    name, _, green = driver.partition(" with ")
+    extensions: Any = ModuleType("psycopg2.extensions")
+    extensions.get_wait_callback = lambda: green or None
+    monkeypatch.setitem(sys.modules, "psycopg2", ModuleType("psycopg2"))
+    monkeypatch.setitem(sys.modules, "psycopg2.extensions", extensions)
+    monkeypatch.setattr(connections["default"], "Database", ModuleType(name))
+    monkeypatch.setattr("gevent.monkey.is_anything_patched", lambda: patched)
+    assert set(found()) == ({"wsredis.W005"} if warned and patched else set())
+    assert set(found(deploy=True)) == ({"wsredis.W005"} if warned else set())
+    with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.cache"):
+        assert found(deploy=True) == {}
+
+
+def test_w006_a_wsgi_application_without_websockets(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DjangoWebSocketMiddleware, "made", False)
+    site({}, WSGI_APPLICATION="chatsite.plain_wsgi.application")
+    assert "runserver" in only("wsredis.W006", deploy=True).msg
+    site({}, WSGI_APPLICATION="chatsite.nowhere.application")
+    assert "cannot be loaded" in found(deploy=True)["wsredis.W006"].msg
+
+
+def test_w006_the_wrapper_may_be_wrapped(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DjangoWebSocketMiddleware, "made", True)
+    site({}, WSGI_APPLICATION="chatsite.plain_wsgi.application")
+    assert found(deploy=True) == {}
+    monkeypatch.setattr(DjangoWebSocketMiddleware, "made", False)
+    site({}, WSGI_APPLICATION="wsredis.adapters.django.wsgi.application")
+    assert found(deploy=True) == {}
+
+
+def test_w007_a_broker_inside_the_process(site: Site) -> None:
+    site({"redis": "memory://"})
+    only("wsredis.W007", deploy=True)
+
+
+def test_every_id_is_in_the_list() -> None:
+    source = ours.__doc__ or ""
+    for identifier in ("E001", "E002", "E003", "E004", *(f"W00{n}" for n in range(1, 8))):
+        assert f"wsredis.{identifier}" in source

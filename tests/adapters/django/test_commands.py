@@ -1,0 +1,90 @@
+"""The commands of manage.py, run as a process where that matters."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from wsredis import Publisher
+
+MANAGE = str(Path(__file__).parent / "project" / "manage.py")
+NOWHERE = "redis://127.0.0.1:1"
+
+
+def manage(*arguments: str, **environ: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, MANAGE, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environ},
+        start_new_session=True,
+    )
+
+
+def test_what_one_process_publishes_another_hears(redis_url: str, room: str) -> None:
+    who = ["--broadcast", "--user", "alice"]
+    with manage("wsredis_listen", room, *who, "--count", "2", WSREDIS_REDIS=redis_url) as ear:
+        assert ear.stderr is not None
+        assert ear.stderr.readline() == f"listening to ws:broadcast:{room} ws:user:alice:{room}\n"
+        call_command("wsredis_publish", room, "one", "--broadcast", stdout=StringIO())
+        with manage(
+            "wsredis_publish", room, "-", "--user", "alice", WSREDIS_REDIS=redis_url
+        ) as mouth:
+            out, err = mouth.communicate("two", timeout=30)
+        assert (mouth.returncode, out, err) == (0, "1\n", "")
+        out, _ = ear.communicate(timeout=30)
+    assert out == f"ws:broadcast:{room}\tone\nws:user:alice:{room}\ttwo\n"
+    assert ear.returncode == 0
+
+
+def test_ctrl_c_ends_listening_quietly(redis_url: str, room: str) -> None:
+    with manage("wsredis_listen", room, "--broadcast", WSREDIS_REDIS=redis_url) as ear:
+        assert ear.stderr is not None
+        ear.stderr.readline()
+        ear.send_signal(signal.SIGINT)
+        out, err = ear.communicate(timeout=30)
+    assert (ear.returncode, out, err) == (130, "", "")
+
+
+def test_commands_use_the_setting(site: Callable[..., None], redis_url: str, room: str) -> None:
+    site({"key_prefix": "other", "redis": NOWHERE})
+    out = StringIO()
+    command = ["wsredis_publish", room, "kept", "--group", "editors", "--expire", "60"]
+    call_command(*command, "--redis", redis_url, stdout=out)
+    assert out.getvalue() == "0\n"
+    site({"key_prefix": "other"})
+    assert Publisher(room, groups=["editors"]).fetch() == "kept"
+    call_command(
+        "wsredis_listen", room, "--group", "editors", "--count", "1", stdout=(heard := StringIO())
+    )
+    assert heard.getvalue() == f"other:group:editors:{room}\tkept\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "code", "says"),
+    [
+        (["wsredis_publish", "news", "x"], {}, 2, "say who gets it: --broadcast"),
+        (["wsredis_publish", "news", "x", "--broadcast", "--expire", "-1"], {}, 2, "expire takes"),
+        (["wsredis_publish", "news", "x", "--broadcast"], {"redis": NOWHERE}, 1, "not answer"),
+        (["wsredis_listen", "news", "--broadcast"], {"redis": NOWHERE}, 1, "Redis does not"),
+        (["wsredis_listen", "news", "--broadcast"], {"prefix": "ws"}, 2, "makes no sense"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    site: Callable[..., None], arguments: list[str], options: dict[str, Any], code: int, says: str
+) -> None:
+    site(options)
+    with pytest.raises(CommandError, match=says) as wrong:
+        call_command(*arguments)
+    assert wrong.value.returncode == code

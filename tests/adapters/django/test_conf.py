@@ -1,0 +1,133 @@
+"""The setting: what may stand in it, and when it is read."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+import wsredis
+from wsredis import ConfigurationError, PubSubEndpoint
+from wsredis.adapters.django import Publisher, conf, get_websocket_application, identity_of
+
+Site = Callable[..., None]
+
+
+def test_without_a_setting_the_defaults_hold() -> None:
+    with override_settings(WSREDIS=None):
+        options = conf.options()
+    assert options.config.prefix == "/ws/"
+    assert options.identity is identity_of
+    assert options.endpoint is PubSubEndpoint
+
+
+def test_names_may_be_written_in_upper_case() -> None:
+    with override_settings(WSREDIS={"PREFIX": "/live/", "expire": 5, "ALLOWED_CHANNELS": len}):
+        options = conf.options()
+    assert (options.config.prefix, options.config.expire) == ("/live/", 5)
+    assert options.allowed_channels is len
+
+
+def test_the_environment_says_what_the_setting_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WSREDIS_EXPIRE", "7")
+    monkeypatch.setenv("WSREDIS_PREFIX", "/from-the-environment/")
+    with override_settings(WSREDIS={"prefix": "/from-the-setting/"}):
+        config = conf.current_config()
+    assert (config.expire, config.prefix) == (7, "/from-the-setting/")
+
+
+def test_a_callback_is_a_callable_or_its_dotted_path() -> None:
+    from chatsite import channels
+
+    given = {
+        "identity": channels.token,
+        "allowed_channels": "chatsite.channels.members",
+        "endpoint": "chatsite.channels.Shouting",
+    }
+    with override_settings(WSREDIS=given):
+        options = conf.options()
+    assert options.identity is channels.token
+    assert options.allowed_channels is channels.members
+    assert options.endpoint is channels.Shouting
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("redis://localhost", "WSREDIS is a dict of options, not str: write WSREDIS = {"),
+        ({"heartbaet": "x"}, "WSREDIS has no option 'heartbaet': did you mean 'heartbeat'?"),
+        ({"allowed_chanels": "x"}, "did you mean 'allowed_channels'?"),
+        ({"Prefix": "/ws/"}, "did you mean 'prefix'?"),
+        ({3: "/ws/"}, "WSREDIS has no option 3: known are prefix, redis, "),
+        ({"prefix": "/a/", "PREFIX": "/b/"}, "WSREDIS says 'prefix' twice: leave 'PREFIX' out."),
+        ({"prefix": "ws"}, "WSREDIS: prefix='ws' makes no sense: write an ASCII path that begins"),
+        ({"redis": "localhost:6379"}, "write a URL like"),
+        ({"identity": "nowhere.at.all"}, "'nowhere.at.all' cannot be imported"),
+        ({"identity": "chatsite.channels.tokn"}, "like 'mysite.channels.identity'"),
+        ({"allowed_channels": "plain"}, "write the dotted path of a callable"),
+        ({"allowed_channels": "chatsite.channels.not_callable"}, "is no callable: write one"),
+        ({"endpoint": 5}, "WSREDIS['endpoint'] = 5 is no callable"),
+        ({"identity": "chatsite.channels.Resolver"}, "write a function, or an instance of it"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_what_to_write(setting: Any, says: str) -> None:
+    with override_settings(WSREDIS=setting):
+        with pytest.raises(ConfigurationError) as refused:
+            conf.options()
+        assert says in str(refused.value)
+        with pytest.raises(ConfigurationError):
+            get_websocket_application()
+
+
+def test_publishers_use_an_overridden_setting_at_once(site: Site) -> None:
+    assert Publisher("news", broadcast=True).channels == ("ws:broadcast:news",)
+    with override_settings(WSREDIS={"key_prefix": "other"}):
+        assert Publisher("news", broadcast=True).channels == ("other:broadcast:news",)
+    assert Publisher("news", broadcast=True).channels == ("ws:broadcast:news",)
+
+
+def test_the_publisher_and_the_middleware_of_the_core_use_the_setting_too() -> None:
+    with override_settings(WSREDIS={"key_prefix": "other", "prefix": "/live/"}):
+        publisher = wsredis.Publisher("news", broadcast=True)
+        middleware = wsredis.WebSocketMiddleware(None)
+    assert publisher.channels == ("other:broadcast:news",)
+    assert middleware.config.prefix == "/live/"
+
+
+def test_nothing_connects_before_it_is_used() -> None:
+    with override_settings(WSREDIS={"redis": "redis://127.0.0.1:1"}):
+        application = get_websocket_application()
+        Publisher("news", broadcast=True)
+        importlib.reload(importlib.import_module("chatsite.wsgi"))
+    assert application.stats()["connections"] == 0
+
+
+@pytest.mark.parametrize(
+    ("django", "says"),
+    [
+        (None, "pip install 'wsredis[django]'"),
+        ("VERSION = (3, 2, 25, 'final', 0)\n__version__ = '3.2.25'", "this is 3.2.25"),
+    ],
+)
+def test_a_missing_or_old_django_names_the_extra(django: str | None, says: str) -> None:
+    fake = "None" if django is None else "types.ModuleType('django')"
+    program = f"""if True:
+        import sys, types
+        sys.modules["django"] = {fake}
+        exec({django or ""!r}, vars(sys.modules["django"]) if {django is not None} else {{}})
+        from wsredis import ConfigurationError
+        try:
+            import wsredis.adapters.django
+        except ConfigurationError as exc:
+            print(exc)
+    """
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert says in found.stdout
+    assert "wsredis[django]" in found.stdout

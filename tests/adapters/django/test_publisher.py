@@ -1,0 +1,188 @@
+"""Publishing from views: `SELF`, transactions, asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import AnonymousUser, Group
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import transaction
+from django.test import RequestFactory
+
+import wsredis
+from wsredis import BrokerUnavailable, Identity
+from wsredis.adapters.django import SELF, Publisher
+
+Site = Callable[..., None]
+Person = Callable[..., Any]
+
+
+@pytest.fixture
+def request_of_alice(person: Person) -> Any:
+    """Give a request as the middleware of Django hands it to a view."""
+    request = RequestFactory().get("/")
+    request.user = person("alice", "editors", "authors")
+    request.session = SessionStore()
+    request.session["basket"] = [1]
+    request.session.save()
+    return request
+
+
+def test_self_is_who_sends_the_request(request_of_alice: Any) -> None:
+    publisher = Publisher(
+        "x", users=[SELF, "bob"], groups=[SELF], sessions=[SELF], request=request_of_alice
+    )
+    assert publisher.channels == (
+        "ws:user:alice:x",
+        "ws:user:bob:x",
+        "ws:group:authors:x",
+        "ws:group:editors:x",
+        f"ws:session:{request_of_alice.session.session_key}:x",
+    )
+
+
+def test_groups_of_self_are_read_now(request_of_alice: Any) -> None:
+    alice = request_of_alice.user
+    assert len(Publisher("x", groups=[SELF], request=request_of_alice).channels) == 2
+    alice.groups.add(Group.objects.create(name="readers"))
+    assert len(Publisher("x", groups=[SELF], request=request_of_alice).channels) == 3
+
+
+def test_self_of_a_visitor_is_nobody(db: None) -> None:
+    request = RequestFactory().get("/")
+    request.user, request.session = AnonymousUser(), SessionStore()
+    publisher = Publisher("x", users=[SELF], sessions=[SELF], groups=[SELF], request=request)
+    assert publisher.channels == ()
+    assert publisher.publish("to nobody") == 0
+
+
+def test_a_session_that_is_not_saved_has_no_channel(request_of_alice: Any) -> None:
+    request_of_alice.session = SessionStore("forged" * 6)
+    assert Publisher("x", sessions=[SELF], request=request_of_alice).channels == ()
+
+
+def test_without_self_the_request_is_not_looked_at() -> None:
+    class Untouchable:
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError(name)
+
+    publisher = Publisher("x", users=["alice"], request=Untouchable())
+    assert publisher.channels == ("ws:user:alice:x",)
+
+
+@pytest.mark.parametrize("names", [(SELF,), {SELF}, iter([SELF])])
+def test_names_are_any_iterable(names: Any, request_of_alice: Any) -> None:
+    assert Publisher("x", users=names, request=request_of_alice).channels == ("ws:user:alice:x",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"users": "john"}, r"write users=\['john'\]"),
+        ({"users": True}, "users takes a list of names"),
+        ({"users": SELF}, r"write users=\[SELF\]"),
+        ({"groups": b"editors"}, "groups takes a list of names"),
+        ({"sessions": [None]}, "sessions takes non-empty strings or SELF, not None"),
+        ({"users": [AnonymousUser()]}, "users takes non-empty strings or SELF"),
+        ({"users": [SELF]}, "SELF in users needs request= or identity="),
+        ({"users": [SELF], "request": RequestFactory().get("/")}, "AuthenticationMiddleware"),
+        ({"broadcast": 1}, "broadcast takes True or False"),
+    ],
+)
+def test_what_names_nobody_is_a_type_error(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        Publisher("x", **arguments)
+
+
+def test_a_facility_with_a_colon_is_encoded() -> None:
+    assert Publisher("eu:x", groups=["staff"]).channels == ("ws:group:staff:eu%3Ax",)
+    assert Publisher("x", groups=["staff:eu"]).channels == ("ws:group:staff%3Aeu:x",)
+
+
+def test_the_identity_of_a_handshake_serves_as_well() -> None:
+    request = SimpleNamespace(identity=Identity("alice"))
+    assert Publisher("x", users=[SELF], request=request).channels == ("ws:user:alice:x",)
+    given = Publisher("x", users=[SELF], request=request, identity=Identity("bob"))
+    assert given.channels == ("ws:user:bob:x",)
+
+
+@pytest.fixture
+def kept(room: str, site: Site) -> Callable[[], Any]:
+    """Give what a publication has left in Redis."""
+    return wsredis.Publisher(room, broadcast=True).fetch
+
+
+def test_on_commit_publishes_after_the_commit(db: None, room: str, kept: Any) -> None:
+    message = {"state": "new"}
+    with transaction.atomic():
+        Publisher(room, broadcast=True).publish_on_commit(message, expire=60)
+        message["state"] = "changed later"
+        assert kept() is None
+    assert kept() == '{"state":"new"}'
+
+
+def test_on_commit_publishes_nothing_after_a_rollback(db: None, room: str, kept: Any) -> None:
+    with transaction.atomic():
+        Publisher(room, broadcast=True).publish_on_commit("never", expire=60)
+        transaction.set_rollback(True)
+    with transaction.atomic():
+        pass
+    assert kept() is None
+
+
+def test_a_rollback_of_a_part_takes_only_its_own(db: None, room: str, kept: Any) -> None:
+    with transaction.atomic():
+        Publisher(room, broadcast=True).publish_on_commit("kept", expire=60)
+        with transaction.atomic():
+            Publisher(room, broadcast=True).publish_on_commit("never", expire=60)
+            transaction.set_rollback(True)
+    assert kept() == "kept"
+
+
+def test_without_a_transaction_it_is_published_at_once(db: None, room: str, kept: Any) -> None:
+    Publisher(room, broadcast=True).publish_on_commit(b"\x00\xff", expire=60, using="default")
+    assert kept() == b"\x00\xff"
+
+
+def test_the_setting_says_for_how_long(db: None, room: str, site: Site, kept: Any) -> None:
+    site({"expire": 60})
+    Publisher(room, broadcast=True).publish_on_commit("kept")
+    assert kept() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("message", "expire", "error"), [({1, 2}, None, TypeError), ("x", -1, ValueError)]
+)
+def test_what_cannot_be_published_is_said_before_the_commit(
+    db: None, message: Any, expire: Any, error: type[Exception]
+) -> None:
+    with transaction.atomic(), pytest.raises(error):
+        Publisher("x", broadcast=True).publish_on_commit(message, expire)
+
+
+def test_redis_away_after_a_commit_is_logged(
+    db: None, site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site({"redis": "redis://127.0.0.1:1"})
+    with caplog.at_level(logging.ERROR), transaction.atomic():
+        Publisher("x", broadcast=True).publish_on_commit("lost")
+    assert any("on_commit" in record.message for record in caplog.records)
+    with pytest.raises(BrokerUnavailable):
+        Publisher("x", broadcast=True).publish("lost")
+
+
+def test_asyncio_publishes_too(room: str, kept: Any, request_of_alice: Any) -> None:
+    async def view() -> tuple[str, ...]:
+        await Publisher(room, broadcast=True).apublish("hello", expire=60)
+        own = await sync_to_async(Publisher)(room, users=[SELF], request=request_of_alice)
+        await own.apublish("for alice", expire=60)
+        return own.channels
+
+    assert asyncio.run(view()) == (f"ws:user:alice:{room}",)
+    assert kept() == "hello"

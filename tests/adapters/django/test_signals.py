@@ -1,0 +1,173 @@
+"""The signals: who hears them, where, and what a bad receiver costs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from websockets.exceptions import InvalidStatus
+
+from wsredis import Identity, PubSubEndpoint
+from wsredis.adapters.django import Publisher, connected, disconnected, signals
+
+SECONDS = 10.0
+
+Receiver = Callable[..., Any]
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[Any, Receiver], None]]:
+    """Give a function that connects a receiver for this test."""
+    receivers: list[tuple[Any, Receiver]] = []
+
+    def connect(signal: Any, receiver: Receiver) -> None:
+        signal.connect(receiver, weak=False)
+        receivers.append((signal, receiver))
+
+    yield connect
+    for signal, receiver in receivers:
+        signal.disconnect(receiver)
+
+
+class Heard:
+    """Be a receiver that remembers, and that a test can wait for."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._new = threading.Condition()
+
+    def __call__(self, **said: Any) -> None:
+        with self._new:
+            self.events.append(said | {"thread": threading.current_thread().name})
+            self._new.notify_all()
+
+    def wait(self, count: int = 1) -> list[dict[str, Any]]:
+        with self._new:
+            assert self._new.wait_for(lambda: len(self.events) >= count, SECONDS)
+            return self.events
+
+
+def test_both_signals_say_who_and_what(
+    live: Any,
+    room: str,
+    listen: Any,
+    person: Callable[..., Any],
+    login: Callable[[Any], Client],
+) -> None:
+    came, went = Heard(), Heard()
+    listen(connected, came)
+    listen(disconnected, went)
+    client = login(person("alice", "editors"))
+    with live.open(f"/ws/{room}?subscribe-user&subscribe-broadcast", client) as ws:
+        (event,) = came.wait()
+        assert not went.events
+        ws.close(4001, "enough")
+    identity = Identity("alice", ("editors",), client.cookies["sessionid"].value)
+    said = {
+        "sender": PubSubEndpoint,
+        "identity": identity,
+        "facility": room,
+        "channels": (f"ws:user:alice:{room}", f"ws:broadcast:{room}"),
+        "thread": "wsredis-signals",
+    }
+    assert event == {**said, "signal": connected}
+    assert went.wait() == [{**said, "signal": disconnected, "code": 4001}]
+
+
+def test_a_refused_handshake_is_not_announced(live: Any, room: str, listen: Any) -> None:
+    came = Heard()
+    listen(connected, came)
+    with pytest.raises(InvalidStatus), live.open(f"/ws/{room}?subscribe-user"):
+        pass
+    with live.open(f"/ws/{room}?subscribe-broadcast"):
+        assert [event["channels"] for event in came.wait()] == [(f"ws:broadcast:{room}",)]
+
+
+def test_a_slow_receiver_holds_up_no_websocket(live: Any, room: str, listen: Any) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(**said: Any) -> None:
+        entered.set()
+        assert leave.wait(SECONDS)
+
+    went = Heard()
+    listen(connected, slow)
+    listen(disconnected, went)
+    try:
+        with live.open(f"/ws/{room}?subscribe-broadcast") as ws:
+            assert entered.wait(SECONDS)
+            with live.open(f"/ws/{room}?subscribe-broadcast") as other:
+                Publisher(room, broadcast=True).publish("hello")
+                assert ws.recv(timeout=SECONDS) == other.recv(timeout=SECONDS) == "hello"
+        assert not went.events
+    finally:
+        leave.set()
+    assert len(went.wait(2)) == 2
+
+
+def test_a_receiver_that_fails_is_logged_and_the_next_one_hears(
+    live: Any, room: str, listen: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(**said: Any) -> None:
+        raise LookupError("a problem of the receiver")
+
+    came = Heard()
+    listen(connected, failing)
+    listen(connected, came)
+    with caplog.at_level(logging.ERROR), live.open(f"/ws/{room}?subscribe-broadcast"):
+        came.wait()
+    assert "a problem of the receiver" in caplog.text
+
+
+def test_a_receiver_may_use_the_database(
+    live: Any, room: str, listen: Any, person: Callable[..., Any], eventually: Any
+) -> None:
+    person("alice")
+    used: list[Any] = []
+
+    def count(**said: Any) -> None:
+        used.append((User.objects.count(), connection._connections[connection._alias]))
+
+    listen(connected, count)
+    with live.open(f"/ws/{room}?subscribe-broadcast"):
+        eventually(lambda: used)
+    ((users, database),) = used
+    assert users == 1
+    eventually(lambda: database.connection is None)
+
+
+def test_what_nobody_hears_costs_nothing(live: Any) -> None:
+    endpoint = object()
+    assert signals.announced(endpoint, Identity("alice"), "x") is endpoint
+
+
+def test_too_many_events_are_dropped_and_logged(
+    listen: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    entered, leave = threading.Event(), threading.Event()
+    heard = Heard()
+
+    def slow(**said: Any) -> None:
+        entered.set()
+        assert leave.wait(SECONDS)
+        heard(**said)
+
+    listen(connected, slow)
+    monkeypatch.setattr(signals, "LIMIT", 3)
+    events = signals._Events()
+    events.start()
+    events.put(connected, None, {"number": 0})
+    assert entered.wait(SECONDS)
+    for number in range(1, 9):
+        events.put(connected, None, {"number": number})
+    leave.set()
+    assert [event["number"] for event in heard.wait(4)] == [0, 1, 2, 3]
+    assert caplog.text.count("events are dropped") == 1
+    events._end(events._pid)
+    assert not events._thread.is_alive()

@@ -1,0 +1,117 @@
+"""What pages get: the address, the script, the static files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.staticfiles import finders
+from django.core.management import call_command
+from django.template import Context, Engine, RequestContext, Template
+from django.test import Client, RequestFactory, override_settings
+from django.urls import set_script_prefix
+
+from wsredis.adapters.django.context_processors import websocket
+from wsredis.adapters.django.uri import websocket_uri
+
+Site = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def _script_prefix() -> Iterator[None]:
+    yield
+    set_script_prefix("/")
+
+
+def rendered(text: str, context: Any = None) -> str:
+    return Template("{% load wsredis %}" + text).render(context or Context())
+
+
+def test_the_address_follows_the_request() -> None:
+    plain = RequestFactory().get("/")
+    secure = RequestFactory().get("/", secure=True, HTTP_HOST="chat.example")
+    assert websocket_uri(plain, "news", "subscribe-broadcast", "echo") == (
+        "ws://testserver/ws/news?subscribe-broadcast&echo"
+    )
+    assert websocket_uri(secure) == "wss://chat.example/ws/"
+
+
+def test_the_address_knows_script_name_and_prefix(site: Site) -> None:
+    site({"prefix": "/live/"})
+    set_script_prefix("/shop/")
+    assert websocket_uri(RequestFactory().get("/"), "news") == "ws://testserver/shop/live/news"
+
+
+def test_a_facility_is_quoted() -> None:
+    request = RequestFactory().get("/")
+    assert websocket_uri(request, "eu/a b?c#d%&é") == (
+        "ws://testserver/ws/eu/a%20b%3Fc%23d%25%26%C3%A9"
+    )
+
+
+def test_the_tag_escapes_what_stands_in_an_attribute() -> None:
+    context = Context({"request": RequestFactory().get("/")})
+    text = rendered("{% websocket_uri room 'subscribe-user' 'echo' %}", context)
+    assert text == "ws://testserver/ws/?subscribe-user&amp;echo"
+
+
+def test_without_a_request_the_address_is_a_path() -> None:
+    assert rendered("{% websocket_uri 'news' 'echo' %}") == "/ws/news?echo"
+
+
+def test_the_tag_finds_the_request_of_its_context() -> None:
+    engine = Engine(libraries={"wsredis": "wsredis.adapters.django.templatetags.wsredis"})
+    context = RequestContext(RequestFactory().get("/", HTTP_HOST="chat.example"))
+    template = engine.from_string("{% load wsredis %}{% websocket_uri 'news' %}")
+    assert template.render(context) == "ws://chat.example/ws/news"
+
+
+def test_the_context_processor_gives_address_and_heartbeat(site: Site) -> None:
+    site({"heartbeat": "</script>--beat--"})
+    assert websocket(RequestFactory().get("/")) == {
+        "WEBSOCKET_URI": "ws://testserver/ws/",
+        "WEBSOCKET_HEARTBEAT": "</script>--beat--",
+    }
+
+
+def test_a_page_has_no_inline_script() -> None:
+    page = Client().get("/").content.decode()
+    assert '<script src="/static/wsredis/wsredis.js"></script>' in page
+    assert page.count("<script") == page.count("<script src=")
+    assert 'data-all="ws://testserver/ws/"' in page
+    address = "ws://testserver/ws/eu/news%20%26%20more?subscribe-broadcast&echo"
+    assert f'data-news="{address}"' in unescape(page)
+
+
+def test_the_script_takes_a_nonce() -> None:
+    text = rendered("{% websocket_script nonce=nonce %}", Context({"nonce": 'a"b'}))
+    assert text == '<script src="/static/wsredis/wsredis.js" nonce="a&quot;b"></script>'
+
+
+def test_the_client_is_found_where_it_lies() -> None:
+    found = finders.find("wsredis/wsredis.js")
+    assert "class WSRedis" in Path(str(found)).read_text()
+
+
+def test_collectstatic_collects_the_client_once(tmp_path: Path) -> None:
+    with override_settings(STATIC_ROOT=str(tmp_path)):
+        call_command("collectstatic", interactive=False, verbosity=0)
+    collected = {file.name for file in tmp_path.joinpath("wsredis").iterdir()}
+    assert {"wsredis.js", "wsredis.mjs"} <= collected
+
+
+def test_hashed_names_are_used(tmp_path: Path) -> None:
+    backend = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
+    storages = {
+        "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+        "staticfiles": {"BACKEND": backend},
+    }
+    with override_settings(STATIC_ROOT=str(tmp_path), STORAGES=storages):
+        call_command("collectstatic", interactive=False, verbosity=0)
+        text = rendered("{% websocket_script %}")
+    name = text.split('"')[1].removeprefix("/static/")
+    assert name != "wsredis/wsredis.js"
+    assert (tmp_path / name).is_file()

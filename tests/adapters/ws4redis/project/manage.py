@@ -1,0 +1,11 @@
+#!/usr/bin/env python3
+"""What ``startproject`` writes, for the site that moved."""
+
+import os
+import sys
+
+from django.core.management import execute_from_command_line
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "myapp.settings")
+    execute_from_command_line(sys.argv)

@@ -1,0 +1,9 @@
+"""The pages, in a uWSGI of their own."""
+
+import os
+
+os.environ.update(DJANGO_SETTINGS_MODULE="myapp.settings")
+
+from django.core.wsgi import get_wsgi_application
+
+application = get_wsgi_application()

@@ -1,0 +1,48 @@
+"""What tests say to a live server and hear from it."""
+
+from __future__ import annotations
+
+import http.client
+from typing import Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection
+from ws4redis.publisher import RedisPublisher
+
+from .conftest import Live
+
+__all__ = ["BOTH", "SECONDS", "ask", "broadcast", "hear", "in_silence", "refusal"]
+
+SECONDS = 10.0
+BOTH = "subscribe-broadcast&publish-broadcast"
+
+
+def broadcast(room: str, message: Any, expire: int | None = 0) -> None:
+    RedisPublisher(facility=room, broadcast=True).publish_message(message, expire)
+
+
+def hear(ws: ClientConnection) -> str | bytes:
+    return ws.recv(timeout=SECONDS)
+
+
+def refusal(live: Live, path: str, **headers: str) -> Any:
+    with pytest.raises(InvalidStatus) as refused, live.open(path, **headers):
+        pass
+    return refused.value.response
+
+
+def ask(live: Live, method: str, path: str, **headers: str) -> tuple[int, str, Any]:
+    connection = http.client.HTTPConnection(live.host, timeout=SECONDS)
+    connection.request(method, path, headers={k.replace("_", "-"): v for k, v in headers.items()})
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, text, answer.headers
+
+
+def in_silence(live: Live, room: str, *sockets: ClientConnection) -> None:
+    """Show that nothing is on its way to these sockets: the next message is the one sent now."""
+    broadcast(room, "the end")
+    for ws in sockets:
+        assert hear(ws) == "the end"
