@@ -4,15 +4,19 @@ PYTHON ?= python3
 VENV := .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test clean python
+.PHONY: help demo demo-django test clean python
 
 help:  ## show this list
 	@echo "make demo         a chat on http://127.0.0.1:$(PORT)/ (PORT=9000 for another port); Ctrl-C ends it"
+	@echo "make demo-django  the same in Django: three chats, an echo, logins and the admin"
 	@echo "make test         format, lint, types, contracts and all tests, against the built wheel"
 	@echo "make clean        remove the environments and everything that was built"
 
 demo: $(VENV)/.installed
 	@exec $(VENV)/bin/wsredis demo --port $(PORT)
+
+demo-django: $(VENV)/.django
+	@exec $(VENV)/bin/wsredis demo --django --port $(PORT)
 
 test: python
 	@exec $(PYTHON) scripts/test
@@ -28,6 +32,11 @@ $(VENV)/.installed: setup.cfg pyproject.toml wsredis/version.py | python
 	  echo "wsredis: no virtual environment could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Installing wsredis into $(VENV) (once) ..."
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[uwsgi,embedded]'
+	@touch $@
+
+$(VENV)/.django: $(VENV)/.installed
+	@echo "Installing Django into $(VENV) (once) ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[django]'
 	@touch $@
 
 python:

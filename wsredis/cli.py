@@ -252,7 +252,7 @@ def _demo(options: argparse.Namespace) -> int:
         os.environ |= {"WSREDIS_REDIS": redis, "WSREDIS_DEMO_HINT": hint}
         log = stack.enter_context(tempfile.TemporaryFile())
         if options.django:
-            _fill_django(stack.enter_context(tempfile.TemporaryDirectory(prefix="wsredis-")))
+            _fill_django(stack.enter_context(tempfile.TemporaryDirectory(prefix="wsredis-chat-")))
         server = stack.enter_context(_chat_server(options.port, log, options.django))
         stack.callback(server.terminate)
         if not _answers(options.port, server):

@@ -1,0 +1,1 @@
+"""Three chats and an echo in Django, with logins and the admin."""
