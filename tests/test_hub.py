@@ -171,6 +171,39 @@ def test_a_kept_message_comes_first_and_only_once(place: Place) -> None:
     assert [client.read()[1], client.read()[1]] == [b"kept", b"live"]
 
 
+def test_an_endpoint_may_do_without_kept_messages(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.broker.publish([CHANNEL], b"kept", 100)
+    monkeypatch.setattr(Recorder, "wants_kept", False)
+    client, _, _ = place.connect(CHANNEL)
+    place.broker.publish([CHANNEL], b"live", 0)
+    assert client.read() == (Opcode.TEXT, b"live")
+
+
+def test_a_connection_is_reached_from_any_thread(place: Place) -> None:
+    client, connection, _ = place.connect(CHANNEL)
+    connection.soon(connection.send, "from afar")
+    assert client.read() == (Opcode.TEXT, b"from afar")
+
+
+def test_without_the_envelope_a_sender_still_misses_its_own_binary(
+    places: Callable[..., Place],
+) -> None:
+    place = places(envelope=False)
+    place.broker.envelope = False
+    (sender, connection, _), (other, _, _) = place.connect(CHANNEL), place.connect(CHANNEL)
+    for data in (b"\xffB", b"text"):
+        place.loop.run(lambda data=data: connection.publish([CHANNEL], data, echo=False))
+    place.broker.publish([CHANNEL], b"text", 0)
+    assert sender.read() == (Opcode.TEXT, b"text")
+    assert [other.read() for _ in range(3)] == [
+        (Opcode.BINARY, b"\xffB"),
+        (Opcode.TEXT, b"text"),
+        (Opcode.TEXT, b"text"),
+    ]
+
+
 def test_a_message_that_arrives_while_joining_is_not_doubled_by_the_kept_one(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
