@@ -271,7 +271,7 @@ def test_a_reader_that_is_too_slow_is_closed_and_delays_nobody(
     places: Callable[..., Place],
 ) -> None:
     place = places(max_outbox=100_000, close_timeout=0.3)
-    _slow, connection, endpoint = place.connect(CHANNEL, buffer=4096)
+    _slow, _connection, endpoint = place.connect(CHANNEL, buffer=4096)
     quick, _, _ = place.connect(CHANNEL)
     text = "x" * 10_000
     for _ in range(40):
@@ -370,7 +370,7 @@ def test_pings_go_out_and_who_answers_stays(places: Callable[..., Place]) -> Non
 
 def test_who_does_not_answer_a_ping_is_cut(places: Callable[..., Place]) -> None:
     place = places(ping_interval=0.3, pong_timeout=0.2)
-    _, connection, endpoint = place.connect(CHANNEL)
+    _, _connection, endpoint = place.connect(CHANNEL)
     until(lambda: endpoint.codes == [1006])
     assert place.numbers()["timeouts"] == 1
 
