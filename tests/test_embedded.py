@@ -166,7 +166,10 @@ def test_it_dies_with_the_process_that_started_it(how: signal.Signals) -> None:
         input()
     """
     parent = subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-P", "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     with parent:
         assert parent.stdout is not None
@@ -186,7 +189,7 @@ def test_it_ends_when_its_starter_forgets_it() -> None:
         server = EmbeddedRedis().start()
         print(server.pid)
     """
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    found = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, check=True)
     wait_for(lambda: not alive(int(found.stdout)))
 
 

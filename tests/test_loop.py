@@ -221,6 +221,10 @@ def test_a_forked_child_makes_a_loop_of_its_own(first: str) -> None:
         assert (gevent.spawn(run).get() if parents.native else run()) == 42
     """
     ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-P", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (ran.returncode, ran.stderr) == (0, "")

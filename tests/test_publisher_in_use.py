@@ -25,7 +25,7 @@ def run(program: str, *arguments: str) -> Any:
     """Run a program in which what is left open is an error, and return what it prints as JSON."""
     warnings = ["-W", "ignore", "-W", "error::ResourceWarning", "-W", "error::RuntimeWarning"]
     ran = subprocess.run(
-        [sys.executable, *warnings, "-c", program, *arguments],
+        [sys.executable, "-P", *warnings, "-c", program, *arguments],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (ran.returncode, ran.stderr) == (0, "")

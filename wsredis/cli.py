@@ -251,9 +251,10 @@ def _demo(options: argparse.Namespace) -> int:
         hint = f'{program} publish {facility} "hello" --broadcast --redis {redis}'
         os.environ |= {"WSREDIS_REDIS": redis, "WSREDIS_DEMO_HINT": hint}
         log = stack.enter_context(tempfile.TemporaryFile())
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wsredis-chat-"))
         if options.django:
-            _fill_django(stack.enter_context(tempfile.TemporaryDirectory(prefix="wsredis-chat-")))
-        server = stack.enter_context(_chat_server(options.port, log, options.django))
+            _fill_django(folder)
+        server = stack.enter_context(_chat_server(options.port, folder, log, options.django))
         stack.callback(server.terminate)
         if not _answers(options.port, server):
             log.seek(0)
@@ -276,7 +277,7 @@ def _fill_django(folder: str) -> None:
     os.environ["DJANGO_CHAT_DB"] = str(Path(folder, "db.sqlite3"))
     for command in (["migrate"], ["loaddata", "people"]):
         manage = [sys.executable, "-m", f"{DJANGO_CHAT}.manage", *command, "--verbosity", "0"]
-        if subprocess.run(manage).returncode:
+        if subprocess.run(manage, cwd=folder).returncode:
             raise ValueError(f"manage.py {' '.join(command)} failed")
 
 
@@ -290,19 +291,29 @@ def _answers(port: int, server: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _chat_server(port: int, log: Any, django: bool) -> subprocess.Popen[bytes]:
-    """Start the chat under uWSGI, or under gevent.pywsgi where there is no uWSGI."""
+def _chat_server(port: int, folder: str, log: Any, django: bool) -> subprocess.Popen[bytes]:
+    """Start the chat under uWSGI, or under gevent.pywsgi where there is no uWSGI.
+
+    It runs in an empty folder: both would take modules from where they are started.
+    """
     here = Path(sys.executable).parent
     module = f"{DJANGO_CHAT}.wsgi:application" if django else CHAT
     if uwsgi := shutil.which("uwsgi", path=f"{here}{os.pathsep}{os.environ.get('PATH', '')}"):
-        command = [uwsgi, "--http-socket", f"127.0.0.1:{port}", "--master", "--gevent", "100"]
+        command = [
+            os.path.abspath(uwsgi),
+            "--http-socket",
+            f"127.0.0.1:{port}",
+            "--master",
+            "--gevent",
+            "100",
+        ]
         command += ["--die-on-term", "--need-app", "--disable-logging", "--module", module]
         if django:  # or all requests would share one connection to the database
             command.append("--gevent-early-monkey-patch")
     else:
         print("There is no uWSGI here (pip install wsredis[uwsgi]); gevent.pywsgi serves.")
         command = [sys.executable, "-m", "wsredis.cli", "serve", module, "--port", str(port)]
-    return subprocess.Popen(command, stdout=log, stderr=log)
+    return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ FLAGS = [
 class Chat:
     """The chat under uWSGI on one port, to be stopped and started again."""
 
-    def __init__(self, redis: str) -> None:
+    def __init__(self, redis: str, folder: Path) -> None:
+        self.folder = folder  # an empty one: uWSGI takes modules from where it starts
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self.redis = redis
@@ -41,6 +42,7 @@ class Chat:
                 *("--http-socket", f"127.0.0.1:{self.port}", "--gevent", "50", "--need-app"),
                 *("--module", "wsredis.examples.plain_wsgi.app:application", "--disable-logging"),
             ],
+            cwd=self.folder,
             env={**os.environ, "WSREDIS_REDIS": self.redis},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -60,8 +62,8 @@ def redis() -> Iterator[EmbeddedRedis]:
 
 
 @pytest.fixture
-def chat(redis: EmbeddedRedis) -> Iterator[Chat]:
-    chat = Chat(redis.url)
+def chat(redis: EmbeddedRedis, tmp_path: Path) -> Iterator[Chat]:
+    chat = Chat(redis.url, tmp_path)
     chat.start()
     yield chat
     chat.stop()

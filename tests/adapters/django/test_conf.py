@@ -127,7 +127,7 @@ def test_a_missing_or_old_django_names_the_extra(django: str | None, says: str) 
             print(exc)
     """
     found = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True
     )
     assert says in found.stdout
     assert "wsredis[django]" in found.stdout

@@ -153,4 +153,4 @@ def test_importing_everything_connects_to_nothing() -> None:
         publisher.RedisPublisher(facility="x", broadcast=True)
         uwsgi_runserver.uWSGIWebsocketServer()
     """
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-P", "-c", program], check=True)
