@@ -26,6 +26,8 @@ __all__ = ["Connection", "RedisFeed"]
 
 log = logging.getLogger("wsredis.brokers.redis")
 
+_jitter = random.SystemRandom().uniform  # forked workers must not all come back at once
+
 BACKOFF_START, BACKOFF_MOST = 0.05, 2.0
 """Seconds before the first new attempt at the most, and before any."""
 
@@ -155,7 +157,7 @@ class RedisFeed:
                 finally:
                     connection.close()
             self._tried.set()
-            gevent.sleep(random.uniform(0, min(BACKOFF_MOST, BACKOFF_START * 2**attempts)))
+            gevent.sleep(_jitter(0, min(BACKOFF_MOST, BACKOFF_START * 2**attempts)))
             attempts = min(attempts + 1, 10)
             self._tried.clear()
 
