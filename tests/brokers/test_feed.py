@@ -241,7 +241,7 @@ def test_it_tries_again_and_again_but_not_all_the_time(
         waits.append(most)
         return 0.0
 
-    monkeypatch.setattr(feed_module.random, "uniform", longest)
+    monkeypatch.setattr(feed_module, "_jitter", longest)
     fake.away = True
     listener = listen(Broker(fake, SECONDS))
     eventually(lambda: fake.attempts > 150)  # redis-py's own limit of connections is 100
