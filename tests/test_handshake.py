@@ -223,6 +223,18 @@ def test_a_star_lets_every_origin_in(origin: str | None) -> None:
     assert shake(Config(origins=("*",)), HTTP_ORIGIN=origin, HTTP_COOKIE="a=b")
 
 
+BEHIND = {"HTTP_X_FORWARDED_HOST": "a.example", "HTTP_X_FORWARDED_PROTO": "https"}
+
+
+def test_a_trusted_proxy_says_what_is_ones_own_origin() -> None:
+    trusting, peer = Config(trusted_proxies=("192.0.2.1",)), {"REMOTE_ADDR": "192.0.2.1"}
+    assert shake(trusting, HTTP_ORIGIN="https://a.example", **BEHIND, **peer)
+    for stranger in ("http://a.example", "https://localhost:8000", "http://localhost:8000"):
+        assert refused(trusting, HTTP_ORIGIN=stranger, **BEHIND, **peer).status == 403
+    assert refused(trusting, HTTP_ORIGIN="https://a.example", **BEHIND).status == 403
+    assert refused(Config(), HTTP_ORIGIN="https://a.example", **BEHIND, **peer).status == 403
+
+
 # Sub-protocols and extensions
 
 
@@ -380,5 +392,6 @@ def test_a_refusal_is_answered_with_one_plain_sentence(error: HandshakeError, li
     assert body.decode() == error.text + "\n"
     assert dict(headers)["Content-Length"] == str(len(body))
     assert dict(headers)["Content-Type"] == "text/plain; charset=utf-8"
+    assert dict(headers)["X-Refused-By"] == "wsredis"
     assert set(error.headers) <= set(headers)
     assert re.fullmatch(r"[^\r\n]+", status)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from .channels import encode_name
 from .exceptions import ConfigurationError
+from .proxies import Proxies
 
 __all__ = ["Config", "configure", "configure_from", "current_config", "is_token"]
 
@@ -81,6 +82,13 @@ class Config:
     )  # fmt: skip
     """Origins that may connect (RFC 6454); None is the request's own."""
 
+    trusted_proxies: tuple[str, ...] = _option(
+        (), _names,
+        "addresses and networks of your proxies like ['127.0.0.1', '10.0.0.0/8'], and 'unix' for"
+        " one on a Unix socket",
+    )  # fmt: skip
+    """Direct peers whose ``X-Forwarded-For``, ``-Proto`` and ``-Host`` are believed."""
+
     subprotocols: tuple[str, ...] = _option(
         (), _names, "names like ['chat.v1'] (RFC 6455, 1.9), or ['*'] for whatever is offered"
     )
@@ -99,7 +107,17 @@ class Config:
     """Whether binary is marked in Redis; if not it travels raw, and valid UTF-8 counts as text."""
 
     max_outbox: int = _option(2**20, int, "bytes above 0")
-    """Bytes that may wait for a slow reader; more closes with 1013."""
+    """Bytes that may wait for a slow reader; for more see ``overflow``."""
+
+    overflow: str = _option(
+        "close", str, "'close', 'drop-oldest' or 'keep-latest' (of each channel)"
+    )
+    """What gives way when more than ``max_outbox`` waits: the socket, which is closed with 1013,
+    the oldest messages, or of each channel all but the newest."""
+
+    on_gap: str = _option("close", str, "'close' or 'keep'")
+    """What becomes of the sockets when Redis was lost and is back, so that messages may have been
+    missed: closed with 1012, so that their clients know and come back, or kept."""
 
     ping_interval: float = _option(25.0, float, "seconds above 0, below the proxy's read time-out")
     """Seconds between two pings to one socket."""
@@ -113,14 +131,38 @@ class Config:
     max_connections: int | None = _option(None, int, "a number above 0, or None")
     """Websockets per process, more get 503; None leaves 128 of the process's file descriptors."""
 
+    max_connections_per_user: int | None = _option(1000, int, "a number above 0, or None")
+    """Websockets of one user per process; more get 429."""
+
+    max_connections_per_address: int | None = _option(None, int, "a number above 0, or None")
+    """Websockets from one address per process, more get 429; behind a proxy all come from one
+    address unless ``trusted_proxies`` lists it."""
+
+    max_messages_per_second: int | None = _option(1000, int, "a number above 0, or None")
+    """Messages, pings and pongs of one socket in a second; more close it with 1008."""
+
+    max_bytes_per_second: int | None = _option(2**24, int, "bytes above 0, or None")
+    """Bytes of one socket in a second, and 256 for each frame; more close it with 1008."""
+
+    handshake_timeout: float = _option(10.0, float, "seconds above 0")
+    """Seconds in which it must be known who asks for a websocket, and what for; else 503."""
+
     compression: bool = _option(True, _flag, "True or False")
     """Whether to accept permessage-deflate (RFC 7692), without context take-over."""
+
+    secret: str | None = _option(
+        None, str,
+        "at least 32 characters of chance, the same for all processes, from:"
+        " python -c 'import secrets; print(secrets.token_hex())', or None",
+        secret=True,
+    )  # fmt: skip
+    """What tickets are signed with; see `wsredis.tickets`."""
 
     redis_deadline: float = _option(10.0, float, "seconds above 0")
     """Seconds after which a silent Redis counts as lost; also the limit of one command."""
 
     def __post_init__(self) -> None:
-        for name in ("origins", "subprotocols"):
+        for name in ("origins", "subprotocols", "trusted_proxies"):
             if isinstance(value := getattr(self, name), str):
                 raise _wrong(name, value)
             if value is not None:
@@ -164,6 +206,8 @@ class Config:
 def _wrong(name: str, value: object) -> ConfigurationError:
     hint = next(f.metadata["hint"] for f in fields(Config) if f.name == name)
     shown = _without_password(value) if name == "redis" else repr(value)
+    if name == "secret":
+        shown = "***"
     return ConfigurationError(f"{name}={shown} makes no sense: write {hint}.")
 
 
@@ -192,6 +236,10 @@ def _is_count(low: int) -> Callable[[Config, Any], bool]:
     return check
 
 
+def _is_limit(config: Config, value: Any) -> bool:
+    return value is None or _is_count(1)(config, value)
+
+
 def _is_bool(config: Config, value: Any) -> bool:
     return isinstance(value, bool)
 
@@ -214,6 +262,10 @@ def _is_origin(text: str) -> bool:
     return plain and known and not url.path
 
 
+def _are_proxies(config: Config, value: Any) -> bool:
+    return all(isinstance(entry, str) for entry in value) and bool(Proxies(value))
+
+
 def is_token(text: Any) -> bool:
     """Tell whether a text is a token (RFC 9110 section 5.6.2)."""
     return bool(text) and all(c.isascii() and (c.isalnum() or c in "!#$%&'*+-.^_`|~") for c in text)
@@ -229,17 +281,26 @@ _SENSIBLE: dict[str, Callable[[Config, Any], bool]] = {
     "heartbeat": lambda c, v: v is None or (isinstance(v, str) and bool(v.encode())),
     "heartbeat_interval": _is_number(0),
     "origins": lambda c, v: v is None or all(_is_origin(origin) for origin in v),
+    "trusted_proxies": _are_proxies,
     "subprotocols": lambda c, v: all(is_token(name) for name in v),
     "max_message_size": _is_count(1),
     "max_fragments": _is_count(1),
     "binary": _is_bool,
     "envelope": _is_bool,
     "max_outbox": _is_count(1),
+    "overflow": lambda c, v: v in ("close", "drop-oldest", "keep-latest"),
+    "on_gap": lambda c, v: v in ("close", "keep"),
     "ping_interval": _is_number(0),
     "pong_timeout": lambda c, v: _is_number(0)(c, v) and v <= c.ping_interval,
     "close_timeout": _is_number(0),
-    "max_connections": lambda c, v: v is None or _is_count(1)(c, v),
+    "max_connections": _is_limit,
+    "max_connections_per_user": _is_limit,
+    "max_connections_per_address": _is_limit,
+    "max_messages_per_second": _is_limit,
+    "max_bytes_per_second": _is_limit,
+    "handshake_timeout": _is_number(0),
     "compression": _is_bool,
+    "secret": lambda c, v: v is None or (isinstance(v, str) and len(v.encode()) >= 32),
     "redis_deadline": _is_number(0),
 }
 

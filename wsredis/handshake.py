@@ -22,10 +22,15 @@ from websockets.utils import accept_key
 
 from .config import Config, is_token
 from .exceptions import HandshakeError
+from .identity.credentials import CHECKED_ORIGIN, split_offers
+from .proxies import forwarded_host, forwarded_scheme
 
 __all__ = ["Handshake", "answer", "facility_of", "read_handshake"]
 
 PLAIN = "This address speaks websocket only: send GET with the headers to upgrade to a websocket."
+NOT_LISTED = "This origin may not connect; the site lists its origins."
+NOT_OWN = "This origin is not that of the site, as far as the Host tells that has arrived here."
+REFUSED_BY = "X-Refused-By"
 _PORTS = {"http": 80, "https": 443}
 _DEFLATE = ServerPerMessageDeflateFactory(
     server_no_context_takeover=True, client_no_context_takeover=True
@@ -56,13 +61,14 @@ def read_handshake(request: Request, config: Config) -> Handshake:
     """
     environ = request.environ
     _check_upgrade(environ)
-    _check_origin(environ, config.origins)
+    _check_origin(environ, config)
     headers = [
         ("Upgrade", "websocket"),
         ("Connection", "Upgrade"),
         ("Sec-WebSocket-Accept", accept_key(_key(environ))),
     ]
-    subprotocol = _choose(_tokens(environ, "HTTP_SEC_WEBSOCKET_PROTOCOL"), config.subprotocols)
+    offered, marker, _ = split_offers(environ)
+    subprotocol = _choose(offered, config.subprotocols) or marker
     if subprotocol is not None:
         headers.append(("Sec-WebSocket-Protocol", subprotocol))
     extension, window_bits = "", 0
@@ -118,12 +124,13 @@ def _key(environ: dict[str, Any]) -> str:
     return key
 
 
-def _check_origin(environ: dict[str, Any], allowed: Iterable[str] | None) -> None:
+def _check_origin(environ: dict[str, Any], config: Config) -> None:
     """Let in the site's own pages, or those of the listed origins (RFC 6455 section 10.2).
 
     Something that is no browser sends no Origin; it may come in unless it brings cookies.
     """
     origin: str | None = environ.get("HTTP_ORIGIN")
+    allowed = config.origins
     if allowed is not None and "*" in allowed:
         return
     if origin is None:
@@ -136,9 +143,10 @@ def _check_origin(environ: dict[str, Any], allowed: Iterable[str] | None) -> Non
     elif allowed is not None:
         granted = place in map(_place, allowed)
     else:
-        granted = _is_own(place, environ)
+        granted = _is_own(place, environ, config)
     if not granted:
-        raise HandshakeError(403, "This origin may not connect; the site lists its origins.")
+        raise HandshakeError(403, NOT_OWN if allowed is None else NOT_LISTED)
+    environ[CHECKED_ORIGIN] = origin
 
 
 def _place(origin: str) -> tuple[str, str, int] | None:
@@ -155,17 +163,16 @@ def _place(origin: str) -> tuple[str, str, int] | None:
     return url.scheme, url.hostname, _PORTS[url.scheme] if port is None else port
 
 
-def _is_own(place: tuple[str, str, int], environ: dict[str, Any]) -> bool:
+def _is_own(place: tuple[str, str, int], environ: dict[str, Any], config: Config) -> bool:
     """Tell whether an origin is the one that the request was sent to.
 
     TLS may end before us, so an https page is at home on a host that we see as http; never the
     other way round.
     """
     scheme, _, _ = place
-    if scheme == "http" and environ.get("wsgi.url_scheme") == "https":
+    if scheme == "http" and forwarded_scheme(environ, config) == "https":
         return False
-    host = environ.get("HTTP_HOST") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
-    return place == _place(f"{scheme}://{host}")
+    return place == _place(f"{scheme}://{forwarded_host(environ, config)}")
 
 
 def _choose(offered: Iterable[str], known: Iterable[str]) -> str | None:
@@ -210,12 +217,16 @@ _REASONS = {
 
 
 def answer(error: HandshakeError, start_response: Callable[..., Any]) -> list[bytes]:
-    """Send the HTTP answer of a refused handshake: one short plain sentence."""
+    """Send the HTTP answer of a refused handshake: one short plain sentence.
+
+    It says who refuses, so that ``wsredis doctor`` can tell it from a proxy's answer or the site's.
+    """
     body = f"{error.text}\n".encode()
     headers = [
         ("Content-Type", "text/plain; charset=utf-8"),
         ("Content-Length", str(len(body))),
         ("Cache-Control", "no-store"),
+        (REFUSED_BY, "wsredis"),
         *error.headers,
     ]
     start_response(f"{error.status} {_REASONS.get(error.status, 'Refused')}", headers)

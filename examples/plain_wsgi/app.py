@@ -21,7 +21,10 @@ HEARTBEAT = "--heartbeat--"
 MAX_FORM = 16 * 1024  # bytes
 
 HERE = files("wsredis.examples.plain_wsgi")
+SHARED = files("wsredis.examples") / "static"
 FILES = {
+    "/chats.css": (SHARED / "chats.css", "text/css"),
+    "/chats.js": (SHARED / "chats.js", "text/javascript"),
     "/chat.css": (HERE / "chat.css", "text/css"),
     "/chat.js": (HERE / "chat.js", "text/javascript"),
     "/static/wsredis/wsredis.js": (

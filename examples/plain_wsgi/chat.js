@@ -1,4 +1,4 @@
-/* The chat page. What others send is data: it reaches the page through textContent only. */
+/* The chat page; how a message looks is in chats.js. */
 "use strict";
 
 const KEEP = 500; // messages kept on the page
@@ -55,34 +55,15 @@ me.addEventListener("keydown", (event) => {
 
 /* The list of messages. */
 
-function element(tag, className, content) {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.textContent = content;
-  return node;
-}
-
-function hue(name) {
-  const sum = [...name].reduce((total, char) => (total * 31 + char.codePointAt(0)) % 65521, 7);
-  return (sum * 137) % 360; // about the golden angle: neighbours in number differ in colour
-}
-
-function line({ from, text: content, at, kind }) {
-  const item = element("li", `message ${kind}`, "");
-  const when = new Date(at);
-  const time = element("time", "time", when.toLocaleTimeString([], { timeStyle: "short" }));
-  time.dateTime = when.toISOString();
-  const meta = element("div", "meta", "");
-  meta.append(element("span", "from", kind === "own" ? "you" : from), time);
-  const avatar = element("span", "avatar", kind === "server" ? ">" : [...from][0].toUpperCase());
-  avatar.ariaHidden = "true";
-  avatar.style.setProperty("--hue", hue(from));
-  item.append(avatar, meta, element("div", "text", content));
-  Object.assign(item.dataset, { from, kind, at: when.getTime() });
+/** Return the line of a message, which knows whose it is and when it was sent. */
+function lineOf(message) {
+  const item = line(message);
+  const { from, kind, at } = message;
+  Object.assign(item.dataset, { from, kind, at });
   return item;
 }
 
-const atEnd = () => messages.scrollHeight - messages.scrollTop - messages.clientHeight < 60;
+const atEnd = () => isAtEnd(messages);
 
 function toEnd() {
   messages.scrollTop = messages.scrollHeight;
@@ -134,10 +115,6 @@ function parse(data) {
   }
 }
 
-function readable(at) {
-  return Number.isFinite(at) && Math.abs(at) < 8.64e15 ? at : Date.now();
-}
-
 const waiting = new Map(); // the exact text I sent -> its line, until it comes back
 
 function receive(data) {
@@ -156,17 +133,17 @@ function receive(data) {
   } else if (typeof value?.text === "string") {
     const from = typeof value.from === "string" ? value.from.trim().slice(0, 24) : "";
     const kind = from ? "other" : "server";
-    append(line({ from: from || "server", text: value.text, at: readable(value.at), kind }));
+    append(lineOf({ from: from || "server", text: value.text, at: readable(value.at), kind }));
   } else {
     const content = typeof data === "string" ? data : `${data.byteLength} bytes`;
-    append(line({ from: "server", text: content, at: Date.now(), kind: "server" }));
+    append(lineOf({ from: "server", text: content, at: Date.now(), kind: "server" }));
   }
 }
 
 /* The connection. */
 
-const { uri, heartbeat } = document.body.dataset;
-const ws = new WSRedis(uri, { heartbeat: heartbeat || null });
+const { uri, heartbeat, ticket } = document.body.dataset;
+const ws = new WSRedis(uri, { heartbeat: heartbeat || null, ticket: ticket || null });
 
 ws.on("message", receive);
 
@@ -224,7 +201,7 @@ find("say").addEventListener("submit", (event) => {
     text.reportValidity();
     return;
   }
-  const item = line({ ...message, kind: "own" });
+  const item = lineOf({ ...message, kind: "own" });
   item.classList.add("waiting");
   item.querySelector(".meta").prepend(element("span", "note", "sending"));
   waiting.set(data, item);

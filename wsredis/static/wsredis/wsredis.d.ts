@@ -1,5 +1,24 @@
 // Types of the browser client: the global `WSRedis` of wsredis.js.
 // wsredis.d.mts gives the same types to `import { WSRedis } from ".../wsredis.mjs"`.
+//
+// Which close codes end it. The question is always: could the same client, doing the same
+// again, be welcome?
+//
+//   code               meaning                                     come back?
+//   1000, 1001         server done, or going away                  yes: the page says when it is over
+//   1005, 1006, 1015   no code, cut, refused handshake, TLS        yes: nobody said no
+//   1011, 1012, 1014   server error, restart, bad gateway          yes
+//   1013               try again later                             yes, without the quick first retry
+//   1002, 1003, 1007   protocol error, kind of data, not UTF-8     no: we would do it again
+//   1008, 1009, 1010   policy, too big, missing extension          no: we would do it again
+//   3000               unauthorized (IANA)                         yes: the next handshake may carry a login
+//   3003               forbidden (IANA)                            no
+//   4401               this login has ended                        yes: same reason as 3000
+//   4408, 4429         timed out, too many                         yes, without the quick first retry
+//   other 4400-4499    the client's fault, as HTTP's 4xx           no
+//   everything else    the application's own                       yes
+//
+// A handshake answered with 403 or 404 looks like 1006 to a script: it is retried, ever slower.
 
 declare namespace WSRedis {
   type State = "connecting" | "open" | "reconnecting" | "closed";
@@ -8,6 +27,11 @@ declare namespace WSRedis {
   interface Options {
     /** Sub-protocols to offer; none by default. */
     protocols?: string | readonly string[];
+    /**
+     * Who we are, for wsredis.tickets: an address that answers a POST with a one-time ticket, or a
+     * function that gives one. Asked before each attempt; one that fails counts as a failed attempt.
+     */
+    ticket?: string | URL | (() => string | Promise<string>) | null;
     /** Text the server was configured with as its heartbeat; null (default) sends and expects none. */
     heartbeat?: string | null;
     /** Pause between heartbeats (5000); after three without any traffic the link counts as dead. */

@@ -20,24 +20,7 @@
  *   closed        the end, for good            close         ({code, reason, unsent})  once
  *                                              state         (state, previous)
  *
- * Which close codes end it. The question is always: could the same client, doing the same
- * again, be welcome?
- *
- *   code               meaning                                     come back?
- *   1000, 1001         server done, or going away                  yes: the page says when it is over
- *   1005, 1006, 1015   no code, cut, refused handshake, TLS        yes: nobody said no
- *   1011, 1012, 1014   server error, restart, bad gateway          yes
- *   1013               try again later                             yes, without the quick first retry
- *   1002, 1003, 1007   protocol error, kind of data, not UTF-8     no: we would do it again
- *   1008, 1009, 1010   policy, too big, missing extension          no: we would do it again
- *   3000               unauthorized (IANA)                         yes: the next handshake may carry a login
- *   3003               forbidden (IANA)                            no
- *   4401               this login has ended                        yes: same reason as 3000
- *   4408, 4429         timed out, too many                         yes, without the quick first retry
- *   other 4400-4499    the client's fault, as HTTP's 4xx           no
- *   everything else    the application's own                       yes
- *
- * A handshake answered with 403 or 404 looks like 1006 to a script: it is retried, ever slower.
+ * Which close codes end it, wsredis.d.ts tells.
  */
 (() => {
   "use strict";
@@ -50,6 +33,7 @@
   const SILENT_INTERVALS = 3; // heartbeat intervals without traffic until the link counts as dead
   const EVENTS = ["open", "message", "close", "reconnecting", "state"];
   const EXAMPLE = "/ws/chat?subscribe-broadcast";
+  const TICKET = "wsredis.ticket"; // the sub-protocol behind which a ticket is offered
 
   const DEFAULTS = Object.freeze({
     protocols: Object.freeze([]), // sub-protocols to offer
@@ -60,6 +44,7 @@
     connectTimeout: 20000, // an attempt that takes longer is given up and counts as failed
     maxQueue: 1000, // messages kept by send() while not open
     binaryType: "arraybuffer",
+    ticket: null, // address that answers a POST with a one-time ticket, or a function that gives one
     WebSocket: null, // the class to use instead of the global one
   });
 
@@ -103,13 +88,15 @@
         throw new Error(`WSRedis option ${name} must be milliseconds above 0`);
       }
     }
-    const { heartbeat, maxQueue, minDelay, maxDelay, binaryType } = merged;
+    const { heartbeat, maxQueue, minDelay, maxDelay, binaryType, ticket } = merged;
     const rules = {
       "maxDelay must not be below minDelay": maxDelay >= minDelay,
       "maxQueue must be a number of messages, 0 or more": maxQueue >= 0,
       'heartbeat must be a text such as "--heartbeat--", or null':
         heartbeat === null || (typeof heartbeat === "string" && heartbeat !== ""),
       'binaryType must be "arraybuffer" or "blob"': ["arraybuffer", "blob"].includes(binaryType),
+      "ticket must be an address, a function, or null":
+        ticket === null || (ticket !== "" && /String|URL|Function/.test(tag(ticket))),
     };
     for (const [rule, kept] of Object.entries(rules)) {
       if (!kept) {
@@ -138,15 +125,21 @@
     ArrayBuffer.isView(data) ||
     ["ArrayBuffer", "Blob", "File"].includes(tag(data));
 
+  /** Ask for a ticket: it holds once, so each attempt needs its own. */
+  async function fetchTicket(ticket) {
+    if (typeof ticket === "function") {
+      return ticket();
+    }
+    const answer = await fetch(ticket, { method: "POST", cache: "no-store" });
+    if (!answer.ok) {
+      throw new Error(`${answer.status} ${answer.statusText}`);
+    }
+    return (await answer.text()).trim();
+  }
+
   /** Hand an error thrown by a listener to the platform; the connection must not suffer from it. */
   function report(error) {
-    if (typeof globalThis.reportError === "function") {
-      globalThis.reportError(error);
-    } else {
-      queueMicrotask(() => {
-        throw error;
-      });
-    }
+    globalThis.reportError ? globalThis.reportError(error) : Promise.reject(error);
   }
 
   class WSRedis {
@@ -254,25 +247,33 @@
     }
 
     #connect() {
+      const { protocols, ticket, connectTimeout } = this.#options;
+      const offers = [].concat(protocols);
       this.#clearTimers();
-      const socket = new this.#options.WebSocket(this.#uri, [].concat(this.#options.protocols));
+      if (ticket === null) {
+        this.#dial(offers);
+      }
+      const timer = setTimeout(() => this.#abandon("no answer to the handshake"), connectTimeout);
+      this.#connectTimer = timer;
+      if (ticket !== null) {
+        const current = (handle) => (value) => this.#connectTimer === timer && handle(value);
+        fetchTicket(ticket)
+          .then(current((text) => this.#dial([...offers, TICKET, text])))
+          .catch(current((error) => this.#ended(1006, `no ticket: ${error}`)));
+      }
+    }
+
+    #dial(offers) {
+      const socket = new this.#options.WebSocket(this.#uri, offers);
       this.#socket = socket;
       this.#openedAt = null;
       socket.binaryType = this.#options.binaryType;
-      const current = (handle) => (event) => {
-        if (this.#socket === socket) {
-          handle(event);
-        }
-      };
+      const current = (handle) => (event) => this.#socket === socket && handle(event);
       socket.addEventListener("open", current((event) => this.#opened(event)));
       socket.addEventListener("message", current((event) => this.#received(event)));
       socket.addEventListener("close", current((event) => this.#ended(event.code, event.reason)));
       // In browsers "close" follows; some versions of Node leave it out when nothing was opened.
       socket.addEventListener("error", current(() => this.#openedAt ?? this.#ended(1006, "")));
-      this.#connectTimer = setTimeout(
-        () => this.#abandon("no answer to the handshake"),
-        this.#options.connectTimeout,
-      );
     }
 
     #opened(event) {
@@ -313,7 +314,7 @@
     #abandon(reason) {
       const socket = this.#socket;
       this.#socket = null;
-      socket.close();
+      socket?.close();
       this.#ended(1006, reason);
     }
 

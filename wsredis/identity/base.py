@@ -1,4 +1,4 @@
-"""Who is at the other end: `Identity`, and the resolvers that need no framework.
+"""`Identity`, who somebody is, and `IdentityResolver`, what finds it out.
 
 A resolver is called once for each handshake, in the request's own greenlet or thread, so it may
 read a session store. What it returns decides the user, group and session channels. What a channel
@@ -7,18 +7,11 @@ is called belongs to `wsredis.channels`, what is granted to `wsredis.access`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = [
-    "ANONYMOUS",
-    "Identity",
-    "IdentityResolver",
-    "RemoteUserResolver",
-    "anonymous",
-    "chain",
-]
+__all__ = ["ANONYMOUS", "Identity", "IdentityResolver", "Request", "anonymous", "chain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +22,18 @@ class Identity:
         user: the user's name, or None for nobody.
         groups: the names of the user's groups.
         session: the key of a session that was really loaded, or None.
+        expires: Unix time in seconds after which all this no longer holds, or None. A websocket
+            is closed then (4401).
 
     Raises:
-        TypeError: a name is not a non-empty string, or ``groups`` is a bare string.
+        TypeError: a name is not a non-empty string, ``groups`` is a bare string, or ``expires``
+            is no number.
     """
 
     user: str | None = None
     groups: tuple[str, ...] = ()
     session: str | None = None
+    expires: float | None = None
 
     def __post_init__(self) -> None:
         groups: object = self.groups
@@ -47,6 +44,11 @@ class Identity:
         for name in names:
             if name is not None and (not isinstance(name, str) or not name):
                 raise TypeError(f"an identity's names are non-empty strings, not {name!r}")
+        expires: object = self.expires
+        if expires is not None and (
+            not isinstance(expires, int | float) or not math.isfinite(expires)
+        ):
+            raise TypeError(f"expires is a Unix time in seconds, or None, not {expires!r}")
 
     def __bool__(self) -> bool:
         """Tell whether anything at all is known about who asks."""
@@ -57,7 +59,7 @@ ANONYMOUS = Identity()
 """Nobody: no user, no group, no session, and so none of their channels."""
 
 
-class _Request(Protocol):
+class Request(Protocol):
     """What a resolver needs of a `webob.Request`."""
 
     @property
@@ -79,24 +81,6 @@ class IdentityResolver(Protocol):
 def anonymous(request: Any) -> Identity:
     """Know nobody; the resolver of a middleware that was given none."""
     return ANONYMOUS
-
-
-class RemoteUserResolver:
-    """Trust ``REMOTE_USER``, which the WSGI server or a middleware around us has set.
-
-    The variable cannot be set by a client's header (headers arrive as ``HTTP_*``; CGI, RFC 3875
-    section 4.1.11 and 4.1.18).
-
-    Args:
-        groups: names of groups for a user, as a mapping from user to groups.
-    """
-
-    def __init__(self, groups: Mapping[str, tuple[str, ...]] | None = None) -> None:
-        self._groups = groups or {}
-
-    def __call__(self, request: _Request, /) -> Identity:
-        user = request.environ.get("REMOTE_USER")
-        return Identity(user, self._groups.get(user, ())) if user else ANONYMOUS
 
 
 def chain(*resolvers: IdentityResolver) -> IdentityResolver:

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
-from wsredis.identity import ANONYMOUS, Identity, RemoteUserResolver, anonymous, chain
+from wsredis.identity import ANONYMOUS, Identity, anonymous, chain
 
-
-def request(**environ: Any) -> Any:
-    return SimpleNamespace(environ=environ)
+from .support import request
 
 
 def test_an_identity_knows_user_groups_and_session() -> None:
@@ -33,6 +32,9 @@ def test_groups_come_from_any_iterable_in_order_and_each_once() -> None:
         ({"user": 5}, "non-empty strings, not 5"),
         ({"user": b"alice"}, "non-empty strings"),
         ({"session": ""}, "non-empty strings"),
+        ({"expires": "2030-01-01"}, "Unix time in seconds"),
+        ({"expires": float("nan")}, "Unix time in seconds"),
+        ({"expires": float("inf")}, "Unix time in seconds"),
     ],
 )
 def test_a_name_that_is_none_is_refused(arguments: dict[str, Any], text: str) -> None:
@@ -58,21 +60,6 @@ def test_nobody_is_false() -> None:
     assert anonymous(request(REMOTE_USER="alice")) is ANONYMOUS
 
 
-def test_remote_user_is_the_user() -> None:
-    assert RemoteUserResolver()(request(REMOTE_USER="alice")) == Identity("alice")
-
-
-@pytest.mark.parametrize("environ", [{}, {"REMOTE_USER": ""}, {"HTTP_REMOTE_USER": "mallory"}])
-def test_without_remote_user_there_is_nobody(environ: dict[str, str]) -> None:
-    assert RemoteUserResolver()(request(**environ)) is ANONYMOUS
-
-
-def test_remote_users_get_the_groups_that_are_listed_for_them() -> None:
-    resolve = RemoteUserResolver({"alice": ("editors",)})
-    assert resolve(request(REMOTE_USER="alice")) == Identity("alice", ("editors",))
-    assert resolve(request(REMOTE_USER="bob")) == Identity("bob")
-
-
 def test_in_a_chain_the_first_who_knows_somebody_decides() -> None:
     asked = []
 
@@ -95,7 +82,7 @@ def test_in_a_chain_the_first_who_knows_somebody_decides() -> None:
 
 def test_a_chain_in_which_nobody_is_known_knows_nobody() -> None:
     assert chain()(request()) is ANONYMOUS
-    assert chain(anonymous, RemoteUserResolver())(request()) is ANONYMOUS
+    assert chain(anonymous, lambda request: None)(request()) is ANONYMOUS
 
 
 def test_an_error_ends_a_chain_and_later_resolvers_are_not_asked() -> None:
@@ -104,3 +91,13 @@ def test_an_error_ends_a_chain_and_later_resolvers_are_not_asked() -> None:
 
     with pytest.raises(LookupError, match="session store"):
         chain(fail, lambda request: Identity("alice"))(request())
+
+
+def test_no_resolver_loads_what_only_some_sites_have() -> None:
+    program = (
+        "import sys, wsredis.identity; print([m for m in ('jwt', 'redis') if m in sys.modules])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "[]"

@@ -1,0 +1,1 @@
+"""A chat in Bottle, with sessions of Beaker."""

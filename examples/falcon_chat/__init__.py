@@ -1,0 +1,1 @@
+"""A chat in Falcon, with JSON Web Tokens."""

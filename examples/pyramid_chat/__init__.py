@@ -1,0 +1,1 @@
+"""A chat in Pyramid, with one-time tickets."""

@@ -1,0 +1,12 @@
+"""What tests of resolvers share: a request that is no more than its environ."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+__all__ = ["request"]
+
+
+def request(**environ: Any) -> Any:
+    return SimpleNamespace(environ=environ)

@@ -1,0 +1,68 @@
+"""What a handshake settles for resolvers: the marker it answers with, the origin it has let in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from webob import Request
+
+from wsredis.config import Config
+from wsredis.handshake import read_handshake
+from wsredis.identity.credentials import CHECKED_ORIGIN
+
+ORIGIN = "http://localhost:8000"
+
+
+def environ(**changes: str) -> dict[str, Any]:
+    return {
+        "REQUEST_METHOD": "GET",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.url_scheme": "http",
+        "HTTP_HOST": "localhost:8000",
+        "HTTP_UPGRADE": "websocket",
+        "HTTP_CONNECTION": "Upgrade",
+        "HTTP_SEC_WEBSOCKET_VERSION": "13",
+        "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("known", "offers", "chosen"),
+    [
+        ((), "wsredis.ticket, abc", "wsredis.ticket"),
+        ((), "chat.v1, wsredis.token, abc", "wsredis.token"),
+        (("chat.v1",), "chat.v1, wsredis.token, abc", "chat.v1"),
+        (("chat.v1",), "wsredis.token, chat.v1", "wsredis.token"),
+        (("*",), "wsredis.ticket, abc", "wsredis.ticket"),
+        (("*",), "any, wsredis.ticket, abc", "any"),
+        (("abc",), "wsredis.ticket, abc", "wsredis.ticket"),
+        ((), "chat.v1, abc", None),
+    ],
+)
+def test_the_marker_is_answered_where_no_other_offer_is_spoken(
+    known: tuple[str, ...], offers: str, chosen: str | None
+) -> None:
+    request = Request(environ(HTTP_SEC_WEBSOCKET_PROTOCOL=offers))
+    settled = read_handshake(request, Config(subprotocols=known))
+    assert settled.subprotocol == chosen
+    assert dict(settled.headers).get("Sec-WebSocket-Protocol") == chosen
+
+
+@pytest.mark.parametrize(
+    ("origins", "changes", "kept"),
+    [
+        (None, {"HTTP_ORIGIN": ORIGIN}, ORIGIN),
+        ((ORIGIN,), {"HTTP_ORIGIN": ORIGIN}, ORIGIN),
+        # Without a check there is no origin that one could rely on.
+        (("*",), {"HTTP_ORIGIN": ORIGIN}, None),
+        (None, {}, None),
+    ],
+)
+def test_an_origin_is_kept_if_it_has_been_checked(
+    origins: tuple[str, ...] | None, changes: dict[str, str], kept: str | None
+) -> None:
+    request = Request(environ(**changes))
+    read_handshake(request, Config(origins=origins))
+    assert request.environ.get(CHECKED_ORIGIN) == kept

@@ -1,0 +1,255 @@
+"""Tickets: one for one websocket, and a clear refusal for whatever is none."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import uuid
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsredis.brokers import broker_for
+from wsredis.config import Config, configure
+from wsredis.embedded import EmbeddedRedis
+from wsredis.exceptions import ConfigurationError, HandshakeError, PermissionDenied
+from wsredis.identity import ANONYMOUS, Identity, chain
+from wsredis.tickets import TicketResolver, issue_ticket
+
+SECRET = "a secret of the tests that has more than 32 bytes"
+ALICE = Identity("alice", ("editors", "admins"), "key-1", 2_000_000_000.5)
+
+
+@pytest.fixture(params=["memory", "redis"])
+def config(request: pytest.FixtureRequest) -> Config:
+    """Give a configuration with nothing in its broker, of each broker there is."""
+    if request.param == "memory":
+        return Config(redis=f"memory://{uuid.uuid4()}", secret=SECRET)
+    client: redis.Redis = request.getfixturevalue("redis_client")
+    client.flushall()
+    return Config(redis=request.getfixturevalue("redis_url"), secret=SECRET)
+
+
+def asking(ticket: str, **environ: str) -> Any:
+    """Return a handshake that offers a ticket."""
+    offers = f"chat.v1, wsredis.ticket, {ticket}"
+    return SimpleNamespace(environ={"HTTP_SEC_WEBSOCKET_PROTOCOL": offers, **environ})
+
+
+def refusal(config: Config, ticket: str) -> str:
+    with pytest.raises(PermissionDenied) as refused:
+        TicketResolver(config=config)(asking(ticket))
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("who", [ALICE, Identity("Zoë"), Identity(session="key-1")])
+def test_a_ticket_stands_for_all_that_is_known(config: Config, who: Identity) -> None:
+    ticket = issue_ticket(who, config=config)
+    assert TicketResolver(config=config)(asking(ticket)) == who
+
+
+def test_a_name_is_enough(config: Config) -> None:
+    ticket = issue_ticket("alice", config=config)
+    assert TicketResolver(config=config)(asking(ticket)) == Identity("alice")
+
+
+def test_it_comes_as_a_sub_protocol_or_in_the_query_unless_that_is_turned_off(
+    config: Config,
+) -> None:
+    def in_query(ticket: str) -> Any:
+        return SimpleNamespace(environ={"QUERY_STRING": f"subscribe-user&ticket={ticket}"})
+
+    def ticket() -> str:
+        return issue_ticket("alice", config=config)
+
+    assert TicketResolver(config=config)(in_query(ticket())) == Identity("alice")
+    assert TicketResolver(config=config, query=None)(in_query(ticket())) is ANONYMOUS
+    assert TicketResolver(config=config, query="t")(in_query(ticket())) is ANONYMOUS
+    assert TicketResolver(config=config, subprotocol=False)(asking(ticket())) is ANONYMOUS
+
+
+def test_without_a_ticket_there_is_nobody_and_others_are_asked(config: Config) -> None:
+    nothing: Any = SimpleNamespace(environ={})
+    resolve = TicketResolver(config=config)
+    assert resolve(nothing) is ANONYMOUS
+    assert chain(resolve, lambda request: Identity("bob"))(nothing) == Identity("bob")
+
+
+def test_a_ticket_holds_once(config: Config) -> None:
+    ticket = issue_ticket("alice", config=config)
+    assert TicketResolver(config=config)(asking(ticket)) == Identity("alice")
+    assert refusal(config, ticket) == "This ticket has been used."
+
+
+def test_of_many_who_show_one_ticket_one_comes_in(config: Config) -> None:
+    ticket = issue_ticket("alice", config=config)
+    resolve = TicketResolver(config=config)
+    start = threading.Barrier(8)
+    answers: list[str | None] = []
+
+    def come() -> None:
+        start.wait()
+        try:
+            answers.append(resolve(asking(ticket)).user)
+        except PermissionDenied as exc:
+            answers.append(str(exc))
+
+    threads = [threading.Thread(target=come) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(str, answers)) == ["This ticket has been used."] * 7 + ["alice"]
+
+
+def test_a_ticket_has_an_end(
+    config: Config, eventually: Callable[[Callable[[], object]], None]
+) -> None:
+    ticket = issue_ticket("alice", seconds=1, config=config)
+    (key,) = keys(config)
+    eventually(lambda: not broker_for(config).fetch([key]))
+    assert refusal(config, ticket) == "This ticket has expired."
+
+
+def keys(config: Config) -> list[str]:
+    """Return the keys under which tickets are kept."""
+    broker: Any = broker_for(config)
+    if hasattr(broker, "_kept"):
+        return list(broker._kept)
+    return [key.decode() for key in broker._client.keys("*")]
+
+
+def test_another_sites_ticket_is_none_here(config: Config) -> None:
+    ticket = issue_ticket("alice", config=config)
+    for other in (replace(config, key_prefix="shop"), replace(config, secret=SECRET[::-1])):
+        assert refusal(other, ticket) == "This ticket was not issued here."
+    assert TicketResolver(config=config)(asking(ticket)) == Identity("alice")
+
+
+def test_a_ticket_with_a_bit_changed_is_none(config: Config) -> None:
+    ticket = issue_ticket("alice", config=config)
+    whole = urlsafe_b64decode(ticket)
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        forged = urlsafe_b64encode(changed).decode()
+        assert refusal(config, forged) == "This ticket was not issued here."
+    assert TicketResolver(config=config)(asking(ticket)) == Identity("alice")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ticket: "",
+        lambda ticket: ticket + "A",
+        lambda ticket: ticket * 1000,
+        lambda ticket: ticket[:-1],
+        lambda ticket: ticket + "==",
+        lambda ticket: ticket[:-1] + "=",
+        lambda ticket: ticket[:-1] + "\n",
+        lambda ticket: ticket[:-1] + "é",
+        lambda ticket: ticket[:-1] + "+",
+        lambda ticket: f"{ticket}, {ticket}",
+        lambda ticket: "a.b.c",
+    ],
+)
+def test_what_has_not_the_form_of_a_ticket_is_none(
+    config: Config, change: Callable[[str], str]
+) -> None:
+    ticket = issue_ticket("alice", config=config)
+    assert refusal(config, change(ticket)) == "This is no ticket."
+    assert TicketResolver(config=config)(asking(ticket)) == Identity("alice")
+
+
+def test_who_can_write_into_redis_can_make_nobody_else_of_a_ticket(config: Config) -> None:
+    broker = broker_for(config)
+    ticket = issue_ticket("alice", config=config)
+    (key,) = keys(config)
+    assert key == f"ws:ticket:{hashlib.sha256(urlsafe_b64decode(ticket)[:20]).hexdigest()}"
+    content = broker.take(key)
+    assert content
+    issue_ticket("mallory", config=config)
+    (other,) = keys(config)
+    of_mallory = broker.take(other)
+    assert of_mallory
+    for forged in (content.replace(b"alice", b"admin"), of_mallory, content[16:], b""):
+        broker.put(key, forged, 100)
+        assert refusal(config, ticket) == "This ticket was not issued here."
+    broker.put(key, content, 100)
+    assert TicketResolver(config=config)(asking(ticket)) == Identity("alice")
+
+
+def test_neither_the_log_nor_a_key_shows_a_ticket(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    ticket = issue_ticket(ALICE, config=config)
+    assert ticket not in "".join(keys(config))
+    assert "key-1" not in ticket + urlsafe_b64decode(ticket).decode("latin-1")
+    TicketResolver(config=config)(asking(ticket))
+    words = refusal(config, ticket)
+    assert ticket not in caplog.text + words
+    assert ticket not in repr(TicketResolver(config=config))
+
+
+def test_no_two_tickets_are_the_same(config: Config) -> None:
+    assert len({issue_ticket("alice", config=config) for _ in range(100)}) == 100
+
+
+@pytest.mark.parametrize("key_prefix", ["", "ws", "my.site"])
+def test_tickets_live_below_the_key_prefix(config: Config, key_prefix: str) -> None:
+    issue_ticket("alice", config=replace(config, key_prefix=key_prefix))
+    (key,) = keys(config)
+    assert key.startswith(f"{key_prefix}:ticket:" if key_prefix else "ticket:")
+
+
+def test_without_a_secret_there_are_none() -> None:
+    for make in (issue_ticket, lambda who, config: TicketResolver(config=config)):
+        with pytest.raises(ConfigurationError, match="WSREDIS_SECRET"):
+            make("alice", config=Config(redis="memory://"))
+
+
+@pytest.mark.usefixtures("nothing_is_configured")
+def test_the_configuration_of_the_process_is_the_default() -> None:
+    with pytest.raises(ConfigurationError, match="WSREDIS_SECRET"):
+        issue_ticket("alice")
+    configure(redis="memory://process", secret=SECRET)
+    assert TicketResolver()(asking(issue_ticket("alice"))) == Identity("alice")
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 301, 1.5, True, None, "30"])
+def test_a_ticket_lives_for_seconds(seconds: Any) -> None:
+    with pytest.raises(ValueError, match="from 1 to 300"):
+        issue_ticket("alice", seconds=seconds, config=Config(secret=SECRET))
+
+
+def test_nobody_needs_no_ticket() -> None:
+    with pytest.raises(ValueError, match="nobody"):
+        issue_ticket(ANONYMOUS, config=Config(secret=SECRET))
+
+
+def test_when_redis_is_away_the_client_is_asked_to_come_again(own_redis: EmbeddedRedis) -> None:
+    config = Config(redis=own_redis.url, secret=SECRET)
+    ticket = issue_ticket("alice", config=config)
+    own_redis.stop()
+    with pytest.raises(HandshakeError, match="try again") as refused:
+        TicketResolver(config=config)(asking(ticket))
+    assert refused.value.status == 503
+    assert ("Retry-After", "2") in refused.value.headers
+
+
+ANYTHING = Config(redis="memory://anything", secret=SECRET)
+
+
+@given(st.text(st.characters(max_codepoint=255)) | st.from_regex(r"\A[\w-]{46,50}\Z"))
+def test_whatever_is_presented_is_refused_and_nothing_else_happens(text: str) -> None:
+    with pytest.raises(PermissionDenied):
+        TicketResolver(config=ANYTHING)(asking(text))

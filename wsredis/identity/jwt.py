@@ -1,0 +1,188 @@
+"""Whoever a JSON Web Token names (RFC 7519), by PyJWT, which the extra ``jwt`` brings."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..exceptions import ConfigurationError, PermissionDenied
+from .base import ANONYMOUS, Identity, Request
+from .credentials import TOKEN, presented
+from .jwks import KeyFile
+
+__all__ = ["JWTResolver"]
+
+log = logging.getLogger("wsredis.identity")
+
+MAX_TOKEN = 8192
+"""Characters of a token; a longer one is not looked at."""
+
+
+class JWTResolver:
+    """Trust a token that has been signed with a key.
+
+    A browser's script offers it as a sub-protocol: ``new WSRedis(uri, {protocols:
+    ["wsredis.token", token]})``. The socket is closed with 4401 when the token expires.
+
+    Args:
+        key: the secret (HS256 and its like) or the public key in PEM.
+        jwks: path of a file with keys instead (RFC 7517); it is read again when it changes.
+        algorithms: those that are accepted, like ``["RS256"]``.
+        audience: what ``aud`` must contain; None refuses tokens that have an audience.
+        issuer: what ``iss`` must be; None for anybody.
+        leeway: seconds by which other machines' clocks may be wrong.
+        require_expiry: whether a token without ``exp`` is refused.
+        user_claim: the claim with the user's name.
+        groups_claim: the claim with the names of the groups, a list or separated by spaces; a
+            list of keys leads to an inner one. None for no groups.
+        header: whether the token may come as ``Authorization: Bearer``.
+        subprotocol: whether it may come as the sub-protocol behind ``wsredis.token``.
+        query: name of the query parameter in which it may come, if any. Addresses are logged.
+        cookie: name of the cookie in which it may come, if any; only from an origin that is let
+            in, so not with ``origins=["*"]``.
+
+    Raises:
+        ConfigurationError: PyJWT is missing, or the arguments make no sense or are not safe.
+    """
+
+    def __init__(
+        self,
+        key: str | bytes | None = None,
+        *,
+        algorithms: Sequence[str],
+        jwks: str | os.PathLike[str] | None = None,
+        audience: str | Sequence[str] | None = None,
+        issuer: str | None = None,
+        leeway: float = 0,
+        require_expiry: bool = True,
+        user_claim: str = "sub",
+        groups_claim: str | Sequence[str] | None = None,
+        header: bool = True,
+        subprotocol: bool = True,
+        query: str | None = None,
+        cookie: str | None = None,
+    ) -> None:
+        try:
+            import jwt
+        except ImportError as exc:
+            raise ConfigurationError(
+                'JWTResolver needs PyJWT: pip install "wsredis[jwt]".'
+            ) from exc
+        self._jwt = jwt
+        self._algorithms = _checked_algorithms(algorithms)
+        if (key is None) == (jwks is None):
+            raise ConfigurationError("Write either key=... or jwks='path of a file'.")
+        self._file = KeyFile(jwks) if jwks is not None else None
+        self._key: Any = None if key is None else _checked_key(key, self._algorithms)
+        self._audience = audience
+        self._issuer = issuer
+        self._leeway = leeway
+        self._required = ["exp"] if require_expiry else []
+        self._user = user_claim
+        self._groups = [groups_claim] if isinstance(groups_claim, str) else groups_claim or ()
+        self._places: dict[str, Any] = {"header": header, "query": query, "cookie": cookie}
+        self._places["marker"] = TOKEN if subprotocol else None
+
+    def __call__(self, request: Request, /) -> Identity:
+        token = presented(request.environ, **self._places)
+        if token is None:
+            return ANONYMOUS
+        if not token.isascii() or len(token) > MAX_TOKEN:
+            raise PermissionDenied("This is no token.")
+        try:
+            claims = self._claims(token)
+        except ConfigurationError:  # the file of keys is gone: for the log, and nobody comes in
+            raise
+        except (self._jwt.PyJWTError, ValueError, TypeError, OverflowError) as exc:
+            # Only the kind of error is logged: its text may have parts of the token.
+            log.info("a token is refused: %s", type(exc).__name__)
+            raise PermissionDenied(self._explain(exc)) from None
+        user = claims.get(self._user)
+        if not isinstance(user, str) or not user:
+            raise PermissionDenied("This token names no user.")
+        expires = claims.get("exp")
+        return Identity(
+            user,
+            _groups(claims, self._groups) if self._groups else (),
+            expires=None if expires is None else float(expires) + self._leeway,
+        )
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        algorithms, key = self._algorithms, self._key
+        if self._file is not None:
+            head = self._jwt.get_unverified_header(token)
+            algorithm = head.get("alg")
+            if algorithm not in algorithms:
+                raise self._jwt.InvalidAlgorithmError
+            algorithms, key = [algorithm], self._file.key(head.get("kid"), algorithm)
+        claims: dict[str, Any] = self._jwt.decode(
+            token,
+            key,
+            algorithms=algorithms,
+            audience=self._audience,
+            issuer=self._issuer,
+            leeway=self._leeway,
+            options={"require": self._required},
+        )
+        return claims
+
+    def _explain(self, exc: Exception) -> str:
+        for kind, text in (
+            (self._jwt.ExpiredSignatureError, "This token has expired."),
+            (self._jwt.ImmatureSignatureError, "This token is not valid yet."),
+            (self._jwt.InvalidAudienceError, "This token is for another audience."),
+            (self._jwt.InvalidIssuerError, "This token is from another issuer."),
+            (self._jwt.MissingRequiredClaimError, "This token lacks a claim."),
+        ):
+            if isinstance(exc, kind):
+                return text
+        return "This token is not accepted."
+
+
+def _checked_algorithms(algorithms: Sequence[str]) -> list[str]:
+    from jwt.algorithms import get_default_algorithms
+
+    if isinstance(algorithms, str) or not algorithms:
+        raise ConfigurationError("algorithms are a list: write algorithms=['RS256'].")
+    known = [name for name in get_default_algorithms() if name != "none"]
+    for name in algorithms:
+        if name not in known:
+            raise ConfigurationError(
+                f"The algorithm {name!r} cannot be used: write one of {', '.join(known)}."
+            )
+    return list(algorithms)
+
+
+def _checked_key(key: str | bytes, algorithms: Sequence[str]) -> str | bytes:
+    """Refuse a key that does not fit: one that is public must never be taken for a secret."""
+    from jwt.algorithms import get_default_algorithms
+
+    secret = key.encode() if isinstance(key, str) else key
+    for name in algorithms:
+        if name.startswith("HS") and len(secret) < int(name[2:]) // 8:
+            raise ConfigurationError(
+                f"A secret for {name} has at least {int(name[2:]) // 8} bytes (RFC 7518, 3.2)."
+            )
+        try:
+            get_default_algorithms()[name].prepare_key(key)
+        except Exception:  # its text may show the key
+            raise ConfigurationError(
+                f"The key is none for {name}: write a secret for HS256, a public key in PEM else."
+            ) from None
+    return key
+
+
+def _groups(claims: Mapping[str, Any], path: Sequence[str]) -> tuple[str, ...]:
+    """Follow keys inwards; a token that lacks them has no groups."""
+    found: Any = claims
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    if isinstance(found, str):
+        return tuple(found.split())
+    if found is None:
+        return ()
+    if not isinstance(found, list) or not all(isinstance(name, str) and name for name in found):
+        raise PermissionDenied("The groups of this token are no list of names.")
+    return tuple(found)

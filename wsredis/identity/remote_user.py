@@ -1,0 +1,27 @@
+"""Whoever the WSGI server, or a middleware around us, has named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .base import ANONYMOUS, Identity, Request
+
+__all__ = ["RemoteUserResolver"]
+
+
+class RemoteUserResolver:
+    """Trust ``REMOTE_USER``, which the WSGI server or a middleware around us has set.
+
+    The variable cannot be set by a client's header (headers arrive as ``HTTP_*``; CGI, RFC 3875
+    section 4.1.11 and 4.1.18).
+
+    Args:
+        groups: names of groups for a user, as a mapping from user to groups.
+    """
+
+    def __init__(self, groups: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        self._groups = groups or {}
+
+    def __call__(self, request: Request, /) -> Identity:
+        user = request.environ.get("REMOTE_USER")
+        return Identity(user, self._groups.get(user, ())) if user else ANONYMOUS
