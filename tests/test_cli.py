@@ -102,7 +102,7 @@ def test_wrong_arguments_get_a_sentence_and_an_exit_code(
 
 def test_help_teaches_each_command() -> None:
     assert "publish" in run("--help")[1]
-    for command in ("demo", "publish", "listen", "serve"):
+    for command in ("demo", "publish", "listen", "serve", "doctor"):
         code, out, _ = run(command, "--help")
         assert code == 0
         assert len(out) > 200

@@ -1,0 +1,89 @@
+"""The address of a site's websockets, and the private facility below it that the doctor uses."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+__all__ = ["Address"]
+
+_SCHEMES = {"ws": False, "http": False, "wss": True, "https": True}
+_PORTS = {False: 80, True: 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Hold where websockets are asked for.
+
+    Args:
+        tls: whether it is ``wss://``.
+        host: name or IP address, without brackets.
+        port: TCP port.
+        prefix: path below which they live, with a slash at both ends.
+        facility: what follows it; nobody else uses it.
+        query: what else goes with each request, such as a ticket.
+    """
+
+    tls: bool
+    host: str
+    port: int
+    prefix: str
+    facility: str
+    query: str = ""
+
+    @classmethod
+    def parse(cls, url: str, facility: str = "") -> Address:
+        """Read a URL; what follows its last slash, and the wishes in its query, are left out.
+
+        Raises:
+            ValueError: it is none, or has a user and password; the text says what to write.
+        """
+        parts = urlsplit(url)
+        port = parts.port
+        if parts.scheme not in _SCHEMES or not parts.hostname or port == 0:
+            raise ValueError(f"{url!r} is no address: write one like wss://example.com/ws/")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("leave user and password out of the address: --header takes them")
+        tls = _SCHEMES[parts.scheme]
+        try:
+            host = parts.hostname.encode("idna").decode()
+        except UnicodeError:
+            raise ValueError(f"{parts.hostname!r} is no host name") from None
+        path = quote(parts.path, safe="/%:@!$&'()*+,;=~")
+        prefix = path[: path.rfind("/") + 1]
+        wishes = ("subscribe-", "publish-", "echo")
+        rest = [item for item in parts.query.split("&") if item and not item.startswith(wishes)]
+        return cls(
+            tls,
+            host,
+            port or _PORTS[tls],
+            prefix if len(prefix) > 1 else "/ws/",
+            quote(facility) or f"wsredis-doctor-{secrets.token_hex(6)}",
+            quote("&".join(rest), safe="%&=+/:@!$'()*,;~?"),
+        )
+
+    @property
+    def authority(self) -> str:
+        """Return host and port as a Host header has them (RFC 9110 section 7.2)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.tls] else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """Return the origin of the site's own pages."""
+        return f"http{'s' if self.tls else ''}://{self.authority}"
+
+    def url(self, target: str = "") -> str:
+        """Return the whole address of a target, by default that of the private facility."""
+        return f"ws{'s' if self.tls else ''}://{self.authority}{target or self.target()}"
+
+    def target(self, *wishes: str, prefix: str = "") -> str:
+        """Return path and query; without wishes the broadcast is subscribed to.
+
+        Args:
+            wishes: keys such as ``publish-broadcast``.
+            prefix: another one than that of the address.
+        """
+        query = "&".join(filter(None, (*(wishes or ("subscribe-broadcast",)), self.query)))
+        return f"{prefix or self.prefix}{self.facility}?{query}"

@@ -1,0 +1,283 @@
+"""One step after the other, from the name to the silence; the first fault ends it."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable
+
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Frame, Opcode
+
+from . import remedies
+from .answers import judge, judge_101, judge_no_answer, mangled_deflate, server_of
+from .client import Answer, Client, Gone, NoAnswer, NotAccepted, Socket
+from .connection import judge_connection, judge_name, judge_tls
+from .report import Fault, Remedy, Report
+from .silence import Outcome, Verdict, watch
+
+__all__ = ["Examination"]
+
+TEXT = "wsredis doctor " * 64
+"""Compresses well."""
+
+
+class Examination:
+    """Look at the websockets of a site.
+
+    Args:
+        client: goes there.
+        wait: seconds to stay at most for the pings; 0 leaves that step out.
+        publish: whether to publish one message into the private facility.
+        tell: takes a line that says what is being waited for.
+    """
+
+    def __init__(
+        self, client: Client, wait: float, publish: bool, tell: Callable[[str], object]
+    ) -> None:
+        self._client = client
+        self._wait = wait
+        self._publish = publish
+        self._tell = tell
+
+    def run(self, report: Report) -> None:
+        """Take the steps, up to the first fault."""
+        steps = {
+            "name": self._name,
+            "connection": self._connection,
+            "TLS": self._tls if self._client.address.tls else None,
+            "handshake": self._handshake,
+            "frames": self._frames,
+            "compression": self._compression,
+            "message": self._message if self._publish else None,
+            "silence": self._silence if self._wait else None,
+        }
+        for name, step in steps.items():
+            if step is not None:
+                try:
+                    report.passed(name, step())
+                except Fault as fault:
+                    report.failed(name, fault)
+                    return
+
+    # The way there
+
+    def _name(self) -> str:
+        try:
+            places = self._client.resolve()
+        except OSError as exc:
+            raise judge_name(self._client.address, exc) from exc
+        return f"{self._client.address.host} is {', '.join(places)}"
+
+    def _connection(self) -> str:
+        began = time.monotonic()
+        try:
+            self._client.connect().close()
+        except OSError as exc:
+            raise judge_connection(self._client.address, exc) from exc
+        taken = (time.monotonic() - began) * 1000
+        return f"port {self._client.address.port} takes connections, after {taken:.0f} ms"
+
+    def _tls(self) -> str:
+        try:
+            sock = self._client.secure(self._client.connect())
+        except OSError as exc:
+            raise judge_tls(self._client.address, exc) from exc
+        with sock:
+            until = dict(sock.getpeercert() or {}).get("notAfter")
+            return f"{sock.version()}, and the certificate is trusted until {until}"
+
+    # The websocket
+
+    def _open(self, target: str = "", *, deflate: bool = True) -> Socket:
+        """Open a websocket; a Fault if there is none."""
+        found = self._try(target or self._client.address.target(), deflate)
+        if isinstance(found, Answer):
+            raise judge(self._client, found)
+        return found
+
+    def _try(self, target: str, deflate: bool = True) -> Answer | Socket:
+        try:
+            return self._client.shake(target, deflate=deflate)
+        except NoAnswer as nothing:
+            raise judge_no_answer(self._client, nothing) from None
+        except NotAccepted as exc:
+            raise judge_101(self._client, exc) from None
+        except ssl.SSLError as exc:
+            raise judge_tls(self._client.address, exc) from exc
+        except OSError as exc:
+            raise judge_connection(self._client.address, exc) from exc
+
+    def _handshake(self) -> str:
+        self._open().close()
+        return f"101 for pages of {self._client.origin}"
+
+    def _frames(self) -> str:
+        ws = self._open()
+        seen: list[Frame] = []
+        try:
+            began = time.monotonic()
+            ws.ping()
+            if self._pong(ws, seen):
+                return f"a ping comes back after {(time.monotonic() - began) * 1000:.0f} ms"
+            self._tell(f"no pong; waiting for a ping of the server, {self._wait:g} s at most")
+            deadline = time.monotonic() + self._wait
+            while not seen and (left := deadline - time.monotonic()) > 0:
+                seen += ws.receive(left)
+        except Gone as gone:
+            # A server that never hears of us takes us for dead.
+            if gone.said or not seen:
+                raise self._gone(gone) from None
+        finally:
+            ws.close()
+        raise self._no_pong(bool(seen))
+
+    def _pong(self, ws: Socket, seen: list[Frame]) -> bool:
+        """Wait for a pong and collect what comes before it; raises Gone."""
+        deadline = time.monotonic() + self._client.seconds
+        while (left := deadline - time.monotonic()) > 0:
+            frames = ws.receive(left)
+            if any(frame.opcode is Opcode.PONG for frame in frames):
+                return True
+            seen += frames
+        return False
+
+    def _no_pong(self, heard: bool) -> Fault:
+        """Return what it means that a ping of ours does not come back."""
+        if heard:
+            return Fault(
+                "no pong, though the server's own frames arrive",
+                "one-way",
+                "The 101 arrives and what the client sends does not, as with uWSGI's router without"
+                " its option for websockets.",
+                remedies.uwsgi_router(),
+            )
+        return Fault(
+            f"no pong within {self._client.seconds:g} s, and nothing else from the server",
+            "no-frames",
+            "Only the 101 comes through, no frames: a router, proxy or filter does not become a"
+            " tunnel, or holds back what it should pass on.",
+            remedies.uwsgi_router(),
+            *remedies.pass_upgrade(server_of(self._client), self._client.address.prefix),
+        )
+
+    def _gone(self, gone: Gone) -> Fault:
+        """Return what the end of a websocket means that nobody has closed here."""
+        seen = str(gone)
+        if gone.code in (1001, 1012):
+            return Fault(seen, "restarted", "The server was restarted meanwhile: ask again.")
+        if gone.broken and "reserved bits" in gone.broken:
+            return mangled_deflate(self._client, seen)
+        if gone.broken or gone.code == 1002:
+            return Fault(seen, "mangled", "Something between changes the frames.")
+        if gone.code is None:
+            return Fault(
+                seen,
+                "cut",
+                "Something ends websockets at once: a proxy that is no tunnel, or a worker that"
+                " does not survive them.",
+                *remedies.uwsgi_harakiri(),
+            )
+        return Fault(seen, "closed", "The site itself closes the websocket; its log says why.")
+
+    # What travels on it
+
+    def _compression(self) -> str:
+        ws = self._open()
+        agreed = ws.deflate
+        try:
+            # Part of a message: it is inflated, and no endpoint ever sees it.
+            if agreed:
+                ws.text(TEXT, fin=False)
+            else:
+                ws.raw(_deflated_part())
+            ws.ping()
+            understood, seen = self._pong(ws, []), "no pong"
+        except Gone as gone:
+            if gone.code not in (1002, 1007):
+                raise self._gone(gone) from None
+            understood, seen = False, str(gone)
+        finally:
+            ws.close()
+        if agreed != understood:
+            lost = f"permessage-deflate was agreed upon, and then {seen}"
+            hidden = "the server compresses, though the 101 that arrives does not say so"
+            raise mangled_deflate(self._client, lost if agreed else hidden)
+        self._open(deflate=False).close()
+        return "permessage-deflate" if agreed else "none"
+
+    def _message(self) -> str:
+        wishes = ("subscribe-broadcast", "publish-broadcast", "echo")
+        ws = self._try(self._client.address.target(*wishes))
+        if isinstance(ws, Answer):
+            return f"not tried, who wants to publish is refused: {ws}"
+        try:
+            ws.text(TEXT)
+            deadline = time.monotonic() + self._client.seconds
+            while (left := deadline - time.monotonic()) > 0:
+                for frame in ws.receive(left):
+                    if frame.opcode is Opcode.TEXT and bytes(frame.data).decode() == TEXT:
+                        return "one was published, and came back by way of Redis"
+        except Gone as gone:
+            if gone.code == 1008:
+                return "arrives; this site lets nobody publish here"
+            if gone.code == 1013:
+                raise _not_published(str(gone)) from None
+            raise self._gone(gone) from None
+        finally:
+            ws.close()
+        return "sent; the site keeps it to itself"
+
+    # Silence
+
+    def _silence(self) -> str:
+        self._tell(f"waiting for two pings of the server, {self._wait:g} s at most")
+        verdict = watch(self._open, self._wait)
+        if verdict.outcome is Outcome.PINGED:
+            return f"the server pings every {verdict.seconds:.3g} s, and nobody cuts before"
+        if verdict.outcome is Outcome.OPEN:
+            return f"nobody cuts within {verdict.seconds:.3g} s; --wait more to see the pings"
+        raise self._cut(verdict)
+
+    def _cut(self, verdict: Verdict) -> Fault:
+        if verdict.gone is not None:
+            return self._gone(verdict.gone)
+        server, prefix = server_of(self._client), self._client.address.prefix
+        if verdict.outcome is Outcome.SILENCE:
+            return Fault(
+                f"cut after {verdict.seconds:.1f} s of silence, before the server's ping",
+                "read-timeout",
+                "The proxy's time-out for reading is shorter than the interval of the pings.",
+                *remedies.longer(server, prefix, verdict.seconds),
+            )
+        if verdict.outcome is Outcome.DEATH:
+            return Fault(
+                f"cut at the age of {verdict.seconds:.1f} s without a close frame, busy or not",
+                "worker-killed",
+                "The process that held the websockets was ended by force: a harakiri because of a"
+                " page that took too long, or too little memory.",
+                *remedies.uwsgi_harakiri(),
+            )
+        return Fault(
+            f"cut at the age of {verdict.seconds:.1f} s",
+            "cut-late",
+            "Websockets are cut, for their silence or with their process: ask again on a quieter"
+            " machine.",
+            *remedies.longer(server, prefix, verdict.seconds),
+            *remedies.uwsgi_harakiri(),
+        )
+
+
+def _not_published(seen: str) -> Fault:
+    return Fault(
+        seen,
+        "not-published",
+        "Redis takes no message of the WSGI server: it is away, full, or does not allow it.",
+        Remedy("a shell of the server", ("redis-cli -u $WSREDIS_REDIS publish ws:test x",)),
+    )
+
+
+def _deflated_part() -> bytes:
+    """Return the first frame of a compressed message, for whoever did not agree to compress."""
+    deflate = PerMessageDeflate(True, True, 15, 15)
+    return Frame(Opcode.TEXT, TEXT.encode(), False).serialize(mask=True, extensions=[deflate])

@@ -1,0 +1,144 @@
+"""What to write, in which program: the directives of nginx, Apache, uWSGI and wsredis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .report import Remedy
+
+__all__ = [
+    "for_proxy",
+    "http_1_1",
+    "http2_off",
+    "keep_deflate",
+    "longer",
+    "no_login",
+    "pass_host",
+    "pass_upgrade",
+    "uwsgi_harakiri",
+    "uwsgi_router",
+    "whole_prefix",
+]
+
+BACKEND = "127.0.0.1:8000"
+"""Stands for where the WSGI server listens."""
+
+
+def for_proxy(server: str, nginx: Remedy, apache: Remedy, *others: Remedy) -> tuple[Remedy, ...]:
+    """Return the remedy for the proxy that names itself, or all if it is neither."""
+    name = server.lower()
+    if "nginx" in name or "openresty" in name:
+        return (nginx,)
+    if "apache" in name:
+        return (apache,)
+    return (nginx, apache, *others)
+
+
+def _nginx(prefix: str, *lines: str) -> Remedy:
+    return Remedy(f"nginx, in `location {prefix}`", lines)
+
+
+def _apache(*lines: str) -> Remedy:
+    return Remedy("Apache 2.4.47 or newer, in the virtual host", lines)
+
+
+def _proxy_pass(prefix: str, option: str = "upgrade=websocket") -> str:
+    return f'ProxyPass "{prefix}" "http://{BACKEND}{prefix}" {option}'
+
+
+def pass_upgrade(server: str, prefix: str) -> tuple[Remedy, ...]:
+    """Hand on the headers that ask for a websocket."""
+    nginx = _nginx(
+        prefix,
+        "proxy_http_version 1.1;",
+        "proxy_set_header Upgrade $http_upgrade;",
+        'proxy_set_header Connection "upgrade";',
+    )
+    return for_proxy(server, nginx, _apache(_proxy_pass(prefix)))
+
+
+def http_1_1(prefix: str) -> Remedy:
+    """Speak HTTP/1.1 to the WSGI server."""
+    return _nginx(prefix, "proxy_http_version 1.1;")
+
+
+def whole_prefix(server: str, prefix: str) -> tuple[Remedy, ...]:
+    """Hand on the path as it is."""
+    nginx = _nginx(prefix, f"proxy_pass http://{BACKEND};  # nothing, no slash either, behind it")
+    return for_proxy(server, nginx, _apache(_proxy_pass(prefix)))
+
+
+def pass_host(server: str, prefix: str) -> tuple[Remedy, ...]:
+    """Hand on the host that the browser asked for."""
+    nginx = _nginx(prefix, "proxy_set_header Host $http_host;")
+    return for_proxy(server, nginx, _apache("ProxyPreserveHost On"))
+
+
+def longer(server: str, prefix: str, seconds: float) -> tuple[Remedy, ...]:
+    """Let quiet websockets live, or ping them before it is too late.
+
+    Args:
+        server: what the proxy calls itself.
+        prefix: of the location.
+        seconds: after which a quiet websocket was cut.
+    """
+    nginx = _nginx(prefix, "proxy_read_timeout 75s;")
+    apache = _apache(_proxy_pass(prefix, "upgrade=websocket timeout=75"))
+    router = Remedy("uWSGI's router", ("http-timeout = 75",))
+    pings = Remedy("or wsredis", (f"WebSocketMiddleware(app, {_interval(seconds)})",))
+    return (*for_proxy(server, nginx, apache, router), pings)
+
+
+def _interval(seconds: float) -> str:
+    """Return options that fit into a time-out: a pong must not be awaited for longer than both."""
+    interval = max(1, int(seconds / 2))
+    return f"ping_interval={interval}" + (f", pong_timeout={interval}" if interval < 20 else "")
+
+
+def uwsgi_router() -> Remedy:
+    """Make uWSGI's router a tunnel."""
+    return Remedy("uWSGI, beside `http = ...`", ("http-websockets = true",))
+
+
+def uwsgi_harakiri() -> Sequence[Remedy]:
+    """Keep the worker alive: a page that takes too long takes every websocket of it along."""
+    return (
+        Remedy(
+            "uWSGI, if its log says HARAKIRI",
+            ("harakiri = 120  # above what the slowest page takes",),
+        ),
+        Remedy("gunicorn, if its log says WORKER TIMEOUT", ("--timeout 120",)),
+    )
+
+
+def no_login(server: str, prefix: str) -> tuple[Remedy, ...]:
+    """Ask nobody for a password at the websockets."""
+    nginx = _nginx(prefix, "auth_basic off;")
+    apache = Remedy(
+        "Apache, in the virtual host",
+        (f'<Location "{prefix}">', "    AuthType None", "    Require all granted", "</Location>"),
+    )
+    return for_proxy(server, nginx, apache)
+
+
+def keep_deflate(server: str, prefix: str) -> tuple[Remedy, ...]:
+    """Hand on, or take away, the offer of permessage-deflate on both ways."""
+    nginx = _nginx(
+        prefix,
+        'proxy_set_header Sec-WebSocket-Extensions "";'
+        "  # or remove the line that hides or sets this header",
+    )
+    apache = Remedy(
+        "Apache, in the virtual host",
+        (
+            "RequestHeader unset Sec-WebSocket-Extensions"
+            "  # or remove the line that unsets or sets this header",
+        ),
+    )
+    off = Remedy("or wsredis", ("WebSocketMiddleware(app, compression=False)",))
+    return (*for_proxy(server, nginx, apache), off)
+
+
+def http2_off() -> Remedy:
+    """Speak HTTP/1.1 to browsers too."""
+    return Remedy("nginx, in `server`", ("listen 80;  # without the word http2",))
