@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from .proxies import needs_apache, needs_nginx
+
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 COMPILER = shlex.split(os.environ.get("CC", "cc"))
 SMALL = ["--quick", "--connections", "50", "--idle", "50", "--rounds", "1"]
@@ -62,6 +64,23 @@ def test_a_small_run_delivers_every_message_and_tells_every_figure(
         assert figures[name]["saturated_rate"] > 0
         assert figures[name]["newcomer_cpu"] > 0
     assert done.stdout.count("\n| ") == len(result["medians"]["wsredis"])
+    assert not processes_naming(tmp_path)
+
+
+@pytest.mark.servers
+@needs_nginx
+@needs_apache
+def test_a_small_run_behind_proxies_delivers_every_message_and_tells_what_each_costs(
+    command: list[str], tmp_path: Path
+) -> None:
+    words = [str(FOLDER / "proxies.py"), "--quick", "--connections", "20", *command[-2:]]
+    done = subprocess.run([command[0], *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "build" / "proxies.json").read_text())
+    (figures,) = result["rounds"]
+    assert list(figures) == ["direct", "router", "nginx", "apache"]
+    assert all(found["paced_cpu"] > 0 for found in figures.values())
+    assert done.stdout.count("\n| ") == len(figures)
     assert not processes_naming(tmp_path)
 
 

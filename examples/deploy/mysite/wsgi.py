@@ -1,0 +1,31 @@
+"""A site to try a deployment with: a page, a view that publishes, and websockets beside them.
+
+Your own site takes its place; what it needs is the last line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from wsredis import Publisher, WebSocketMiddleware
+
+
+def allowed_channels(request: Any, wishes: tuple[str, ...]) -> tuple[str, ...]:
+    """Let everybody read and write; your site will be stricter."""
+    return wishes
+
+
+def pages(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer with a page; publish what is posted to it, as any view can."""
+    facility = environ["PATH_INFO"].strip("/")
+    if environ["REQUEST_METHOD"] == "POST":
+        text = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode()
+        Publisher(facility, broadcast=True).publish(text)
+    status = "404 Not Found" if facility.startswith("static/") else "200 OK"
+    body = f"the page {facility}\n".encode()
+    start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+application = WebSocketMiddleware(pages, allowed_channels=allowed_channels)
