@@ -31,6 +31,8 @@ SENSIBLE: list[tuple[str, Any]] = [
     ("origins", ["https://example.com", "http://localhost:3000", "http://[::1]:8000"]),
     ("origins", ["*"]),
     ("origins", []),
+    ("trusted_proxies", []),
+    ("trusted_proxies", ["unix", "127.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"]),
     ("subprotocols", ["chat.v1", "chat.v2"]),
     ("subprotocols", ["*"]),
     ("envelope", False),
@@ -39,6 +41,7 @@ SENSIBLE: list[tuple[str, Any]] = [
     ("ping_interval", 60),
     ("pong_timeout", 25.0),
     ("compression", False),
+    ("secret", "0123456789abcdef0123456789abcdef"),
     ("redis_deadline", 1),
 ]
 
@@ -92,6 +95,17 @@ SENSELESS: list[tuple[str, Any]] = [
     ("origins", ["ftp://example.com"]),
     ("origins", ["null"]),
     ("origins", [""]),
+    ("trusted_proxies", "127.0.0.1"),
+    ("trusted_proxies", None),
+    ("trusted_proxies", ["*"]),
+    ("trusted_proxies", ["nginx.example"]),
+    ("trusted_proxies", ["127.0.0.1:8000"]),
+    ("trusted_proxies", ["10.0.0.1/8"]),
+    ("trusted_proxies", ["0.0.0.0/0"]),
+    ("trusted_proxies", ["::/0"]),
+    ("trusted_proxies", ["/run/nginx.sock"]),
+    ("trusted_proxies", [""]),
+    ("trusted_proxies", [2130706433]),
     ("subprotocols", "chat"),
     ("subprotocols", None),
     ("subprotocols", ["two words"]),
@@ -115,6 +129,8 @@ SENSELESS: list[tuple[str, Any]] = [
     ("max_connections", 0),
     ("max_connections", 1.0),
     ("compression", "yes"),
+    ("secret", "too short"),
+    ("secret", b"0123456789abcdef0123456789abcdef"),
     ("redis_deadline", 0),
     ("redis_deadline", None),
 ]
@@ -294,3 +310,10 @@ def test_few_descriptors_still_leave_some_room(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_config_does_not_show_the_password_of_redis() -> None:
     assert "hush" not in repr(Config(redis="redis://:hush@127.0.0.1"))
+
+
+def test_neither_a_config_nor_an_error_shows_the_secret() -> None:
+    assert "hush" not in repr(Config(secret="hush" * 8))
+    with pytest.raises(ConfigurationError) as error:
+        Config(secret="hush")
+    assert "hush" not in str(error.value)

@@ -1,151 +1,21 @@
-"""The hub and its connections in this process: socket pairs, a loop, the memory broker."""
+"""The hub in this process: who gets what, and when."""
 
 from __future__ import annotations
 
-import os
-import socket
-import struct
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import gevent
 import pytest
-from websockets.frames import Frame, Opcode
+from websockets.frames import Opcode
 
-from wsredis.brokers.memory import MemoryBroker
-from wsredis.config import Config
 from wsredis.connection import Connection, State
-from wsredis.endpoints import Endpoint
 from wsredis.exceptions import BrokerUnavailable, HandshakeError
-from wsredis.hub import BUCKETS, TURN, Hub
-from wsredis.identity import ANONYMOUS, Identity
-from wsredis.loop import Loop
+from wsredis.hub import BUCKETS, TURN
+from wsredis.identity import ANONYMOUS
 
-CHANNEL = "ws:broadcast:news"
-
-
-class Recorder(Endpoint):
-    """Keep what happens to one connection."""
-
-    def __init__(self) -> None:
-        self.got: list[str | bytes] = []
-        self.codes: list[int] = []
-        self.fail = False
-
-    def received(self, connection: Connection, message: str | bytes) -> None:
-        if self.fail:
-            raise LookupError("the endpoint is broken")
-        self.got.append(message)
-
-    def closed(self, connection: Connection, code: int) -> None:
-        self.codes.append(code)
-
-
-class Client:
-    """The other end of a connection: a socket, and frames as a browser sends and reads them."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self._bytes = b""
-
-    def send(self, opcode: Opcode, data: bytes = b"") -> None:
-        self.sock.sendall(Frame(opcode, data).serialize(mask=True))
-
-    def read(self) -> tuple[int, bytes]:
-        """Return opcode and payload of the next frame."""
-        head = self._take(2)
-        size = head[1] & 0x7F
-        if size == 126:
-            size = struct.unpack("!H", self._take(2))[0]
-        elif size == 127:
-            size = struct.unpack("!Q", self._take(8))[0]
-        return head[0] & 0x0F, self._take(size)
-
-    def _take(self, size: int) -> bytes:
-        while len(self._bytes) < size:
-            data = self.sock.recv(65536)
-            if not data:
-                raise EOFError
-            self._bytes += data
-        taken, self._bytes = self._bytes[:size], self._bytes[size:]
-        return taken
-
-    def close_code(self) -> int:
-        """Skip to the close frame and return its code."""
-        while True:
-            opcode, data = self.read()
-            if opcode == Opcode.CLOSE:
-                return int(struct.unpack("!H", data[:2])[0])
-
-
-class Place:
-    """A hub on a thread of its own, as on a threaded server."""
-
-    def __init__(self, **options: Any) -> None:
-        self.broker = MemoryBroker()
-        self.far_ends: list[socket.socket] = []
-        self.loop = Loop()
-        config = Config(**options)
-        self.hub = self.loop.run(lambda: Hub(config, self.broker, self.loop))
-
-    def connect(
-        self, *channels: str, identity: Identity = ANONYMOUS, bits: int = 0, buffer: int = 0
-    ) -> tuple[Client, Connection, Recorder]:
-        endpoint = Recorder()
-        connection = Connection(self.hub, endpoint, identity, None, bits)
-        self.loop.run(self.hub.join, connection, channels)
-        near, far = self.pair()
-        if buffer:
-            near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-            far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        self.loop.run(connection.open, near.detach())
-        return Client(far), connection, endpoint
-
-    def pair(self) -> tuple[socket.socket, socket.socket]:
-        """Return the server's and the client's end of a connection."""
-        near, far = socket.socketpair()
-        near.setblocking(False)
-        far.settimeout(5)
-        self.far_ends.append(far)
-        return near, far
-
-    def publish(self, text: str, channel: str = CHANNEL, expire: int = 0) -> None:
-        self.broker.publish([channel], text.encode(), expire)
-
-    def numbers(self) -> dict[str, int]:
-        return self.loop.run(self.hub.numbers)
-
-    def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        return self.loop.run(function, *args)
-
-
-@pytest.fixture
-def places() -> Iterator[Callable[..., Place]]:
-    made: list[Place] = []
-
-    def make(**options: Any) -> Place:
-        made.append(Place(**options))
-        return made[-1]
-
-    yield make
-    for place in made:
-        place.run(place.hub.close)
-        for far in place.far_ends:
-            far.close()
-
-
-@pytest.fixture
-def place(places: Callable[..., Place]) -> Place:
-    return places()
-
-
-def until(condition: Callable[[], object], seconds: float = 5) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.002)
+from .place import CHANNEL, Client, Place, Recorder, until
 
 
 def test_a_message_reaches_those_who_listen_and_nobody_else(place: Place) -> None:
@@ -179,12 +49,6 @@ def test_an_endpoint_may_do_without_kept_messages(
     client, _, _ = place.connect(CHANNEL)
     place.broker.publish([CHANNEL], b"live", 0)
     assert client.read() == (Opcode.TEXT, b"live")
-
-
-def test_a_connection_is_reached_from_any_thread(place: Place) -> None:
-    client, connection, _ = place.connect(CHANNEL)
-    connection.soon(connection.send, "from afar")
-    assert client.read() == (Opcode.TEXT, b"from afar")
 
 
 def test_without_the_envelope_a_sender_still_misses_its_own_binary(
@@ -234,10 +98,10 @@ def test_the_last_listener_ends_the_subscription(place: Place) -> None:
     two, _, _ = place.connect(CHANNEL)
     one.sock.close()
     until(lambda: place.numbers()["connections"] == 1)
-    assert place.hub._feed.channels == {CHANNEL}
+    assert place.hub._feed.channels == {CHANNEL, "ws:control"}
     two.sock.close()
     until(lambda: place.numbers()["connections"] == 0)
-    assert place.hub._feed.channels == set()
+    assert place.hub._feed.channels == {"ws:control"}
     assert place.numbers()["channels"] == 0
 
 
@@ -265,98 +129,6 @@ def test_a_gap_forgets_own_messages_that_may_never_return(place: Place) -> None:
     place.run(lose)
     place.publish("same")
     assert client.read()[1] == b"same"
-
-
-def test_a_reader_that_is_too_slow_is_closed_and_delays_nobody(
-    places: Callable[..., Place],
-) -> None:
-    place = places(max_outbox=100_000, close_timeout=0.3)
-    _slow, _connection, endpoint = place.connect(CHANNEL, buffer=4096)
-    quick, _, _ = place.connect(CHANNEL)
-    text = "x" * 10_000
-    for _ in range(40):
-        place.publish(text)
-        assert quick.read() == (Opcode.TEXT, text.encode())
-    until(lambda: endpoint.codes == [1013])
-    assert place.numbers()["dropped"] == 1
-    assert place.numbers()["outbox_bytes"] == 0
-
-
-def test_what_a_slow_reader_was_sent_is_whole_up_to_the_close_frame(
-    places: Callable[..., Place],
-) -> None:
-    place = places(max_outbox=50_000)
-    slow, _, _ = place.connect(CHANNEL, buffer=4096)
-    for number in range(30):
-        place.publish(f"{number:02}" + "x" * 10_000)
-    until(lambda: place.numbers()["dropped"] == 1)
-    seen = []
-    while (frame := slow.read())[0] == Opcode.TEXT:
-        seen.append(int(frame[1][:2]))
-    assert seen == list(range(len(seen)))
-    assert frame[0] == Opcode.CLOSE
-
-
-def test_one_message_larger_than_the_outbox_still_goes_out(places: Callable[..., Place]) -> None:
-    place = places(max_outbox=1000)
-    client, _, _ = place.connect(CHANNEL, buffer=4096)
-    place.publish("y" * 300_000)
-    assert client.read() == (Opcode.TEXT, b"y" * 300_000)
-
-
-def test_a_ping_is_answered_and_a_close_is_returned(place: Place) -> None:
-    client, _, endpoint = place.connect(CHANNEL)
-    client.send(Opcode.PING, b"are you there")
-    assert client.read() == (Opcode.PONG, b"are you there")
-    client.send(Opcode.CLOSE, struct.pack("!H", 1001) + b"leaving")
-    assert client.close_code() == 1001
-    with pytest.raises(EOFError):
-        client.read()
-    client.sock.close()
-    until(lambda: endpoint.codes == [1001])
-
-
-def test_messages_before_a_close_in_the_same_bytes_are_heard(place: Place) -> None:
-    client, _, endpoint = place.connect(CHANNEL)
-    text = Frame(Opcode.TEXT, b"last words").serialize(mask=True)
-    close = Frame(Opcode.CLOSE, struct.pack("!H", 1000)).serialize(mask=True)
-    client.sock.sendall(text + close)
-    assert client.close_code() == 1000
-    assert endpoint.got == ["last words"]
-
-
-def test_an_endpoint_that_fails_costs_its_own_socket_only(
-    place: Place, caplog: pytest.LogCaptureFixture
-) -> None:
-    client, _, endpoint = place.connect(CHANNEL)
-    other, _, _ = place.connect(CHANNEL)
-    endpoint.fail = True
-    client.send(Opcode.TEXT, b"boom")
-    assert client.close_code() == 1011
-    place.publish("on we go")
-    assert other.read()[1] == b"on we go"
-    assert "the endpoint failed" in caplog.text
-
-
-def test_a_client_that_does_not_answer_the_close_is_cut(places: Callable[..., Place]) -> None:
-    place = places(close_timeout=0.2)
-    client, connection, endpoint = place.connect(CHANNEL)
-    place.run(connection.close, 1000)
-    assert client.close_code() == 1000
-    until(lambda: endpoint.codes == [1000])
-    assert place.numbers()["timeouts"] == 1
-
-
-def test_after_our_close_frame_nothing_more_is_sent_or_heard(place: Place) -> None:
-    client, connection, endpoint = place.connect(CHANNEL)
-    place.run(connection.close, 1000)
-    client.send(Opcode.TEXT, b"too late")
-    place.publish("too late")
-    assert client.close_code() == 1000
-    client.send(Opcode.CLOSE, struct.pack("!H", 1000))
-    with pytest.raises(EOFError):
-        client.read()
-    assert endpoint.got == []
 
 
 def test_pings_go_out_and_who_answers_stays(places: Callable[..., Place]) -> None:
@@ -440,25 +212,6 @@ def test_a_socket_that_arrives_after_the_hub_has_ended_is_closed(place: Place) -
     assert far.recv(1) == b""
 
 
-def test_too_much_while_joining_closes_with_1013(
-    places: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = places(max_outbox=1000)
-    feed = place.hub._feed
-    subscribe = feed.subscribe
-
-    def slowly(channels: Any) -> Any:
-        kept = subscribe(channels)
-        for _ in range(3):
-            place.publish("z" * 900)
-            gevent.sleep(0.02)
-        return kept
-
-    monkeypatch.setattr(feed, "subscribe", slowly)
-    client, _, _ = place.connect(CHANNEL)
-    assert client.close_code() == 1013
-
-
 def test_a_large_audience_does_not_keep_the_loop(place: Place) -> None:
     clients = [place.connect(CHANNEL)[0] for _ in range(TURN * 3)]
     turns = []
@@ -474,47 +227,6 @@ def test_a_large_audience_does_not_keep_the_loop(place: Place) -> None:
         assert client.read() == (Opcode.TEXT, b"to all")
     until(lambda: place.numbers()["delivered"] == len(clients))
     assert len(turns) > 2
-
-
-def test_early_bytes_of_the_client_are_heard(place: Place) -> None:
-    near, _far = place.pair()
-    endpoint = Recorder()
-    connection = Connection(place.hub, endpoint, ANONYMOUS)
-    place.run(place.hub.join, connection, [])
-    early = Frame(Opcode.TEXT, b"early bird").serialize(mask=True)
-    place.run(connection.open, near.detach(), early)
-    assert endpoint.got == ["early bird"]
-
-
-def test_a_log_line_tells_who_came_and_how_it_ended(
-    place: Place, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "wsredis.connection")
-    client, _, _ = place.connect(CHANNEL, identity=Identity("alice\r\nroot"))
-    place.publish("hello")
-    client.read()
-    client.send(Opcode.TEXT, b"one")
-    client.send(Opcode.CLOSE, struct.pack("!H", 1000))
-    client.close_code()
-    client.sock.close()
-    until(lambda: "close user=" in caplog.text)
-    first, last = caplog.messages
-    assert first == f"open user=alice%0D%0Aroot channels={CHANNEL}"
-    assert last.startswith(f"close user=alice%0D%0Aroot channels={CHANNEL} code=1000 seconds=")
-    assert last.endswith("received=1 sent=1")
-
-
-def test_connections_and_their_descriptors_are_given_back(place: Place) -> None:
-    def descriptors() -> int:
-        return len(os.listdir("/dev/fd"))
-
-    place.connect(CHANNEL)[0].sock.close()
-    until(lambda: place.numbers()["connections"] == 0)
-    before = descriptors()
-    for _ in range(50):
-        place.connect(CHANNEL)[0].sock.close()
-    until(lambda: place.numbers()["connections"] == 0)
-    assert descriptors() <= before + 1
 
 
 def test_a_kept_message_is_not_lost_where_joins_overlap(
@@ -543,65 +255,3 @@ def test_a_kept_message_is_not_lost_where_joins_overlap(
         place.run(gate.set)
         thread.join(5)
     assert came[0].read() == (Opcode.TEXT, b"kept")
-
-
-def test_an_endpoint_hears_of_the_opening_before_the_close(place: Place) -> None:
-    heard: list[str] = []
-
-    class Noting(Recorder):
-        def opened(self, connection: Connection) -> None:
-            heard.append("opened")
-
-        def closed(self, connection: Connection, code: int) -> None:
-            heard.append("closed")
-
-    place.publish("kept", expire=60)
-    near, far = place.pair()
-    connection = Connection(place.hub, Noting(), ANONYMOUS)
-    place.run(place.hub.join, connection, [CHANNEL])
-    far.close()
-    place.run(connection.open, near.detach())
-    until(lambda: len(heard) == 2)
-    assert heard == ["opened", "closed"]
-
-
-def test_a_close_of_both_sides_at_once_ends_at_once(places: Callable[..., Place]) -> None:
-    place = places(close_timeout=60)
-    client, connection, endpoint = place.connect(CHANNEL)
-    endpoint.fail = True
-    text = Frame(Opcode.TEXT, b"boom").serialize(mask=True)
-    close = Frame(Opcode.CLOSE, struct.pack("!H", 1000)).serialize(mask=True)
-    client.sock.sendall(text + close)
-    assert client.close_code() == 1011
-    with pytest.raises(EOFError):
-        client.read()
-    client.sock.close()
-    until(lambda: connection.state is State.CLOSED)
-    assert place.numbers()["outbox_bytes"] == 0
-
-
-def test_a_socket_far_ahead_of_the_broker_is_not_read(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client, connection, endpoint = place.connect(CHANNEL)
-    unanswered: list[Callable[[bool], None]] = []
-    monkeypatch.setattr(
-        place.hub._feed,
-        "publish",
-        lambda channels, payload, expire, answered: unanswered.append(answered),
-    )
-
-    def publish(connection: Connection, message: Any) -> None:
-        connection.publish([CHANNEL], message)
-
-    monkeypatch.setattr(endpoint, "received", publish)
-    frame = Frame(Opcode.TEXT, b"z" * 10_000).serialize(mask=True)
-    sender = threading.Thread(target=client.sock.sendall, args=(frame * 200,))
-    sender.start()
-    until(lambda: connection.paused)
-    assert len(unanswered) < 60
-    while sender.is_alive() or len(unanswered):
-        place.run(lambda: [unanswered.pop()(True) for _ in list(unanswered)])
-        time.sleep(0.001)
-    until(lambda: connection.received == 200 and not connection.paused)
-    assert connection.state is State.OPEN

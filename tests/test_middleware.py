@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import socket
-import ssl
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
-import gevent.ssl
 import pytest
 from gevent.pywsgi import WSGIServer as PyWSGIServer
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+import wsredis.middleware
 from wsredis import (
     Config,
     ConfigurationError,
@@ -33,7 +32,7 @@ from wsredis import (
 )
 from wsredis.config import _current as _untouched  # the process default is restored below
 from wsredis.drain import _drain_all
-from wsredis.servers import server_for
+from wsredis.loop import in_gevent
 
 
 class Quiet(WSGIRequestHandler):
@@ -201,6 +200,54 @@ def test_a_resolver_may_choose_its_answer(site: Callable[..., Site]) -> None:
     assert status(refused) == (429, "Later.\n")
 
 
+def wait_for_ever(request: Any, *args: Any) -> Any:
+    """Hang, in a greenlet; in a thread, which nothing interrupts, take longer than is allowed."""
+    if in_gevent():
+        gevent.event.Event().wait()
+    time.sleep(0.15)
+
+
+@pytest.mark.parametrize("slow", ["identity", "allowed_channels", "endpoint"])
+def test_who_is_kept_waiting_too_long_gets_503(site: Callable[..., Site], slow: str) -> None:
+    here = site(**{slow: wait_for_ever}, handshake_timeout=0.1)
+    with pytest.raises(InvalidStatus) as refused:
+        here.connect("/ws/news?subscribe-broadcast")
+    assert status(refused) == (503, "It took too long to find out who you are.\n")
+    assert refused.value.response.headers["Retry-After"] == "2"
+    assert here.get("/page")[0] == 200
+    assert here.middleware.stats()["connections"] == 0
+
+
+def test_a_resolver_whose_own_time_runs_out_has_failed(
+    site: Callable[..., Site], caplog: pytest.LogCaptureFixture
+) -> None:
+    def identify(request: Any) -> Identity:
+        raise TimeoutError("the session store")
+
+    with pytest.raises(InvalidStatus) as refused:
+        site(identity=identify).connect("/ws/news?subscribe-broadcast")
+    assert status(refused)[0] == 403
+    assert "TimeoutError: the session store" in caplog.text
+
+
+def test_a_websocket_that_cannot_be_taken_over_leaves_no_seat(
+    site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(connection: Any, client: Any, loop: Any) -> None:
+        os.close(client.fd)
+        raise ConnectionError("the tunnel could not be dug")
+
+    here = site(max_connections=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(wsredis.middleware, "_open", fail)
+        with here.connect("/ws/news?subscribe-broadcast") as ws, pytest.raises(ConnectionClosed):
+            ws.recv(timeout=10)
+    assert here.middleware.stats()["connections"] == 0
+    with here.connect("/ws/news?subscribe-broadcast") as ws:
+        here.publisher().publish("now it works")
+        assert ws.recv(timeout=10) == "now it works"
+
+
 def test_an_endpoint_of_ones_own(site: Callable[..., Site]) -> None:
     class Upper(Endpoint):
         def __init__(self, request: Any, context: EndpointContext) -> None:
@@ -272,18 +319,3 @@ def test_a_forked_child_that_ends_says_goodbye_to_nobody(site: Callable[..., Sit
         assert os.waitpid(child, 0)[1] == 0
         here.publisher().publish("still here")
         assert client.recv(5) == "still here"
-
-
-@pytest.mark.parametrize("module", [ssl, gevent.ssl], ids=["ssl", "gevent"])
-def test_a_server_that_ends_tls_itself_is_refused_before_anything_goes_out(module: Any) -> None:
-    near, far = socket.socketpair()
-    context = module.create_default_context()
-    with (
-        far,
-        context.wrap_socket(
-            near, server_hostname="localhost", do_handshake_on_connect=False
-        ) as wrapped,
-        pytest.raises(HandshakeError, match="TLS in front") as refused,
-    ):
-        server_for({"gunicorn.socket": wrapped})
-    assert refused.value.status == 501

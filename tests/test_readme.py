@@ -32,7 +32,7 @@ INSTALLED_APPS = ["wsredis.adapters.django"]
 
 
 def test_there_are_snippets() -> None:
-    assert len(SNIPPETS) == 4
+    assert len(SNIPPETS) == 5
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
@@ -56,7 +56,7 @@ def test_the_table_of_options_is_the_real_one() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", table, re.MULTILINE))
     assert list(rows) == [field.name for field in fields(Config)]
     for field in fields(Config):
-        if field.name not in ("max_connections", "subprotocols"):
+        if field.name not in ("max_connections", "subprotocols", "trusted_proxies"):
             assert rows[field.name].strip("`") == shown(field.default), field.name
 
 
@@ -64,8 +64,8 @@ def shown(default: object) -> str:
     """Return a default as the table writes it."""
     if isinstance(default, bool) or default is None:
         return {True: "true", False: "false", None: "none"}[default]
-    if default == 2**20:
-        return "1 MiB"
+    if isinstance(default, int) and default >= 2**20:
+        return f"{default >> 20} MiB"
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 

@@ -12,7 +12,7 @@ from .exceptions import (
 from .identity import ANONYMOUS, Identity, IdentityResolver, RemoteUserResolver, chain
 from .message import Message
 from .middleware import WebSocketMiddleware
-from .publisher import SELF, Publisher
+from .publisher import SELF, Publisher, disconnect
 from .version import VERSION as __version__
 
 __all__ = [
@@ -36,4 +36,5 @@ __all__ = [
     "__version__",
     "chain",
     "configure",
+    "disconnect",
 ]

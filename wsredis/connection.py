@@ -7,39 +7,33 @@ subscribed to what is the hub's business, what a message means the endpoint's.
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from enum import IntEnum
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .channels import encode_name
 from .frames import CloseCode, Receiver, encode_close, encode_message
 from .identity import Identity
+from .intake import Intake
+from .logs import get_logger
 from .message import Data, encode
+from .outbox import Outbox
+from .servers.descriptor import hang_up, shutdown
 
 if TYPE_CHECKING:
     from .endpoints.base import Endpoint
     from .hub import Hub
+    from .listeners import Frames
 
 __all__ = ["Connection", "State"]
 
-log = logging.getLogger("wsredis.connection")
+log = get_logger("wsredis.connection")
 
 READ_SIZE = 1 << 16
 """Bytes read from a client at once."""
-
-MAX_UNANSWERED, OVERHEAD = 1 << 18, 256
-"""Bytes one socket may have published that the broker has not confirmed, and what each message
-costs beside its payload; above that the socket is not read."""
-
-WRITE_CHUNKS = 64
-"""Pieces of an outbox written at once."""
 
 READ, WRITE = 1, 2  # events of a gevent io watcher
 
@@ -65,18 +59,20 @@ class Connection:
         alive: whether bytes have passed since the last ping.
         bucket: the part of all sockets it is pinged with.
         paused: whether it is not read until the broker has confirmed what it published.
+        seats: what it was admitted for, see `wsredis.admission`.
+        since: when its handshake began, and so before anybody was asked who it is (monotonic).
     """
 
     __slots__ = (
         "__weakref__",
         "_answered",
+        "_farewell",
         "_fd",
         "_hub",
+        "_intake",
         "_outbox",
-        "_outbox_size",
         "_reader",
         "_receiver",
-        "_unanswered",
         "_writer",
         "alive",
         "bucket",
@@ -84,10 +80,11 @@ class Connection:
         "close_code",
         "endpoint",
         "identity",
-        "opened_at",
         "paused",
         "received",
+        "seats",
         "sent",
+        "since",
         "state",
         "subprotocol",
         "window_bits",
@@ -112,17 +109,18 @@ class Connection:
         self.bucket = 0
         self.paused = False
         self.received = 0
+        self.seats: tuple[tuple[str, str], ...] = ()
         self.sent = 0
-        self.opened_at = 0.0
+        self.since = time.monotonic()
         self.close_code: int = CloseCode.ABNORMAL_CLOSURE
         self._fd = -1
-        self._outbox: deque[bytes] | None = deque()  # None: nothing waits, write at once
-        self._outbox_size = 0
+        self._outbox: Outbox | None = Outbox()  # None: nothing waits, write at once
         self._reader: Any = None
         self._writer: Any = None
         self._receiver: Receiver | None = None
-        self._unanswered = 0  # bytes published and not confirmed
+        self._intake: Intake | None = None
         self._answered = False  # both close frames have passed
+        self._farewell: tuple[int, str] | None = None  # to be said when it is open
 
     # What an endpoint calls
 
@@ -151,6 +149,17 @@ class Connection:
         """Begin the close handshake; the socket ends when the client answers, or soon after."""
         if self.state is State.OPEN:
             self._closing(code, [encode_close(code, reason)])
+        elif self.state is State.JOINING and self._farewell is None:
+            self._farewell = code, reason
+
+    def expel(self, code: int, reason: str) -> bool:
+        """Close without sending what waits; return False for a socket that closes already."""
+        if self.state >= State.CLOSING or self._farewell is not None:
+            return False
+        if self._outbox is not None:
+            self._outbox.give_up()
+        self.close(code, reason)
+        return True
 
     def soon(self, function: Callable[..., Any], *args: Any) -> None:
         """Call a function, which must not block, in the loop's next turn; from any thread."""
@@ -171,19 +180,16 @@ class Connection:
         """
         self._fd = fd
         if self.state is State.CLOSED:  # the hub ended while the request was on its way here
-            self._release()
+            hang_up(fd)
             return
-        self.opened_at = time.monotonic()
         self.state = State.OPEN
         self._reader = self._hub.io(fd, READ)
         self._reader.start(self._readable)
         self._hub.stats.accepted += 1
         log.info("open %s", self.describe())
-        if self._hub.draining:
-            self.close(CloseCode.SERVICE_RESTART, "service restart")
-            return
-        if self.close_code == CloseCode.TRY_AGAIN_LATER:  # too much arrived while it joined
-            self._give_up()
+        if self._farewell is not None:
+            self._outbox = Outbox()  # nothing of it may go to one who is not welcome
+            self.close(*self._farewell)
             return
         self._tell(self.endpoint.opened, self)
         if self.state is State.OPEN:
@@ -191,8 +197,13 @@ class Connection:
         if early and self.state is State.OPEN:
             self._feed(early)
 
-    def write(self, data: bytes) -> None:
-        """Send frames now, or keep what the socket does not take."""
+    def write(self, data: bytes, frames: Frames | None = None) -> None:
+        """Send bytes now, or keep what the socket does not take.
+
+        Args:
+            data: whole frames.
+            frames: the messages of a channel that they were made from, if they were.
+        """
         if self._outbox is None:
             try:
                 sent = os.write(self._fd, data)
@@ -203,21 +214,26 @@ class Connection:
                 return
             if sent == len(data):
                 return
-            self._outbox = deque()
-            data = data[sent:]
-        self._wait(data)
+            outbox = self._outbox = Outbox()
+            outbox.put(data, frames)
+            outbox.sent(sent)
+            self._start_writer()
+            return
+        self._wait(data, frames)
 
     def publishing(self, size: int) -> None:
         """Count bytes on their way to the broker; a socket that is far ahead of it must wait."""
-        self._unanswered += size + OVERHEAD
-        if self._unanswered > MAX_UNANSWERED and self._reader is not None:
+        intake = self._intake = self._intake or Intake()
+        intake.publish(size)
+        if intake.is_ahead and self._reader is not None:
             self.paused = True
             self._reader.stop()
 
     def published(self, size: int) -> None:
         """Count bytes that the broker has confirmed, or that are lost."""
-        self._unanswered -= size + OVERHEAD
-        if self._unanswered <= MAX_UNANSWERED:
+        assert self._intake is not None
+        self._intake.confirm(size)
+        if not self._intake.is_ahead:
             self._read_on()
 
     def _read_on(self) -> None:
@@ -235,7 +251,7 @@ class Connection:
     @property
     def outbox_size(self) -> int:
         """Return the bytes that wait for this reader."""
-        return self._outbox_size
+        return 0 if self._outbox is None else self._outbox.size
 
     def cut(self) -> None:
         """End the socket at once, without a close handshake if there was none."""
@@ -243,39 +259,22 @@ class Connection:
             return
         opened = self.state is not State.JOINING
         self.state = State.CLOSED
-        self._outbox = deque()
-        self._outbox_size = 0
+        self._outbox = Outbox()
         self._hub.forget(self)
         self._stop_writer()
         if self._reader is not None:
             self._reader.stop()
             self._reader.close()
         self._reader = self._receiver = None
-        if opened:
-            self._release()
-
-    def _release(self) -> None:
-        """Give the socket back and tell everybody who waits for that."""
-        self._shutdown(
-            socket.SHUT_RDWR
-        )  # a server may still hold a copy, and close alone sends no FIN
-        os.close(self._fd)
+        if not opened:
+            return
+        hang_up(self._fd)
         self._fd = -1
-        log.info(
-            "close %s code=%d seconds=%.1f received=%d sent=%d",
-            self.describe(),
-            self.close_code,
-            time.monotonic() - self.opened_at,
-            self.received,
-            self.sent,
-        )
-        self._tell(self.endpoint.closed, self, self.close_code)
-
-    def _shutdown(self, how: int) -> None:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=self._fd)
-        with suppress(OSError):
-            sock.shutdown(how)
-        sock.detach()
+        seconds = time.monotonic() - self.since
+        numbers = f"seconds={seconds:.1f} received={self.received} sent={self.sent}"
+        log.info("close %s code=%d %s", self.describe(), self.close_code, numbers)
+        if self._farewell is None:  # else it was never told of the opening
+            self._tell(self.endpoint.closed, self, self.close_code)
 
     def _tell(self, method: Callable[..., None], *args: Any) -> None:
         """Call the endpoint; what it raises costs this socket and nobody else."""
@@ -287,35 +286,26 @@ class Connection:
 
     # Out
 
-    def _wait(self, data: bytes) -> None:
-        """Keep frames until the socket takes them; give up a reader that is too slow."""
+    def _wait(self, data: bytes, frames: Frames | None) -> None:
+        """Keep frames until the socket takes them; a reader that is too slow loses some, or all."""
         outbox = self._outbox
-        if outbox is None or self.state >= State.CLOSING:
+        if outbox is None or self.state >= State.CLOSING or self._farewell is not None:
             return
-        if outbox and self._outbox_size + len(data) > self._hub.config.max_outbox:
-            self._hub.stats.dropped += 1
-            self.close_code = CloseCode.TRY_AGAIN_LATER
-            if self.state is State.OPEN:
-                self._give_up()
-            return
-        outbox.append(data)
-        self._outbox_size += len(data)
-        if self.state is State.OPEN:
+        outbox.put(data, frames)
+        config, stats = self._hub.config, self._hub.stats
+        shed = outbox.make_room(config.max_outbox, config.overflow, self.window_bits)
+        self.sent -= shed
+        stats.shed += shed
+        if outbox.is_over(config.max_outbox):
+            stats.dropped += self.expel(CloseCode.TRY_AGAIN_LATER, "this reader is too slow")
+        elif self.state is State.OPEN:
             self._start_writer()
 
-    def _give_up(self) -> None:
-        """Close with 1013; of what waits only what the socket is in the middle of goes out."""
+    def put_first(self, frames: Sequence[Frames]) -> None:
+        """Put kept messages, a channel's each, before all that waits; only before `open`."""
         assert self._outbox is not None
-        while len(self._outbox) > 1:
-            self._outbox_size -= len(self._outbox.pop())
-        self.close(CloseCode.TRY_AGAIN_LATER, "this reader is too slow")
-
-    def put_first(self, frames: Iterable[bytes]) -> None:
-        """Put frames before all that waits; only before `open`."""
-        assert self._outbox is not None
-        for frame in reversed(list(frames)):
-            self._outbox.appendleft(frame)
-            self._outbox_size += len(frame)
+        self.sent += len(frames)
+        self._outbox.put_first(frames, self.window_bits)
 
     def _start_writer(self) -> None:
         if self._writer is None:
@@ -332,7 +322,8 @@ class Connection:
         outbox = self._outbox
         try:
             while outbox:
-                self._drop_sent(os.writev(self._fd, list(islice(outbox, WRITE_CHUNKS))))
+                outbox.sent(os.writev(self._fd, outbox.next()))
+                self.alive = True  # whoever takes bytes lives, even if its pong is behind them
         except BlockingIOError:
             self._start_writer()
             return
@@ -343,17 +334,7 @@ class Connection:
         if self.state is State.OPEN:
             self._outbox = None
         elif self._answered:
-            self._shutdown(socket.SHUT_WR)
-
-    def _drop_sent(self, sent: int) -> None:
-        outbox = self._outbox
-        assert outbox is not None
-        self.alive = True  # whoever takes bytes lives, even if its pong is far behind them
-        self._outbox_size -= sent
-        while outbox and sent >= len(outbox[0]):
-            sent -= len(outbox.popleft())
-        if sent:
-            outbox[0] = outbox[0][sent:]
+            shutdown(self._fd, socket.SHUT_WR)
 
     # In
 
@@ -374,30 +355,28 @@ class Connection:
         receiver = self._receiver or self._hub.lend_receiver(bool(self.window_bits))
         messages = receiver.feed(data)
         replies = receiver.data_to_send()
-        if self.state is State.CLOSING:  # our close frame is out; wait for the client's
-            if receiver.closing and not self._answered:
-                self._answered = True
-                self._writable()
-        elif receiver.closing:
-            self._received(messages)
-            self._answer_close(receiver.code, replies)
-        else:
+        intake = self._intake = self._intake or Intake()
+        floods = intake.floods(self._hub.config, len(data), receiver.frames, receiver.heard)
+        if floods and self.state is State.OPEN:
+            self._hub.stats.flooding += 1
+            self.close(CloseCode.POLICY_VIOLATION, "too much in one second")
+        elif floods:  # and goes on: it is not read any more, and the deadline ends it
+            self._reader.stop()
+        if not receiver.closing:
             for reply in replies:
                 self.write(reply)
-            self._received(messages)
+        self._received(messages)
+        if receiver.closing and not self._answered:
+            self._answered = True
+            if self.state is State.OPEN:
+                self._closing(receiver.code, replies)
+            elif self.state is State.CLOSING:
+                self._writable()
         if receiver.busy:
             self._receiver = receiver
         else:
             self._receiver = None
             self._hub.take_back(receiver)
-
-    def _answer_close(self, code: int, replies: list[bytes]) -> None:
-        """End the handshake that the client's bytes began, unless the endpoint was quicker."""
-        self._answered = True
-        if self.state is State.OPEN:
-            self._closing(code, replies)
-        elif self.state is State.CLOSING:
-            self._writable()
 
     def _received(self, messages: list[Data]) -> None:
         for message in messages:
@@ -413,8 +392,8 @@ class Connection:
         self.close_code = code
         self._read_on()
         self._hub.closing(self)
-        self._outbox = self._outbox or deque()
+        if self._outbox is None:
+            self._outbox = Outbox()
         for frame in filter(None, frames):
-            self._outbox.append(frame)
-            self._outbox_size += len(frame)
+            self._outbox.put(frame)
         self._writable()

@@ -56,7 +56,12 @@ def install_signals() -> None:
     Only the main thread may; in another one nothing happens, and the end of the process is left
     to `atexit`. An ignored signal stays ignored.
     """
-    if "uwsgi" in sys.modules or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if "uwsgi" in sys.modules:
+        from .servers.uwsgi import prepare_workers
+
+        prepare_workers()
         return
     for signum in SIGNALS:
         before = signal.getsignal(signum)

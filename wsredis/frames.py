@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Generator
 
+from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import SERVER, Protocol, State
@@ -23,6 +24,9 @@ __all__ = ["PING", "CloseCode", "Receiver", "encode_close", "encode_message"]
 
 COMPRESS_FROM = 128
 """Bytes from which on a message is worth compressing."""
+
+MAX_BEHIND = 16
+"""Bytes that may follow a final block of deflate in a message: an empty one (RFC 7692, 7.2.3.4)."""
 
 MAX_REASON = 123
 """Bytes of a close reason: a control frame's 125 less the code (RFC 6455 section 5.5)."""
@@ -88,6 +92,21 @@ class _Reader(StreamReader):
         return ended
 
 
+class _Deflate(PerMessageDeflate):
+    """Hold deflated fragments to the limits of their message."""
+
+    def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
+        inflated = super().decode(frame, max_size=max_size)
+        if max_size is not None and len(inflated.data) > max_size:
+            # zlib takes a limit of 0, where nothing is left to come, for no limit.
+            raise PayloadTooBig(len(inflated.data), max_size)
+        decoder = getattr(self, "decoder", None)
+        if decoder is not None and len(decoder.unused_data) > MAX_BEHIND:
+            # zlib keeps what follows its final block, of every fragment, and inflates none of it.
+            raise ProtocolError("data behind the end of a compressed message")
+        return inflated
+
+
 class Receiver(Protocol):
     """Turn the bytes of one client into messages, and answer its pings and close frames.
 
@@ -98,6 +117,10 @@ class Receiver(Protocol):
         max_size: bytes of one message, counted after inflation; more is 1009.
         max_fragments: frames of one message; more is 1008.
         binary: whether binary messages are accepted; if not, one is 1003.
+
+    Attributes:
+        frames: how many came with the last bytes.
+        heard: how many whole messages, pings and pongs.
     """
 
     reader: _Reader
@@ -109,8 +132,9 @@ class Receiver(Protocol):
         next(self.parser)
         if deflate:
             # No context is kept, and a large window inflates what a smaller one has deflated.
-            self.extensions = [PerMessageDeflate(True, True, 15, 15)]
+            self.extensions = [_Deflate(True, True, 15, 15)]
         self.deflate = deflate
+        self.frames = self.heard = 0
         self._max_fragments = max_fragments
         self._binary = binary
         self._messages: list[Data] = []
@@ -139,14 +163,18 @@ class Receiver(Protocol):
 
         Write what `data_to_send` gives afterwards, whatever this returns.
         """
+        self.frames = self.heard = 0
         self.receive_data(data)
         self.events.clear()
         messages, self._messages = self._messages, []
+        self.heard += len(messages)
         return messages
 
     def recv_frame(self, frame: Frame) -> None:
         """Take one frame; the parser turns a UnicodeDecodeError into 1007."""
         opcode: int = frame.opcode
+        self.frames += 1
+        self.heard += opcode in (Opcode.PING, Opcode.PONG)
         if opcode == Opcode.CLOSE:
             # A client may close in the middle of a message (RFC 6455 section 5.5.1).
             self.current_size = None

@@ -7,31 +7,34 @@ greenlet wakes for a connection. It knows brokers only by the seam of `wsredis.b
 
 from __future__ import annotations
 
-import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import gevent
 
+from .admission import Admission
 from .brokers.base import Broker
 from .config import Config
 from .connection import Connection, State
 from .exceptions import BrokerUnavailable, HandshakeError
-from .frames import PING, CloseCode, Receiver, encode_message
+from .frames import PING, CloseCode, Receiver
+from .listeners import Frames, Listeners, parts
+from .logs import get_logger
 from .loop import Loop
 from .message import Message, decode
+from .revocation import control_channel
+from .validity import Validity
 
 __all__ = ["Hub", "HubStats"]
 
-log = logging.getLogger("wsredis.hub")
+log = get_logger("wsredis.hub")
+
+RETRY = [("Retry-After", "2")]
 
 TURN = 256
 """Sockets written before other work of the loop has its turn."""
-
-JOIN_AT_MOST = 1 << 16
-"""Bytes of several messages written as one piece; a single message may be larger."""
 
 BUCKETS = 31
 """Parts of all sockets that are pinged one after the other, so that no moment has them all."""
@@ -40,6 +43,7 @@ SPARE_RECEIVERS = 64
 """Idle receivers kept for the next client that sends something."""
 
 
+@dataclass(slots=True)
 class HubStats:
     """Count what a hub has done since it was made.
 
@@ -47,75 +51,19 @@ class HubStats:
         accepted: websockets that were opened.
         delivered: messages written to a socket or into its outbox.
         dropped: sockets that were closed because their outbox was full.
+        shed: messages that gave way in an outbox that was full.
+        flooding: sockets that were closed because they sent too much in a second.
+        revoked: sockets that were closed because their identity expired or was revoked.
         timeouts: sockets that answered neither a ping nor a close frame in time.
     """
 
-    __slots__ = ("accepted", "delivered", "dropped", "timeouts")
-
-    def __init__(self) -> None:
-        self.accepted = self.delivered = self.dropped = self.timeouts = 0
-
-
-class _Frames(dict[int, bytes]):
-    """Encode messages when the first socket wants them so, and only once: window bits -> bytes."""
-
-    def __init__(self, messages: Sequence[Message]) -> None:
-        self._messages = messages
-
-    def __missing__(self, bits: int) -> bytes:
-        frames = [encode_message(m.payload, m.binary, bits) for m in self._messages]
-        joined = self[bits] = frames[0] if len(frames) == 1 else b"".join(frames)
-        return joined
-
-
-def _parts(messages: list[Message]) -> Iterator[list[Message]]:
-    """Split what goes to one channel into pieces that are small enough to be joined."""
-    start = size = 0
-    for index, message in enumerate(messages):
-        size += len(message.payload)
-        if size > JOIN_AT_MOST and index > start:
-            yield messages[start:index]
-            start, size = index, len(message.payload)
-    yield messages[start:]
-
-
-class _Channel:
-    """Hold the sockets that listen to one channel."""
-
-    __slots__ = ("count", "echoes", "joining", "members", "recent", "snapshot")
-
-    def __init__(self) -> None:
-        self.count = 0  # messages so far
-        self.members: dict[Connection, int] = {}  # and what count was when they came
-        self.snapshot: tuple[Connection, ...] | None = None
-        self.echoes: deque[tuple[Message, Connection, int]] = deque()
-        self.joining: dict[Connection, list[Message]] = {}  # and what has come since they came
-
-    def listeners(self) -> tuple[Connection, ...]:
-        if self.snapshot is None:
-            self.snapshot = tuple(self.members)
-        return self.snapshot
-
-    def without_own(
-        self, messages: Sequence[Message], gaps: int
-    ) -> dict[Connection, list[Message]]:
-        """Return, for the senders among the listeners, the messages less their own.
-
-        What this process publishes comes back in the same order, so only the oldest that is
-        still out can be what has just arrived. A gap may have swallowed those from before it.
-        """
-        rest: dict[Connection, list[Message]] = {}
-        for index, message in enumerate(messages):
-            while self.echoes and self.echoes[0][2] != gaps:
-                self.echoes.popleft()
-            own = bool(self.echoes) and self.echoes[0][0] == message
-            sender = self.echoes.popleft()[1] if own else None
-            for connection, kept in rest.items():
-                if connection is not sender:
-                    kept.append(message)
-            if sender is not None and sender not in rest:
-                rest[sender] = list(messages[:index])
-        return rest
+    accepted: int = 0
+    delivered: int = 0
+    dropped: int = 0
+    shed: int = 0
+    flooding: int = 0
+    revoked: int = 0
+    timeouts: int = 0
 
 
 class Hub:
@@ -137,11 +85,15 @@ class Hub:
         """What the server keeps alive for the end of the process."""
         self._loop = loop
         self.soon = loop.soon
-        self._limit = config.connection_limit()
-        self._count = 0
+        self._admission = Admission(config)
+        self._validity = Validity(self.connections, config.handshake_timeout)
+        self._sheds = config.overflow != "close"
+        self._control = control_channel(config.key_prefix)
+        self._obeys = False  # whether it is subscribed to the control channel
+        self._reconnects = 0  # of the feed, as far as orders have been caught up
         self._ping_at = 0
         self._buckets: list[set[Connection]] = [set() for _ in range(BUCKETS)]
-        self._channels: dict[str, _Channel] = {}
+        self._channels: dict[str, Listeners] = {}
         self._closing: dict[Connection, float] = {}
         self._receivers: dict[bool, list[Receiver]] = {False: [], True: []}
         self.io: Callable[[int, int], Any] = loop.gevent.io
@@ -149,10 +101,11 @@ class Hub:
         self._timers = [
             self._every(config.ping_interval / BUCKETS, self._ping),
             self._every(min(0.25, config.close_timeout / 4), self._sweep),
+            self._every(0.5, self._revoke),
         ]
         self._pong_ticks = max(1, round(config.pong_timeout / config.ping_interval * BUCKETS))
         if config.heartbeat is not None:
-            self._heartbeat = _Frames([Message("", config.heartbeat.encode())])
+            self._heartbeat = Frames([Message("", config.heartbeat.encode())])
             self._heartbeat_at = 0
             self._timers.append(self._every(config.heartbeat_interval / BUCKETS, self._beat))
 
@@ -163,44 +116,56 @@ class Hub:
 
     # Coming and going
 
-    def join(self, connection: Connection, channels: Sequence[str]) -> None:
+    def join(self, connection: Connection, channels: Sequence[str], address: str = "") -> None:
         """Make a connection listen to channels, and give it their kept messages first.
 
         Blocks the calling greenlet until the broker has confirmed. What arrives before the
         connection is open waits in its outbox.
 
+        Args:
+            connection: a new one.
+            channels: what it listens to.
+            address: the client's, or "" where that does not count.
+
         Raises:
-            HandshakeError: 503 when the process is full or about to restart, or the broker away.
+            HandshakeError: 503 when the process is full or about to restart, or the broker away;
+                429 when the user or the address has enough.
         """
-        if self.draining or self._count >= self._limit:
-            raise HandshakeError(503, "No room for another websocket.", [("Retry-After", "2")])
-        self._count += 1
+        if self.draining:
+            raise HandshakeError(503, "The server is about to restart.", RETRY)
+        connection.channels = tuple(dict.fromkeys(channels))  # raises before anything is counted
+        self._admission.admit(connection, address)
         connection.bucket = self._choose_bucket(connection)
         self._buckets[connection.bucket].add(connection)
-        connection.channels = tuple(channels)
-        joined = [self._channels.setdefault(name, _Channel()) for name in channels]
+        joined = [self._channels.setdefault(name, Listeners()) for name in connection.channels]
         for channel in joined:
-            channel.members[connection] = channel.count
-            channel.snapshot = None
-            channel.joining[connection] = []
+            channel.add(connection)
         try:
-            kept = self._feed.subscribe(channels)
+            kept = self._subscribe(connection.channels)
         except BrokerUnavailable as exc:
             log.warning("a websocket was refused because the broker is away: %s", exc)
             connection.cut()
-            raise HandshakeError(
-                503, "The message broker is away; try again.", [("Retry-After", "2")]
-            ) from exc
+            raise HandshakeError(503, "The message broker is away; try again.", RETRY) from exc
         except BaseException:
             connection.cut()
             raise
         finally:
-            news = {m for channel in joined for m in channel.joining.pop(connection, ())}
+            news = {m for channel in joined for m in channel.joined(connection)}
+        self.stats.revoked += self._validity.watch(connection)
         wanted = kept if connection.endpoint.wants_kept else []
         first = [message for message in wanted if message not in news]
-        connection.sent += len(first)
-        bits = connection.window_bits
-        connection.put_first(encode_message(m.payload, m.binary, bits) for m in first)
+        connection.put_first([Frames([message]) for message in first])
+
+    def _subscribe(self, channels: Sequence[str]) -> list[Message]:
+        """Listen to channels, and before the first of them to orders."""
+        if self._obeys:
+            return self._feed.subscribe(channels)
+        kept = self._feed.subscribe((self._control, *channels))
+        for order in self._feed.appended(self._control):
+            # Nobody is here yet who was before it: who logs in anew must not be sent away.
+            self.stats.revoked += self._validity.catch_up(order, skew=0.0)
+        self._obeys = True
+        return kept
 
     def closing(self, connection: Connection) -> None:
         """Take a connection out of its channels and give it until the deadline to end."""
@@ -214,15 +179,15 @@ class Hub:
         bucket = self._buckets[connection.bucket]
         if connection in bucket:
             bucket.remove(connection)
-            self._count -= 1
+            self._admission.release(connection)
+            self._validity.forget(connection)
 
     def _leave(self, connection: Connection) -> None:
         empty = []
         for name in connection.channels:
             channel = self._channels.get(name)
             if channel is not None and connection in channel.members:
-                connection.sent += channel.count - channel.members.pop(connection)
-                channel.snapshot = None
+                connection.sent += channel.remove(connection)
                 if not channel.members:
                     del self._channels[name]
                     empty.append(name)
@@ -231,35 +196,36 @@ class Hub:
 
     # Out
 
-    def deliver(self, messages: list[Message]) -> None:
+    def deliver(self, messages: list[Message]) -> Iterator[None]:
         """Write what one turn of the loop has brought: one write for each socket and channel.
 
-        Runs in the feed's greenlet and gives way every `TURN` sockets; the feed brings nothing
-        else before it returns, so order holds.
+        Yields after every `TURN` sockets; the feed brings nothing else before the end, so order
+        holds.
         """
         batches: dict[str, list[Message]] = {}
         for message in messages:
             batches.setdefault(message.channel, []).append(message)
+        for order in batches.pop(self._control, ()):
+            self.stats.revoked += self._validity.obey(order)
+            yield
         for name, batch in batches.items():
-            for part in _parts(batch):
+            for part in parts(batch):
                 if (channel := self._channels.get(name)) is not None:
-                    self._fan_out(channel, part)
+                    yield from self._fan_out(channel, part)
 
-    def _fan_out(self, channel: _Channel, batch: list[Message]) -> None:
-        channel.count += len(batch)
-        for recent in channel.joining.values():
-            recent += batch
+    def _fan_out(self, channel: Listeners, batch: list[Message]) -> Iterator[None]:
+        listeners = channel.take(batch)
         rest = channel.without_own(batch, self._feed.stats.gaps) if channel.echoes else {}
-        frames = _Frames(batch)
-        listeners = channel.listeners()
+        frames = Frames(batch)
+        origin = frames if self._sheds else None
         for start in range(0, len(listeners), TURN):
             if start:
-                gevent.sleep(1e-6)  # a timer: sleep(0) is a callback, and 50 run before any socket
+                yield
             for connection in listeners[start : start + TURN]:
                 if rest and connection in rest:
                     self._write_rest(connection, rest[connection], len(batch))
                 else:
-                    connection.write(frames[connection.window_bits])
+                    connection.write(frames[connection.window_bits], origin)
         self.stats.delivered += len(batch) * len(listeners)
 
     def _write_rest(self, connection: Connection, messages: list[Message], of: int) -> None:
@@ -267,7 +233,8 @@ class Hub:
         connection.sent -= of - len(messages)
         self.stats.delivered -= of - len(messages)
         if messages:
-            connection.write(_Frames(messages)[connection.window_bits])
+            frames = Frames(messages)
+            connection.write(frames[connection.window_bits], frames if self._sheds else None)
 
     # In
 
@@ -293,11 +260,7 @@ class Hub:
     def _lost(self, sender: Connection, channels: Sequence[str], payload: bytes) -> None:
         for name in channels:
             if (channel := self._channels.get(name)) is not None:
-                message = decode(name, payload, self.config.envelope)
-                for index, echo in enumerate(channel.echoes):  # nearly always the first
-                    if echo[:2] == (message, sender):
-                        del channel.echoes[index]
-                        break
+                channel.lost(decode(name, payload, self.config.envelope), sender)
         sender.close(CloseCode.TRY_AGAIN_LATER, "a message may not have been published")
 
     def lend_receiver(self, deflate: bool) -> Receiver:
@@ -349,6 +312,34 @@ class Hub:
             self.stats.timeouts += 1
             connection.cut()
 
+    def _revoke(self) -> None:
+        """Close whose time is over, and look whether the link to the broker was lost."""
+        self.stats.revoked += self._validity.expire()
+        feed = self._feed.stats
+        if self._reconnects != feed.reconnects:
+            self._reconnects = feed.reconnects
+            gevent.spawn(self._after_gap, feed.lost_at)
+
+    def _after_gap(self, lost_at: float) -> None:
+        """Carry out the orders that were missed, and let nobody believe that nothing was.
+
+        Args:
+            lost_at: when the link was found lost, in monotonic seconds.
+        """
+        try:
+            for order in self._feed.appended(self._control):
+                self.stats.revoked += self._validity.catch_up(order)
+                gevent.sleep(1e-6)
+        except BrokerUnavailable as exc:
+            self._reconnects -= 1  # again, when it is back
+            log.warning("orders to disconnect could not be caught up: %s", exc)
+        if self.config.on_gap == "close":
+            there = [c for c in self.connections() if c.since < lost_at]
+            for start in range(0, len(there), TURN):
+                for connection in there[start : start + TURN]:
+                    connection.close(CloseCode.SERVICE_RESTART, "messages may have been lost")
+                gevent.sleep(1e-6)
+
     # The end
 
     def drain(self) -> None:
@@ -381,7 +372,8 @@ class Hub:
 
     NUMBERS = (
         *("connections", "channels", "outbox_bytes", "broker_connected", "draining"),
-        *(*HubStats.__slots__, "gaps", "reconnects", "unpublished"),
+        *(field.name for field in fields(HubStats)),
+        *("gaps", "reconnects", "unpublished"),
     )
     """What `numbers` tells."""
 
@@ -389,12 +381,12 @@ class Hub:
         """Return the counters that `WebSocketMiddleware.stats` shows."""
         feed = self._feed.stats
         return {
-            "connections": self._count,
+            "connections": self._admission.count,
             "channels": len(self._channels),
             "outbox_bytes": sum(connection.outbox_size for connection in self.connections()),
             "broker_connected": int(feed.connected),
             "draining": int(self.draining),
-            **{name: getattr(self.stats, name) for name in HubStats.__slots__},
+            **asdict(self.stats),
             "gaps": feed.gaps,
             "reconnects": feed.reconnects,
             "unpublished": feed.unpublished,

@@ -8,14 +8,16 @@ requests. Under a threaded server it is the loop of one background thread. Nothi
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import gevent
 import gevent.monkey
 from gevent.hub import Hub as GeventHub
 
-__all__ = ["Loop", "in_gevent"]
+__all__ = ["Loop", "in_gevent", "time_limit"]
 
 T = TypeVar("T")
 
@@ -26,6 +28,27 @@ _thread_ident: Callable[[], int] = gevent.monkey.get_original("_thread", "get_id
 def in_gevent() -> bool:
     """Tell whether the caller is a greenlet of a running gevent loop."""
     return isinstance(getattr(gevent.getcurrent(), "parent", None), GeventHub)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError after so many seconds; where a thread does the work, only at its end.
+
+    A greenlet is interrupted wherever it gives way, by a `gevent.Timeout`, which is no `Exception`
+    and so passes what code does about its own errors. Nothing can interrupt a thread, or code
+    that holds up the loop.
+    """
+    until = time.monotonic() + seconds
+    limit = gevent.Timeout(seconds) if in_gevent() else None
+    try:
+        with limit or nullcontext():
+            yield
+    except (Exception, gevent.Timeout) as exc:
+        if exc is not limit and time.monotonic() <= until:
+            raise
+        raise TimeoutError from exc
+    if time.monotonic() > until:
+        raise TimeoutError
 
 
 class Loop:

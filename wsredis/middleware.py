@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,12 +24,15 @@ from .exceptions import HandshakeError, PermissionDenied
 from .handshake import answer, facility_of, read_handshake
 from .hub import Hub
 from .identity import ANONYMOUS, Identity, IdentityResolver, anonymous
-from .loop import Loop
-from .servers import server_for
+from .loop import Loop, time_limit
+from .proxies import client_address
+from .servers import Detached, server_for
 
 __all__ = ["WebSocketMiddleware"]
 
 log = logging.getLogger("wsredis.middleware")
+
+TOO_LONG = "It took too long to find out who you are."
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -85,7 +89,8 @@ class WebSocketMiddleware:
             try:
                 return self._accept(environ, start_response)
             except HandshakeError as refused:
-                log.info("refused %d: %s", refused.status, refused.text)
+                client = client_address(environ, self.config)
+                log.info("refused %d client=%s: %s", refused.status, client, refused.text)
                 return answer(refused, start_response)
         if self.app is None:
             where = f"Only websockets are served here, below {self.config.prefix}"
@@ -96,27 +101,33 @@ class WebSocketMiddleware:
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """Turn a request into a websocket; HTTP answers exist until the 101, close codes after."""
+        since = time.monotonic()
         server = server_for(environ)
         request = Request(environ)
+        request.client_address = client_address(environ, self.config)
         handshake = read_handshake(request, self.config)
         facility = facility_of(request, self.config.prefix)
-        identity = request.identity = self._identify(request)
         context = EndpointContext(self.config, self._policy, facility)
-        endpoint = self._make_endpoint(request, context)
+        try:
+            with time_limit(self.config.handshake_timeout):
+                identity = request.identity = self._identify(request)
+                endpoint = self._make_endpoint(request, context)
+        except TimeoutError as exc:
+            raise HandshakeError(503, TOO_LONG, [("Retry-After", "2")]) from exc
         hub, loop = self._hub()
         connection = Connection(
             hub, endpoint, identity, handshake.subprotocol, handshake.window_bits
         )
-        loop.run(hub.join, connection, endpoint.channels)
+        connection.since = since
+        loop.run(hub.join, connection, endpoint.channels, request.client_address)
         try:
             client = server.upgrade(environ, start_response, handshake.headers)
+            loop.run(_open, connection, client, loop)
         except BaseException as exc:
             loop.run(connection.cut)
             if not isinstance(exc, OSError):
                 raise
             log.info("the client went away during the handshake: %s", exc)
-        else:
-            loop.run(connection.open, client.fd, client.early)
         return server.finish(start_response)
 
     def _identify(self, request: Request) -> Identity:
@@ -165,8 +176,10 @@ class WebSocketMiddleware:
         """Return the counters of this process; all 0 before its first websocket.
 
         ``connections``, ``channels``, ``accepted``, ``delivered`` (messages to sockets),
-        ``dropped`` (sockets too slow), ``timeouts``, ``outbox_bytes``, ``gaps`` (times messages
-        may have been lost), ``reconnects``, ``unpublished``, ``broker_connected``, ``draining``.
+        ``dropped`` (sockets too slow), ``shed`` (messages that gave way in an outbox),
+        ``flooding`` (sockets that sent too much), ``revoked`` (sockets whose identity ended),
+        ``timeouts``, ``outbox_bytes``, ``gaps`` (times messages may have been lost),
+        ``reconnects``, ``unpublished``, ``broker_connected``, ``draining``.
         """
         if self._home is None or self._home[0] != os.getpid():
             return dict.fromkeys(Hub.NUMBERS, 0)
@@ -179,3 +192,10 @@ class WebSocketMiddleware:
             _, hub, loop = self._home
             loop.run(hub.close)
             self._home = None
+
+
+def _open(connection: Connection, client: Detached, loop: Loop) -> None:
+    """Hand a client's socket to its connection; on the hub's loop."""
+    if client.tunnel is not None:
+        client.tunnel.start(loop.gevent.io)
+    connection.open(client.fd, client.early)

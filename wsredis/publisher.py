@@ -1,4 +1,4 @@
-"""The write-only door for views, jobs and shells: `Publisher`.
+"""The door for views, jobs and shells: `Publisher` sends messages, `disconnect` ends websockets.
 
 It works in any process, with or without gevent, and is safe across threads, greenlets and forks.
 Nothing connects before the first message.
@@ -6,6 +6,7 @@ Nothing connects before the first message.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -14,8 +15,9 @@ from .channels import Audience, channel_name, identity_channels
 from .config import Config, current_config
 from .identity import ANONYMOUS, Identity
 from .message import Data, dump, encode
+from .revocation import KEPT, KEPT_AT_MOST, Revocation, control_channel
 
-__all__ = ["SELF", "Publisher"]
+__all__ = ["SELF", "Publisher", "disconnect"]
 
 
 class _Self:
@@ -63,9 +65,9 @@ class Publisher:
             raise TypeError(f"facility takes a string, not {facility!r}")
         if not isinstance(broadcast, bool):
             raise TypeError(f"broadcast takes True or False, not {broadcast!r}")
-        self.config = config if config is not None else current_config()
+        self.config = config if config is not None else self._current_config()
         self.facility = facility
-        who = identity if identity is not None else getattr(request, "identity", None)
+        who = identity
         prefix = self.config.key_prefix
         found: dict[str, Audience] = {}
         if broadcast:
@@ -78,12 +80,21 @@ class Publisher:
             for name in _names(argument, names):
                 if isinstance(name, str):
                     found[channel_name(prefix, audience, facility, name)] = audience
-                elif who is None:
+                    continue
+                who = who if who is not None else self._who(request)
+                if who is None:
                     raise TypeError(f"SELF in {argument} needs request= or identity=")
-                else:
-                    own = identity_channels(prefix, audience, facility, who or ANONYMOUS)
-                    found.update(dict.fromkeys(own, audience))
+                own = identity_channels(prefix, audience, facility, who or ANONYMOUS)
+                found.update(dict.fromkeys(own, audience))
         self._channels = found
+
+    def _current_config(self) -> Config:
+        """Return the options where none are given; an adapter's framework has its own."""
+        return current_config()
+
+    def _who(self, request: Any) -> Identity | None:
+        """Return whom `SELF` stands for; asked once, and only where there is a `SELF`."""
+        return getattr(request, "identity", None)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -155,3 +166,39 @@ def _names(argument: str, names: Names) -> list[str | _Self]:
         if not (isinstance(name, _Self) or (isinstance(name, str) and name)):
             raise TypeError(f"{argument} takes non-empty strings or SELF, not {name!r}")
     return checked
+
+
+def disconnect(
+    *,
+    user: str | None = None,
+    session: str | None = None,
+    group: str | None = None,
+    code: int = 4401,
+    reason: str = "",
+    config: Config | None = None,
+) -> int:
+    """Close the websockets of a user, a session or a group, on all hosts.
+
+    What is given must all fit: ``user`` and ``group`` together mean that user, and only those
+    sockets that have the group. After 4401 and 1012 the browser client comes back and is asked
+    again who it is; with 1008 or 4403 it stays away.
+
+    Args:
+        user: a name as the identity resolver gives it.
+        session: likewise.
+        group: likewise; at least one of the three.
+        code: 1000, 1008, 1012, 1013, or 3000 to 4999.
+        reason: at most 123 bytes of UTF-8.
+        config: the options; by default those of this process.
+
+    Returns:
+        The number of processes that got the order.
+
+    Raises:
+        TypeError, ValueError: nobody is named, or the code or the reason cannot be sent.
+        BrokerUnavailable: Redis does not answer; the order may be lost.
+    """
+    config = config or current_config()
+    order = Revocation(user, group, session, code, reason, time.time())
+    channel = control_channel(config.key_prefix)
+    return broker_for(config).append(channel, order.encode(), KEPT, KEPT_AT_MOST)

@@ -37,11 +37,12 @@ class Listener:
     def _run(self, function: Callable[..., Any], *args: Any) -> Any:
         return self._loop.run(function, *args, timeout=2 * SECONDS)
 
-    def _deliver(self, messages: list[Message]) -> None:
+    def _deliver(self, messages: list[Message]) -> Iterator[None]:
         gate, self.gate = self.gate, None
         if gate is not None:
             self.at_gate.set()
-            gate.wait()
+            while not gate.is_set():
+                yield
         with self._news:
             self.batches.append(messages)
             self._news.notify_all()

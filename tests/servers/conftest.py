@@ -55,7 +55,8 @@ def start(
         sites: list[Site] = []
 
         def start(setup: Setup | str, **options: Any) -> Site:
-            kept = {name: options.pop(name) for name in ("app", "options") if name in options}
+            names = {"app", "options", "trust"} & options.keys()
+            kept = {name: options.pop(name) for name in names}
             url = options.pop("redis", redis_server.url)
             which = SETUPS[setup] if isinstance(setup, str) else setup
             site = Site(which, tmp_path_factory.mktemp("site"), url, config=options, **kept)

@@ -20,13 +20,18 @@ class EchoEndpoint(Endpoint):
         connection.send(message)
 
 
-application = WebSocketMiddleware(
-    None,
-    endpoint=EchoEndpoint,
-    prefix="/",
-    redis="memory://echo",
-    origins=["*"],
-    max_message_size=32 * 2**20,
-    max_outbox=64 * 2**20,
-    max_fragments=200_000,
-)
+OPTIONS: dict[str, Any] = {
+    "prefix": "/",
+    "redis": "memory://echo",
+    "origins": ["*"],
+    "max_message_size": 32 * 2**20,
+    "max_outbox": 64 * 2**20,
+    "max_fragments": 200_000,
+    "max_messages_per_second": None,
+    "max_bytes_per_second": None,
+    "ping_interval": 3600,
+}
+"""Limits that let every case through, some of which send 16 MiB, in one frame or in frames of 64
+bytes, and no pings: a case ends at the first one, which it takes for a wrong answer."""
+
+application = WebSocketMiddleware(None, endpoint=EchoEndpoint, **OPTIONS)

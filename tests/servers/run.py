@@ -1,27 +1,40 @@
 """Start an application on a server that has no command line of its own, or one too poor.
 
-``python run.py (pywsgi|werkzeug|wsgiref|wsgiref-plain|waitress) PORT FILE``
+``python run.py (pywsgi|werkzeug|wsgiref|wsgiref-plain|waitress) PORT FILE [CERTIFICATE KEY]``
+
+Instead of a file it may be the name of a module.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import socketserver
 import sys
+import traceback
 from contextlib import suppress
 from typing import Any
 from wsgiref.simple_server import WSGIServer, make_server
 
 
-class ThreadedWSGIServer(socketserver.ThreadingMixIn, WSGIServer):
-    """wsgiref's server with a thread for each request."""
+class PlainWSGIServer(WSGIServer):
+    """wsgiref's server; an error goes into the log in one piece, threads must not mix theirs."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        sys.stderr.write(traceback.format_exc())
+
+
+class ThreadedWSGIServer(socketserver.ThreadingMixIn, PlainWSGIServer):
+    """The same with a thread for each request."""
 
     daemon_threads = True
     request_queue_size = 128
 
 
 def load(path: str) -> Any:
-    """Return the ``application`` of a file."""
+    """Return the ``application`` of a file or a module."""
+    if not path.endswith(".py"):
+        return importlib.import_module(path).application
     spec = importlib.util.spec_from_file_location("application_under_test", path)
     assert spec
     assert spec.loader
@@ -31,26 +44,28 @@ def load(path: str) -> Any:
     return module.application
 
 
-def main(kind: str, port: int, path: str) -> None:
+def main(kind: str, port: int, path: str, *pem: str) -> None:
     """Serve until a signal."""
     application = load(path)
     if kind == "pywsgi":
         from gevent.pywsgi import WSGIServer as PyWSGIServer
 
-        PyWSGIServer(("127.0.0.1", port), application).serve_forever()
+        tls = dict(zip(("certfile", "keyfile"), pem, strict=False))
+        PyWSGIServer(("127.0.0.1", port), application, **tls).serve_forever()
     elif kind == "werkzeug":
         from werkzeug.serving import make_server as make_werkzeug
 
-        make_werkzeug("127.0.0.1", port, application, threaded=True).serve_forever()
+        site = ("127.0.0.1", port, application)
+        make_werkzeug(*site, threaded=True, ssl_context=pem or None).serve_forever()
     elif kind == "waitress":
         from waitress import serve
 
         serve(application, host="127.0.0.1", port=port)
     else:
-        cls = ThreadedWSGIServer if kind == "wsgiref" else WSGIServer
+        cls = ThreadedWSGIServer if kind == "wsgiref" else PlainWSGIServer
         make_server("127.0.0.1", port, application, server_class=cls).serve_forever()
 
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+        main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

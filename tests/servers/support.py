@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -169,6 +170,7 @@ class Site:
         app: file name of the application.
         options: more words of the command line.
         config: options of `Config` by name, handed over in the environment.
+        trust: whom a client trusts, if the server ends TLS itself.
     """
 
     def __init__(
@@ -180,7 +182,9 @@ class Site:
         app: str = "webapp.py",
         options: Sequence[str] = (),
         config: Mapping[str, object] | None = None,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
+        self.trust = trust
         self.setup = setup
         self.folder = folder
         self.redis = redis
@@ -303,6 +307,10 @@ class Site:
     ) -> http.client.HTTPResponse:
         """Send a plain request on a connection of its own; the answer has been read."""
         client = http.client.HTTPConnection(HOST, self.port, timeout=SECONDS)
+        if self.trust is not None:
+            client = http.client.HTTPSConnection(
+                HOST, self.port, timeout=SECONDS, context=self.trust
+            )
         try:
             client.request(
                 method, path, body.encode() or None, {"Connection": "close", **(headers or {})}
@@ -342,7 +350,8 @@ class Site:
     # Who talks to it
 
     def url(self, facility: str, *wishes: str) -> str:
-        return f"ws://{HOST}:{self.port}/ws/{facility}?{'&'.join(wishes)}"
+        scheme = "ws" if self.trust is None else "wss"
+        return f"{scheme}://{HOST}:{self.port}/ws/{facility}?{'&'.join(wishes)}"
 
     def connect(
         self,
@@ -355,7 +364,12 @@ class Site:
     ) -> connect:
         """Return a websocket to open by ``with``."""
         who = {"X-User": user, "X-Groups": ",".join(groups), "X-Session": session}
-        options = {"ping_interval": None, "max_size": None, "proxy": None} | options
+        options = {
+            "ping_interval": None,
+            "max_size": None,
+            "proxy": None,
+            "ssl": self.trust,
+        } | options
         headers = {name: value for name, value in who.items() if value}
         return connect(self.url(facility, *wishes), additional_headers=headers, **options)
 

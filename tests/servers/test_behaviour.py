@@ -185,15 +185,15 @@ def test_who_comes_while_messages_flow_sees_each_once_and_in_order(server: Site,
         eventually(lambda: published[0] >= 0, "the first message is out")
         listening = []
         for _ in range(15):
-            before = published[0]
             ws = stack.enter_context(server.connect(room, BROADCAST, max_queue=None))
-            listening.append((before, published[0], ws))
+            listening.append((published[0], ws))
         enough.set()
         publishing.join()
-        for before, after, ws in listening:
+        for after, ws in listening:
             numbers = list(map(int, until(ws, "end")))
-            # What was kept when it came, or the next; nothing that it had to see is missing.
-            assert before <= numbers[0] <= after + 1
+            # What was kept when it came, or the next, or, of a server that lags behind, some from
+            # before; nothing that it had to see is missing.
+            assert numbers[0] <= after + 1
             assert numbers == list(range(numbers[0], published[0] + 1))
 
 

@@ -7,7 +7,7 @@ process is the hub's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from ..loop import Loop
@@ -15,10 +15,11 @@ from ..message import Message
 
 __all__ = ["Broker", "Deliver", "Feed", "FeedStats"]
 
-Deliver = Callable[[list[Message]], None]
-"""Takes what one turn of the loop has brought, in order; runs in a greenlet and may give way.
+Deliver = Callable[[list[Message]], Iterator[None]]
+"""Takes what one turn of the loop has brought, in order, and yields where others may have theirs.
 
-What it raises is logged and costs these messages only."""
+It runs in a callback of the loop, so it must not block. What it raises is logged and costs these
+messages only."""
 
 
 class FeedStats:
@@ -27,15 +28,17 @@ class FeedStats:
     Attributes:
         connected: whether messages arrive at the moment.
         gaps: times that messages may have been lost because the link was.
+        lost_at: when that began the last time, in monotonic seconds.
         reconnects: times the link came back.
         unpublished: messages from sockets that were not, or perhaps not, published.
     """
 
-    __slots__ = ("connected", "gaps", "reconnects", "unpublished")
+    __slots__ = ("connected", "gaps", "lost_at", "reconnects", "unpublished")
 
     def __init__(self) -> None:
         self.connected = False
         self.gaps = 0
+        self.lost_at = 0.0
         self.reconnects = 0
         self.unpublished = 0
 
@@ -59,6 +62,16 @@ class Feed(Protocol):
         Raises:
             BrokerUnavailable: the broker does not answer or refuses. Others may wait for the same
                 channels by now, so it is the caller who unsubscribes from those nobody wants.
+        """
+
+    def appended(self, channel: str) -> list[Message]:
+        """Return what `Broker.append` keeps for a channel, the oldest first.
+
+        Blocks the calling greenlet. Asked after `subscribe`, nothing is missing between this and
+        what is delivered, but something may be in both.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer or refuses.
         """
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
@@ -96,9 +109,33 @@ class Broker(Protocol):
     async def apublish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
         """Do what `publish` does, for callers on an asyncio loop."""
 
+    def append(self, channel: str, payload: bytes, seconds: int, most: int) -> int:
+        """Publish to a channel, and keep the payload behind those before it.
+
+        One step and one round trip. They are kept until ``seconds`` after the last of them, and
+        of more than ``most`` the oldest go. Returns the number of processes that receive it.
+
+        Raises:
+            BrokerUnavailable: it may not have been published.
+        """
+
     def fetch(self, channels: Sequence[str]) -> list[Message]:
         """Return the kept last messages, in the order of the channels; those that have none lack.
 
         Raises:
             BrokerUnavailable: the broker does not answer.
+        """
+
+    def put(self, key: str, value: bytes, seconds: int) -> None:
+        """Keep a value for some seconds under a key of its own, for one who takes it.
+
+        Raises:
+            BrokerUnavailable: it may not have been kept.
+        """
+
+    def take(self, key: str) -> bytes | None:
+        """Return a value and forget it in one step: of several who ask, one gets it, others None.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer; the value may be lost.
         """

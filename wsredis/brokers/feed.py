@@ -6,10 +6,10 @@ the order of what sockets publish. How a connection is made is handed in by `wsr
 
 from __future__ import annotations
 
-import logging
 import random
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ import gevent
 from gevent.event import AsyncResult, Event
 
 from ..exceptions import BrokerUnavailable
+from ..logs import get_logger
 from ..message import decode
 from .base import Deliver, FeedStats
 from .link import Link, Socket
@@ -24,7 +25,7 @@ from .resp import ReplyError
 
 __all__ = ["Connection", "RedisFeed"]
 
-log = logging.getLogger("wsredis.brokers.redis")
+log = get_logger("wsredis.brokers.redis")
 
 _jitter = random.SystemRandom().uniform  # forked workers must not all come back at once
 
@@ -82,19 +83,12 @@ class RedisFeed:
         self._greenlet = gevent.spawn(self._run)
 
     def subscribe(self, channels: Sequence[str]) -> list[Any]:
-        self._tried.wait(self._deadline)
-        link = self._link
-        if link is None:
-            raise BrokerUnavailable("Redis is away")
+        link = self._present()
         new = [channel for channel in channels if channel not in self._channels]
         self._channels.update(dict.fromkeys(new))
         if new:
             link.command(partial(self._confirm, new), "SUBSCRIBE", *new)
-        result: AsyncResult[Any] = AsyncResult()
-        command = ("MGET", *channels) if channels else ("PING",)
-        link.command(result.set, *command, after_pushes=True)
-        result.wait(self._deadline)
-        reply = result.value
+        reply = self._ask(link, *(("MGET", *channels) if channels else ("PING",)))
         refused = [self._channels[name] for name in channels if self._channels.get(name)]
         if reply is None or isinstance(reply, ReplyError) or refused:
             raise BrokerUnavailable(str(refused[0] if refused else reply or "Redis is silent"))
@@ -102,6 +96,26 @@ class RedisFeed:
             return []
         kept = [pair for pair in zip(channels, reply, strict=True) if pair[1] is not None]
         return [decode(*pair, self._envelope) for pair in kept]
+
+    def appended(self, channel: str) -> list[Any]:
+        reply = self._ask(self._present(), "LRANGE", channel, 0, -1)
+        if reply is None or isinstance(reply, ReplyError):
+            raise BrokerUnavailable(str(reply or "Redis is silent"))
+        return [decode(channel, payload, self._envelope) for payload in reply]
+
+    def _present(self) -> Link:
+        """Wait for the first attempt and return the link."""
+        self._tried.wait(self._deadline)
+        if self._link is None:
+            raise BrokerUnavailable("Redis is away")
+        return self._link
+
+    def _ask(self, link: Link, *words: str | int) -> Any:
+        """Send a command and wait for its reply; None is silence."""
+        result: AsyncResult[Any] = AsyncResult()
+        link.command(result.set, *words, after_pushes=True)
+        result.wait(self._deadline)
+        return result.value
 
     def _confirm(self, channels: list[str], reply: Any) -> None:
         error = reply if isinstance(reply, ReplyError) else None
@@ -183,10 +197,12 @@ class RedisFeed:
             self._link = None
             self.stats.connected = False
             self.stats.gaps += 1
+            self.stats.lost_at = time.monotonic()
 
-    def _take(self, pushed: list[tuple[bytes, bytes]]) -> None:
+    def _take(self, pushed: list[tuple[bytes, bytes]]) -> Iterator[None]:
         try:
-            self._deliver([decode(c.decode(), payload, self._envelope) for c, payload in pushed])
+            messages = [decode(c.decode(), payload, self._envelope) for c, payload in pushed]
+            yield from self._deliver(messages)
         except Exception:
             log.exception("messages could not be delivered")
 

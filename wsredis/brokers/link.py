@@ -1,23 +1,22 @@
 """One connection to Redis on the hub's loop: commands out, replies and pushes in.
 
-A `Link` lives once: when it is lost it says so and a new one is made. Two greenlets serve it, one
-that reads and one that writes, however many channels and sockets there are.
+A `Link` lives once: when it is lost it says so and a new one is made. The loop calls it when bytes
+have come or can go; no greenlet wakes for a message, however many channels and sockets there are.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import gevent
-from gevent.event import Event
-from gevent.socket import wait_read, wait_write
+from gevent.event import AsyncResult
 
 from .resp import Parser, Push, ReplyError, pack
 
-__all__ = ["Answer", "Link"]
+__all__ = ["Answer", "Link", "Pushed"]
 
 READ_SIZE = 1 << 18
 """Bytes taken from Redis at once: what they hold is joined."""
@@ -26,6 +25,14 @@ Answer = Callable[[Any], None]
 """Takes the reply to a command: a `ReplyError` if Redis refused or the link was lost."""
 
 _CONFIRMATIONS = (b"subscribe", b"unsubscribe")
+
+Pushed = Callable[[list[tuple[bytes, bytes]]], Iterator[None]]
+"""Takes (channel, payload) pairs; yields where others may have their turn."""
+
+TURN = 1e-6
+"""Seconds until work goes on that has yielded; 0 would be a callback, which goes before sockets."""
+
+READ, WRITE = 1, 2  # events of a gevent io watcher
 
 
 class Socket(Protocol):
@@ -38,26 +45,35 @@ class Socket(Protocol):
 
 
 class Link:
-    """Speak RESP3 over a connected socket.
+    """Speak RESP3 over a connected socket; made and used on one gevent loop.
 
     Args:
         sock: connected and greeted with HELLO 3; it becomes non-blocking and stays the caller's
             to close.
         deadline: seconds of silence after which the link counts as lost.
-        pushed: takes the (channel, payload) pairs of what one read has brought.
+        pushed: takes what one read has brought. Nothing more is read before it is done.
     """
 
-    def __init__(
-        self, sock: Socket, deadline: float, pushed: Callable[[list[tuple[bytes, bytes]]], None]
-    ) -> None:
+    def __init__(self, sock: Socket, deadline: float, pushed: Pushed) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._deadline = deadline
         self._pushed = pushed
         self._awaited: deque[tuple[int, bool, Answer]] = deque()
+        self._lost: AsyncResult[None] = AsyncResult()
+        self._parser = Parser()
+        self._buffer = memoryview(bytearray(READ_SIZE))
+        self._work: Iterator[None] = iter(())
         self._out: list[bytes] = []
-        self._write_wanted = Event()
-        self._writer = gevent.spawn(self._write)
+        self._rest = memoryview(b"")  # of what is being sent
+        self._flushing = False
+        self._asked = False  # whether a silent Redis was sent a PING
+        self._loop: Any = gevent.get_hub().loop
+        self._heard_at: float = self._loop.now()
+        self._reader: Any = self._loop.io(sock.fileno(), READ)
+        self._writer: Any = self._loop.io(sock.fileno(), WRITE)
+        self._turn = self._loop.timer(TURN)
+        self._silence = self._loop.timer(deadline / 10, deadline / 10)
 
     def command(
         self, answer: Answer, *words: str | bytes | int, after_pushes: bool = False
@@ -71,36 +87,79 @@ class Link:
         confirmations = len(words) - 1 if str(words[0]).endswith("SUBSCRIBE") else 0
         self._awaited.append((confirmations, after_pushes, answer))
         self._out.append(pack(*words))
-        self._write_wanted.set()
+        if not self._flushing:  # at the end of this turn, with what else it brings
+            self._flushing = True
+            self._loop.run_callback(self._flush)
 
     def serve(self) -> None:
         """Read until the link is lost; then fail every command that has no answer.
 
         Raises:
             OSError: the connection ended or Redis was silent for too long.
-            ValueError: Redis does not speak its protocol.
+            ValueError, LookupError: Redis does not speak its protocol.
         """
-        parser = Parser()
-        buffer = memoryview(bytearray(READ_SIZE))
+        self._reader.start(self._readable)
+        self._silence.start(self._listen)
         try:
-            while True:
-                size = self._read(buffer)
-                if not size:
-                    raise ConnectionError("Redis closed the connection")
-                self._take(parser.feed(buffer[:size]))
-                gevent.sleep(1e-6)  # Redis may bring more than we can take for ever
+            self._lost.get()
         finally:
-            self._writer.kill()
+            for watcher in (self._reader, self._writer, self._turn, self._silence):
+                watcher.stop()
+                watcher.close()
+            for _ in self._work:  # what has arrived whole goes to everybody
+                gevent.sleep(TURN)
             while self._awaited:
                 self._awaited.popleft()[2](ReplyError("the connection to Redis was lost"))
 
-    def _take(self, replies: list[Any]) -> None:
+    def _fail(self, error: Exception) -> None:
+        if not self._lost.ready():
+            self._reader.stop()
+            self._writer.stop()
+            self._silence.stop()
+            self._lost.set_exception(error)
+
+    # In
+
+    def _readable(self) -> None:
+        try:
+            size = self._sock.recv_into(self._buffer)
+            if not size:
+                raise ConnectionError("Redis closed the connection")
+            replies = self._parser.feed(self._buffer[:size])
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except (OSError, ValueError) as exc:
+            self._fail(exc)
+            return
+        self._heard_at, self._asked = self._loop.now(), False
+        self._work = self._take(replies)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Take replies up to where others may have their turn."""
+        try:
+            next(self._work)
+        except StopIteration:
+            self._read_on()
+        except (OSError, ValueError, LookupError) as exc:
+            self._fail(exc)
+        else:
+            self._reader.stop()
+            self._turn.start(self._go_on)
+
+    def _read_on(self) -> None:
+        if not self._lost.ready():
+            self._reader.start(self._readable)
+            if isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
+                self._turn.start(self._readable)  # it is decrypted already and wakes no watcher
+
+    def _take(self, replies: list[Any]) -> Iterator[None]:
         pushed: list[tuple[bytes, bytes]] = []
         for reply in replies:
             if not isinstance(reply, Push):
                 _, after_pushes, answer = self._awaited.popleft()
                 if after_pushes and pushed:
-                    self._pushed(pushed)
+                    yield from self._pushed(pushed)
                     pushed = []
                 answer(reply)
             elif reply[0] == b"message":
@@ -112,34 +171,37 @@ class Link:
                 else:
                     answer(None)
         if pushed:
-            self._pushed(pushed)
+            yield from self._pushed(pushed)
 
-    def _read(self, buffer: memoryview) -> int:
-        """Read what is there; a black-holed link raises nothing by itself, hence the PING."""
-        asked = False
-        while True:
-            try:
-                return self._sock.recv_into(buffer)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                try:
-                    wait_read(self._sock.fileno(), timeout=self._deadline / 2)
-                except TimeoutError:
-                    if asked:
-                        raise TimeoutError(f"Redis was silent for {self._deadline:g} s") from None
-                    asked = True
-                    self.command(lambda reply: None, "PING")
+    def _listen(self) -> None:
+        """Ask a silent Redis whether it is there: a black-holed link raises nothing by itself."""
+        if not self._reader.active:
+            return  # it may have spoken, but nobody listens at the moment
+        self._readable()  # nor was it silent if this process was
+        silent = self._loop.now() - self._heard_at
+        if silent >= self._deadline:
+            self._fail(TimeoutError(f"Redis was silent for {self._deadline:g} s"))
+        elif silent >= self._deadline / 2 and not self._asked:
+            self._asked = True
+            self.command(lambda reply: None, "PING")
 
-    def _write(self) -> None:
+    # Out
+
+    def _flush(self) -> None:
         """Send what one turn has gathered in one piece."""
-        while True:
-            self._write_wanted.wait()
-            self._write_wanted.clear()
-            data = memoryview(b"".join(self._out))
+        if not self._rest:
+            self._rest = memoryview(b"".join(self._out))
             self._out.clear()
-            while data:
-                try:
-                    data = data[self._sock.send(data) :]
-                except (BlockingIOError, ssl.SSLWantWriteError):
-                    wait_write(self._sock.fileno())
-                except OSError:
-                    return  # the reader notices too, and ends the link
+        try:
+            while self._rest and not self._lost.ready():
+                self._rest = self._rest[self._sock.send(self._rest) :]
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            self._writer.start(self._flush)
+            return
+        except OSError as exc:
+            self._fail(exc)
+            return
+        self._writer.stop()
+        self._flushing = bool(self._out)
+        if self._out:
+            self._loop.run_callback(self._flush)

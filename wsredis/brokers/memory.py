@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+import gevent
 from gevent.lock import RLock
 
 from ..loop import Loop
@@ -49,7 +50,8 @@ class MemoryFeed:
                 arrived, self._arrived = self._arrived, []
             try:
                 if arrived:
-                    self._deliver(arrived)
+                    for _ in self._deliver(arrived):
+                        gevent.sleep(1e-6)
             except Exception:
                 log.exception("messages could not be delivered")
 
@@ -59,6 +61,10 @@ class MemoryFeed:
             kept = self._broker.kept(channels)
         self._hand_over()
         return kept
+
+    def appended(self, channel: str) -> list[Message]:
+        with self._broker.lock:
+            return self._broker.list_of(channel)
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
         with self._broker.lock:
@@ -92,6 +98,7 @@ class MemoryBroker:
         self.lock = threading.Lock()
         self.feeds: set[MemoryFeed] = set()
         self._kept: dict[str, tuple[float, bytes]] = {}
+        self._lists: dict[str, tuple[float, list[bytes]]] = {}
         self._sweep_at = 1000
         self._clock = clock
 
@@ -107,6 +114,12 @@ class MemoryBroker:
         live = [(channel, kept[1]) for channel, kept in found if kept and kept[0] > now]
         return [decode(*pair, self.envelope) for pair in live]
 
+    def list_of(self, channel: str) -> list[Message]:
+        """Return what is appended to a channel and has not expired; the caller holds the lock."""
+        until, payloads = self._lists.get(channel, (0.0, []))
+        live = payloads if until > self._clock() else []
+        return [decode(channel, payload, self.envelope) for payload in live]
+
     def _keep(self, channels: Sequence[str], payload: bytes, now: float, expire: int) -> None:
         self._kept.update(dict.fromkeys(channels, (now + expire, payload)))
         if len(self._kept) > self._sweep_at:
@@ -120,17 +133,29 @@ class MemoryBroker:
         return feed
 
     def publish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
-        messages = [decode(channel, payload, self.envelope) for channel in channels]
-        receivers = 0
         with self.lock:
             if expire:
                 self._keep(channels, payload, self._clock(), expire)
-            for feed in self.feeds:
-                wanted = [message for message in messages if message.channel in feed.channels]
-                receivers += len(wanted)
-                if wanted:
-                    feed.put(wanted)
+            return self._put(channels, payload)
+
+    def _put(self, channels: Sequence[str], payload: bytes) -> int:
+        """Hand a message to the feeds; the caller holds the lock."""
+        messages = [decode(channel, payload, self.envelope) for channel in channels]
+        receivers = 0
+        for feed in self.feeds:
+            wanted = [message for message in messages if message.channel in feed.channels]
+            receivers += len(wanted)
+            if wanted:
+                feed.put(wanted)
         return receivers
+
+    def append(self, channel: str, payload: bytes, seconds: int, most: int) -> int:
+        with self.lock:
+            now = self._clock()
+            until, before = self._lists.get(channel, (0.0, []))
+            kept = [*(before if until > now else ()), payload][-most:]
+            self._lists[channel] = now + seconds, kept
+            return self._put([channel], payload)
 
     async def apublish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
         return self.publish(channels, payload, expire)
@@ -138,3 +163,12 @@ class MemoryBroker:
     def fetch(self, channels: Sequence[str]) -> list[Message]:
         with self.lock:
             return self.kept(channels)
+
+    def put(self, key: str, value: bytes, seconds: int) -> None:
+        with self.lock:
+            self._keep([key], value, self._clock(), seconds)
+
+    def take(self, key: str) -> bytes | None:
+        with self.lock:
+            expires, value = self._kept.pop(key, (0.0, b""))
+            return value if expires > self._clock() else None

@@ -187,6 +187,21 @@ class RedisBroker:
             self._async_clients.pop(asyncio.get_running_loop(), None)
             await client.aclose()
 
+    def append(self, channel: str, payload: bytes, seconds: int, most: int) -> int:
+        return blocking(self._append, channel, payload, seconds, most)
+
+    def _append(self, channel: str, payload: bytes, seconds: int, most: int) -> int:
+        try:
+            with self._client.pipeline(transaction=True) as pipe:
+                pipe.rpush(channel, payload)
+                pipe.ltrim(channel, -most, -1)
+                pipe.expire(channel, seconds)
+                pipe.publish(channel, payload)
+                receivers: int = pipe.execute()[-1]
+        except _FOREIGN as exc:
+            raise BrokerUnavailable(_explain(exc)) from exc
+        return receivers
+
     def fetch(self, channels: Sequence[str]) -> list[Message]:
         try:
             kept: Any = blocking(self._client.mget, list(channels)) if channels else []
@@ -194,6 +209,25 @@ class RedisBroker:
             raise BrokerUnavailable(_explain(exc)) from exc
         found = [pair for pair in zip(channels, kept, strict=True) if pair[1] is not None]
         return [decode(*pair, self._envelope) for pair in found]
+
+    def put(self, key: str, value: bytes, seconds: int) -> None:
+        try:
+            blocking(partial(self._client.set, key, value, ex=seconds))
+        except _FOREIGN as exc:
+            raise BrokerUnavailable(_explain(exc)) from exc
+
+    def take(self, key: str) -> bytes | None:
+        return blocking(self._take, key)
+
+    def _take(self, key: str) -> bytes | None:
+        try:
+            with self._client.pipeline(transaction=True) as pipe:  # GETDEL needs Redis 6.2
+                pipe.get(key)
+                pipe.delete(key)
+                value: bytes | None = pipe.execute()[0]
+        except _FOREIGN as exc:
+            raise BrokerUnavailable(_explain(exc)) from exc
+        return value
 
 
 def _senseless(exc: Exception) -> ConfigurationError:

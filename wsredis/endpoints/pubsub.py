@@ -33,7 +33,7 @@ class PubSubEndpoint(Endpoint):
 
     def __init__(self, request: Any, context: EndpointContext) -> None:
         try:
-            wishes = parse_wishes(request.query_string)
+            wishes = parse_wishes(request.environ.get("QUERY_STRING", ""))
         except ValueError as exc:
             raise HandshakeError(400, str(exc)) from exc
         if not wishes.asked:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import Any
 
 from ..exceptions import HandshakeError
@@ -15,11 +14,6 @@ __all__ = ["Detached", "Server", "server_for"]
 NO_SOCKET = (
     "This WSGI server does not hand out its socket, so it cannot hold websockets: use uWSGI,"
     " gunicorn (worker class gevent or gthread), gevent.pywsgi or, for development, Werkzeug."
-)
-
-NO_TLS = (
-    "This WSGI server ends TLS itself, and its websockets could not be encrypted: let nginx or"
-    " uWSGI's router end TLS in front of it."
 )
 
 _UWSGI, _GUNICORN, _PYWSGI, _SOCKETSERVER = UWSGI(), Gunicorn(), PyWSGI(), SocketServer()
@@ -36,8 +30,6 @@ def server_for(environ: dict[str, Any]) -> Server:
     sock = python_socket(environ)
     if sock is None:
         raise HandshakeError(501, NO_SOCKET)
-    if isinstance(sock, ssl.SSLSocket):
-        raise HandshakeError(501, NO_TLS)
     if "gunicorn.socket" in environ:
         return _GUNICORN
     if "werkzeug.socket" in environ:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any, Protocol
 
-__all__ = ["Detached", "Headers", "Server", "peek", "ready", "swap", "switching_protocols"]
+from .descriptor import ready
+from .tls import Tunnel, is_tls
+
+__all__ = ["Detached", "Headers", "Server", "peek", "switching_protocols", "take"]
 
 Headers = Iterable[tuple[str, str]]
 Environ = dict[str, Any]
@@ -21,13 +21,15 @@ class Detached:
     Args:
         fd: the client's descriptor, non-blocking; it belongs to whoever holds this.
         early: what the client has sent right behind its handshake and the server has read.
+        tunnel: what decrypts for the descriptor, or None; to be started on the hub's loop.
     """
 
-    __slots__ = ("early", "fd")
+    __slots__ = ("early", "fd", "tunnel")
 
-    def __init__(self, fd: int, early: bytes = b"") -> None:
+    def __init__(self, fd: int, early: bytes = b"", tunnel: Tunnel | None = None) -> None:
         self.fd = fd
         self.early = early
+        self.tunnel = tunnel
 
 
 class Server(Protocol):
@@ -55,26 +57,12 @@ def switching_protocols(headers: Headers) -> bytes:
     return ("HTTP/1.1 101 Switching Protocols\r\n" + "".join(lines) + "\r\n").encode("latin-1")
 
 
-def ready(fd: int) -> int:
-    """Make a socket's descriptor non-blocking and let small frames go at once."""
-    os.set_blocking(fd, False)
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=fd)
-    with suppress(OSError):  # a Unix socket has no such option
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock.detach()
-
-
-def swap(fd: int) -> int:
-    """Return a copy of a descriptor and leave its number to a socket at its end of file.
-
-    Whatever the server still does to its number, like a shutdown, no longer reaches the client.
-    """
-    copy = os.dup(fd)
-    near, far = socket.socketpair()
-    far.close()
-    os.dup2(near.fileno(), fd)
-    near.close()
-    return copy
+def take(sock: Any, early: bytes = b"") -> Detached:
+    """Take the client away from a server's socket object."""
+    if not is_tls(sock):
+        return Detached(ready(sock.detach()), early)
+    tunnel = Tunnel(sock)
+    return Detached(ready(tunnel.fd), early, tunnel)
 
 
 def peek(reader: Any, sock: Any) -> bytes:
@@ -83,7 +71,7 @@ def peek(reader: Any, sock: Any) -> bytes:
     sock.setblocking(False)
     try:
         held: bytes = reader.peek()
-    except (BlockingIOError, ValueError):
+    except (OSError, ValueError):  # nothing there; TLS says so in a way of its own
         held = b""
     finally:
         sock.settimeout(timeout)

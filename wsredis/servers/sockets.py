@@ -17,10 +17,11 @@ from .base import (
     Headers,
     StartResponse,
     peek,
-    ready,
-    swap,
     switching_protocols,
+    take,
 )
+from .descriptor import ready, swap
+from .tls import is_tls
 
 __all__ = ["Gunicorn", "PyWSGI", "SocketServer", "python_socket"]
 
@@ -61,7 +62,7 @@ class Gunicorn:
     ) -> Detached:
         sock = python_socket(environ)
         sock.sendall(switching_protocols(headers))
-        return Detached(ready(sock.detach()))
+        return take(sock)
 
     def finish(self, start_response: StartResponse) -> Iterable[bytes]:
         raise _gone()
@@ -77,7 +78,10 @@ class PyWSGI:
         sock = python_socket(environ)
         sock.sendall(switching_protocols(headers))
         early = peek(reader, sock)
-        return Detached(ready(sock.detach()), early)
+        handler: Any = getattr(start_response, "__self__", None)
+        if is_tls(sock) and handler is not None:
+            handler.socket = None  # or it would close what is below the TLS
+        return take(sock, early)
 
     def finish(self, start_response: StartResponse) -> Iterable[bytes]:
         handler: Any = getattr(start_response, "__self__", None)
@@ -99,12 +103,17 @@ class SocketServer:
         sock = python_socket(environ)
         sock.sendall(switching_protocols(headers))
         early = peek(reader, sock) if reader is not None else b""
+        if is_tls(sock):
+            return take(sock, early)
         return Detached(ready(swap(sock.fileno())), early)
 
     def finish(self, start_response: StartResponse) -> Iterable[bytes]:
         handler: Any = getattr(start_response, "__self__", None)
         if not hasattr(handler, "request_handler"):
-            raise _gone()
+            # Werkzeug writes this into its log, and then to a client that has gone. An error would
+            # be taken for one by its debugger.
+            start_response("101 Switching Protocols", [])
+            return []
         # wsgiref's handler: let it believe that the answer is out, and it ends in silence.
         handler.status = "101 Switching Protocols"
         handler.headers_sent = True

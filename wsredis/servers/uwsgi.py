@@ -17,9 +17,10 @@ import gevent
 import gevent.monkey
 
 from ..loop import Loop, in_gevent
-from .base import Detached, Environ, Headers, StartResponse, ready
+from .base import Detached, Environ, Headers, StartResponse
+from .descriptor import ready
 
-__all__ = ["UWSGI", "on_exit"]
+__all__ = ["UWSGI", "on_exit", "prepare_workers"]
 
 
 class UWSGI:
@@ -56,6 +57,20 @@ def _forget(fd: int) -> None:
     epoll_of = gevent.monkey.get_original("select", "epoll").fromfd
     with suppress(OSError), epoll_of(backend) as epoll:
         epoll.unregister(fd)
+
+
+def prepare_workers() -> None:
+    """Let a worker end that is asked to before uWSGI has told it how; called when the site loads.
+
+    Until then a forked worker has Python's handler. Its KeyboardInterrupt would only be printed,
+    and the master would wait for that worker until its mercy ends, 60 seconds by default.
+    """
+    import uwsgi
+
+    python = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if python and uwsgi.worker_id() == 0:
+        with suppress(ValueError):  # a sub-interpreter may not
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def on_exit(loop: Loop, goodbye: Callable[[], None], wait: Callable[[], None]) -> Any:

@@ -1,0 +1,127 @@
+"""Servers that end TLS themselves: their websockets are encrypted like their pages."""
+
+from __future__ import annotations
+
+import random
+import signal
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+
+from .support import SETUPS, Setup, Site, eventually
+from .wire import BINARY, CLOSE, TEXT, Wire, frame
+
+pytestmark = pytest.mark.servers
+
+WISHES = ("subscribe-broadcast", "publish-broadcast", "echo")
+
+SECURE = ("gunicorn-gevent", "gunicorn-gthread", "pywsgi", "werkzeug")
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Return who signs the certificates of these tests."""
+    return trustme.CA()
+
+
+@pytest.fixture(params=SECURE)
+def secure(
+    request: pytest.FixtureRequest,
+    authority: trustme.CA,
+    tmp_path: Path,
+    start: Callable[..., Site],
+) -> Site:
+    """Start a server with a certificate."""
+    setup: Setup = SETUPS[request.param]
+    key, chain = tmp_path / "key.pem", tmp_path / "chain.pem"
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(key)
+    for pem in issued.cert_chain_pems:
+        pem.write_to_path(chain, append=True)
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    pems = [str(chain), str(key)]
+    options = pems if setup.name in ("pywsgi", "werkzeug") else ["--certfile", *pems]
+    if len(options) == 3:
+        options.insert(2, "--keyfile")
+    return start(setup, options=options, trust=trust, close_timeout=5)
+
+
+def test_pages_and_websockets_share_an_encrypted_port(secure: Site, room: str) -> None:
+    with open_wire(secure, room) as alice, open_wire(secure, room) as bob:
+        alice.send_frame(TEXT, b"hello")
+        assert alice.receive_text() == bob.receive_text() == "hello"
+        assert secure.get("/")[0] == 200
+        secure.broadcast(room, "from a view")
+        assert bob.receive_text() == "from a view"
+
+
+def test_large_messages_arrive_whole(secure: Site, room: str) -> None:
+    with open_wire(secure, room) as alice:
+        for size in (1 << 14, 500_000, 1 << 20):
+            noise = random.randbytes(size)
+            alice.send_frame(BINARY, noise)
+            assert alice.receive() == (0x80 | BINARY, noise)
+
+
+def test_what_comes_in_crumbs_is_read(secure: Site, room: str) -> None:
+    with open_wire(secure, room) as alice:
+        for byte in frame(TEXT, b"crumbs"):
+            alice.send(bytes([byte]))
+        assert alice.receive_text() == "crumbs"
+
+
+def test_a_slow_reader_is_given_up_and_others_go_on(secure: Site, room: str) -> None:
+    with open_wire(secure, room, receive_buffer=4096) as slow:
+        for _ in range(64):
+            secure.broadcast(room, random.randbytes(300_000))
+        eventually(lambda: secure.stats()["dropped"] == 1, "the slow reader is given up")
+        with open_wire(secure, room) as alice:
+            alice.send_frame(TEXT, b"still here")
+            assert alice.receive_text() == "still here"
+        assert slow.close_code() == 1013
+
+
+def test_a_close_goes_both_ways(secure: Site, room: str) -> None:
+    with open_wire(secure, room) as alice:
+        alice.send_frame(CLOSE, (1000).to_bytes(2))
+        assert alice.close_code() == 1000
+    with open_wire(secure, room) as bob:
+        bob.abort()
+    eventually(lambda: secure.stats()["connections"] == 0, "nobody is left")
+
+
+def test_the_end_of_the_server_is_told(secure: Site, room: str) -> None:
+    with open_wire(secure, room) as alice:
+        secure.signal(signal.SIGTERM)
+        assert alice.close_code() == 1012
+
+
+def test_who_comes_and_goes_leaves_no_descriptor(secure: Site, room: str) -> None:
+    def descriptors() -> int:
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in secure.pids())
+
+    with open_wire(secure, room):
+        secure.get("/")
+        before = descriptors()
+        for turn in range(20):
+            with open_wire(secure, room) as bob:
+                bob.send_frame(TEXT, str(turn).encode())
+                assert bob.receive_text() == str(turn)
+        eventually(lambda: descriptors() <= before + 1, "the descriptors are back")
+
+
+def open_wire(site: Site, room: str, receive_buffer: int = 0) -> Wire:
+    """Return an encrypted raw client whose handshake has been accepted.
+
+    Not the client of `websockets.sync`: it reads and writes one TLS object from two threads, which
+    before Python 3.12.8 now and then loses what is sent (CPython issue 124984).
+    """
+    assert site.trust is not None
+    wire = Wire(site.port, receive_buffer)
+    wire.socket = site.trust.wrap_socket(wire.socket, server_hostname="127.0.0.1")
+    wire.upgrade(f"/ws/{room}?{'&'.join(WISHES)}")
+    return wire

@@ -1,0 +1,71 @@
+"""How many websockets one process, one user and one address may hold.
+
+The numbers are those of this process: a site with several lets each of them have so many. All of
+an IPv6 network that one customer gets, a /64 (RFC 6177), counts as one address.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+from .config import Config
+from .exceptions import HandshakeError
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+__all__ = ["Admission"]
+
+RETRY = [("Retry-After", "2")]
+
+
+class Admission:
+    """Count who is in, and refuse whoever is too many.
+
+    Attributes:
+        count: all websockets, those that are still joining too.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.count = 0
+        self._most = config.connection_limit()
+        self._most_of = (
+            ("user", config.max_connections_per_user),
+            ("address", config.max_connections_per_address),
+        )
+        self._of: Counter[tuple[str, str]] = Counter()
+
+    def admit(self, connection: Connection, address: str) -> None:
+        """Let one in, from a client's address, or from "" where that does not count.
+
+        Raises:
+            HandshakeError: 503 when the process is full, 429 when the user or the address has
+                enough.
+        """
+        if self.count >= self._most:
+            raise HandshakeError(503, "No room for another websocket.", RETRY)
+        names = (connection.identity.user, _network(address))
+        seats = []
+        for (kind, most), name in zip(self._most_of, names, strict=True):
+            if name and most is not None:
+                if self._of[kind, name] >= most:
+                    raise HandshakeError(429, f"Too many websockets of one {kind}.", RETRY)
+                seats.append((kind, name))
+        self.count += 1
+        self._of.update(seats)
+        connection.seats = tuple(seats)
+
+    def release(self, connection: Connection) -> None:
+        """Let one out that was let in."""
+        self.count -= 1
+        for seat in connection.seats:
+            self._of[seat] -= 1
+            if not self._of[seat]:
+                del self._of[seat]
+
+
+def _network(address: str) -> str:
+    """Return what an address counts as; it is written as `wsredis.proxies` does."""
+    return str(ip_network((address, 64), strict=False)) if ":" in address else address

@@ -1,0 +1,48 @@
+"""What is done to a socket of which only the descriptor is known."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+
+__all__ = ["hang_up", "ready", "shutdown", "swap"]
+
+
+def ready(fd: int) -> int:
+    """Make a socket's descriptor non-blocking and let small frames go at once."""
+    os.set_blocking(fd, False)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=fd)
+    with suppress(OSError):  # a Unix socket has no such option
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock.detach()
+
+
+def shutdown(fd: int, how: int) -> None:
+    """Shut a connection down, if it still is one: all copies of it, and with a FIN.
+
+    To close one copy would send none while a server holds another.
+    """
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=fd)
+    with suppress(OSError):
+        sock.shutdown(how)
+    sock.detach()
+
+
+def hang_up(fd: int) -> None:
+    """End a connection at once and give its descriptor back."""
+    shutdown(fd, socket.SHUT_RDWR)
+    os.close(fd)
+
+
+def swap(fd: int) -> int:
+    """Return a copy of a descriptor and leave its number to a socket at its end of file.
+
+    Whatever the server still does to its number, like a shutdown, no longer reaches the client.
+    """
+    copy = os.dup(fd)
+    near, far = socket.socketpair()
+    far.close()
+    os.dup2(near.fileno(), fd)
+    near.close()
+    return copy

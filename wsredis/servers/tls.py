@@ -1,0 +1,163 @@
+"""A client behind TLS that a Python server ends itself (gunicorn's certfile, pywsgi, Werkzeug).
+
+The state of such a connection lives in the server's `SSLSocket` and cannot leave it. So the object
+is taken as it is, its server sees a dead one, and a `Tunnel` on the hub's loop carries the bytes
+between it and a plain socket, which the hub then treats like any other.
+
+It speaks to the object below, ``_sslobj``, which the standard library and gevent share: their own
+methods differ in how they say that nothing can be read or written at the moment.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from .descriptor import ready, shutdown
+
+__all__ = ["Tunnel", "is_tls"]
+
+READ_SIZE = 1 << 14
+"""Bytes carried at once: what a TLS record holds at the most (RFC 8446 section 5.1)."""
+
+READ, WRITE = 1, 2  # events of a gevent io watcher
+
+
+def is_tls(sock: Any) -> bool:
+    """Tell whether a socket is encrypted, be it the standard library's or gevent's."""
+    return getattr(sock, "_sslobj", None) is not None
+
+
+class Tunnel:
+    """Carry bytes between a TLS client and a plain socket.
+
+    No way holds more than one piece: the next is read when it has gone on. Made in the request's
+    own thread or greenlet; `start` and all that follows run on the hub's loop.
+
+    Args:
+        sock: the server's `SSLSocket`, its 101 sent.
+
+    Attributes:
+        fd: the other end of the plain socket, for the hub.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._tls = sock
+        sock.setblocking(False)
+        ready(sock.fileno())
+        self._lock = threading.Lock()
+        self._holders = 2  # the hub and the server, which closes it when the request has ended
+        self._bury()
+        self._plain, far = socket.socketpair()
+        self._plain.setblocking(False)
+        self.fd = far.detach()
+        self._in = b""  # on its way to the hub
+        self._out = b""  # on its way to the client
+        self._ended = False  # whether one side has sent its last byte
+        self._watchers: list[Any] = []
+
+    def start(self, io: Callable[[int, int], Any]) -> None:
+        """Begin to carry; takes the loop's maker of io watchers."""
+        for fd, events in ((self._tls.fileno(), READ), (self._plain.fileno(), READ)):
+            self._watchers += [io(fd, events), io(fd, WRITE)]
+        self._tls_readable, self._tls_writable, self._plain_readable, self._plain_writable = (
+            self._watchers
+        )
+        self._tls_readable.start(self._carry_in)
+        self._plain_readable.start(self._carry_out)
+        self._carry_in()
+
+    def _carry_in(self) -> None:
+        """Decrypt until there is nothing more: what the TLS object holds wakes no watcher."""
+        try:
+            while True:
+                if not self._in:
+                    self._in = self._tls._sslobj.read(READ_SIZE)
+                    if not self._in:
+                        self._end()
+                        return
+                self._in = self._in[self._plain.send(self._in) :]
+        except ssl.SSLWantReadError:
+            self._plain_writable.stop()
+            self._tls_readable.start(self._carry_in)
+        except ssl.SSLWantWriteError:  # a new key is being agreed upon
+            self._tls_writable.start(self._carry_both)
+        except BlockingIOError:
+            self._tls_readable.stop()
+            self._plain_writable.start(self._carry_in)
+        except OSError:
+            self._end()
+
+    def _carry_out(self) -> None:
+        try:
+            while True:
+                if not self._out:
+                    self._out = self._plain.recv(READ_SIZE)
+                    if not self._out:
+                        self._end()
+                        return
+                # OpenSSL wants the very same bytes again after it could not send them.
+                self._out = self._out[self._tls._sslobj.write(self._out) :]
+        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            self._plain_readable.stop()
+            self._tls_writable.start(self._carry_out)
+        except BlockingIOError:
+            self._tls_writable.stop()
+            self._plain_readable.start(self._carry_out)
+        except OSError:
+            self._end()
+
+    def _carry_both(self) -> None:
+        self._tls_writable.stop()
+        self._carry_in()
+        self._carry_out()
+
+    def _end(self) -> None:
+        """End both sides; the hub has sent its last byte, or nobody is left to read it."""
+        if self._ended:
+            return
+        self._ended = True
+        for watcher in self._watchers:
+            watcher.stop()
+            watcher.close()
+        self._watchers = []
+        self._plain.close()
+        with suppress(OSError, ValueError):
+            # One alert says that nothing was cut off (RFC 8446 section 6.1); the answer is not
+            # waited for.
+            self._tls._sslobj.shutdown()
+        shutdown(self._tls.fileno(), socket.SHUT_RDWR)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the socket once neither the hub nor the server needs its number any more."""
+        with self._lock:
+            self._holders -= 1
+            if not self._holders:
+                os.close(self._tls.detach())
+
+    def _bury(self) -> None:
+        """Let the server, which goes on using this very object, find a connection that is over."""
+
+        def gone(*args: Any) -> None:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+        def close() -> None:
+            sock.close = ignore
+            self._let_go()
+
+        def ignore(*args: Any) -> None:
+            pass
+
+        sock = self._tls
+        sock.close = close
+        sock.setblocking = sock.settimeout = ignore
+        sock.shutdown = sock.unwrap = sock.send = sock.sendall = gone
+        sock.recv = lambda *args: b""
+        sock.recv_into = lambda *args: 0
