@@ -120,6 +120,7 @@ def _peer(environ: dict[str, Any]) -> str:
     return UNIX if peer in _UNIX_PEERS else _address(peer)
 
 
+@lru_cache(maxsize=4096)
 def _address(text: str) -> str:
     """Return an address in its one form, without its port; ``unknown`` for what is none."""
     text = text.strip()

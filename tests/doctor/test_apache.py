@@ -33,11 +33,11 @@ def apache(tmp_path: Path) -> Iterator[Apache]:
 
 
 def proxy_pass(site: Site, option: str = "upgrade=websocket", *, to: str = "/ws/") -> str:
-    return f'ProxyPass "/ws/" "http://{HOST}:{site.port}{to}" {option}'
+    return f'ProxyPass "/ws/" "http://{HOST}:{site.port}{to}" {option} disablereuse=on'
 
 
 def tunnel(site: Site, *, to: str = "/ws/") -> str:
-    return f'ProxyPass "/ws/" "ws://{HOST}:{site.port}{to}"'
+    return f'ProxyPass "/ws/" "ws://{HOST}:{site.port}{to}" disablereuse=on'
 
 
 def test_nothing_is_wrong(apache: Apache, lively: Site, doctor: Doctor) -> None:
