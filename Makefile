@@ -4,12 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-django test clean python
+.PHONY: help demo demo-django demo-flask test conformance clean python
 
 help:  ## show this list
 	@echo "make demo         a chat on http://127.0.0.1:$(PORT)/ (PORT=9000 for another port); Ctrl-C ends it"
 	@echo "make demo-django  the same in Django: three chats, an echo, logins and the admin"
+	@echo "make demo-flask   a chat in Flask: to everybody, one person, a group, or this browser only"
 	@echo "make test         format, lint, types, contracts and all tests, against the built wheel"
+	@echo "make conformance  all Autobahn cases on every server and with every client; takes hours"
 	@echo "make clean        remove the environments and everything that was built"
 
 demo: $(VENV)/.installed
@@ -18,8 +20,14 @@ demo: $(VENV)/.installed
 demo-django: $(VENV)/.django
 	@exec $(VENV)/bin/wsredis demo --django --port $(PORT)
 
+demo-flask: $(VENV)/.flask
+	@exec $(VENV)/bin/wsredis demo --flask --port $(PORT)
+
 test: python
 	@exec $(PYTHON) scripts/test
+
+conformance: $(VENV)/.conformance
+	@exec $(VENV)/bin/python scripts/conformance
 
 clean:
 	rm -rf $(VENV) .venv-test build dist test-output htmlcov *.egg-info
@@ -37,6 +45,16 @@ $(VENV)/.installed: setup.cfg pyproject.toml wsredis/version.py | python
 $(VENV)/.django: $(VENV)/.installed
 	@echo "Installing Django into $(VENV) (once) ..."
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[django]'
+	@touch $@
+
+$(VENV)/.flask: $(VENV)/.installed
+	@echo "Installing Flask into $(VENV) (once) ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[flask]' Flask-Login
+	@touch $@
+
+$(VENV)/.conformance: $(VENV)/.installed
+	@echo "Installing what the tests need into $(VENV) (once) ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@touch $@
 
 python:

@@ -11,18 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from wsredis import Config, Publisher
 from wsredis.embedded import EmbeddedRedis, free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 
 
 class Chat:
@@ -69,17 +63,9 @@ def chat(redis: EmbeddedRedis, tmp_path: Path) -> Iterator[Chat]:
     chat.stop()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-def visit(browser: Any, chat: Chat, name: str) -> Page:
+def visit(chromium: Any, chat: Chat, name: str) -> Page:
     """Open the chat as somebody, in a window with a memory of its own."""
-    page: Page = browser.new_context(viewport={"width": 900, "height": 640}).new_page()
+    page: Page = chromium.new_context(viewport={"width": 900, "height": 640}).new_page()
     page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
     for _ in range(100):
         try:
@@ -99,9 +85,9 @@ def say(page: Page, text: str) -> None:
 
 
 def test_two_people_chat_and_come_back_after_a_restart(
-    browser: Any, chat: Chat, tmp_path: Path
+    chromium: Any, chat: Chat, tmp_path: Path
 ) -> None:
-    alice, bob = visit(browser, chat, "alice"), visit(browser, chat, "bob")
+    alice, bob = visit(chromium, chat, "alice"), visit(chromium, chat, "bob")
     expect(alice.locator("#here")).to_contain_text("2")
 
     say(alice, "hello bob")
@@ -132,8 +118,8 @@ def test_two_people_chat_and_come_back_after_a_restart(
         shutil.copytree(tmp_path, folder, dirs_exist_ok=True)
 
 
-def test_what_others_say_is_text_and_never_markup(browser: Any, chat: Chat) -> None:
-    alice, bob = visit(browser, chat, "alice"), visit(browser, chat, "bob")
+def test_what_others_say_is_text_and_never_markup(chromium: Any, chat: Chat) -> None:
+    alice, bob = visit(chromium, chat, "alice"), visit(chromium, chat, "bob")
     say(bob, "<img src=x onerror=document.title='taken'><b>bold</b>")
     expect(alice.locator("#messages")).to_contain_text("<b>bold</b>")
     assert alice.locator("#messages img").count() == 0
@@ -142,9 +128,9 @@ def test_what_others_say_is_text_and_never_markup(browser: Any, chat: Chat) -> N
     assert alice.locator("#messages .own").count() == 0
 
 
-def test_a_form_without_javascript_publishes_too(browser: Any, chat: Chat) -> None:
-    alice = visit(browser, chat, "alice")
-    context = browser.new_context(java_script_enabled=False)
+def test_a_form_without_javascript_publishes_too(chromium: Any, chat: Chat) -> None:
+    alice = visit(chromium, chat, "alice")
+    context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(chat.url)
     page.fill("#me", "bob")
@@ -154,8 +140,8 @@ def test_a_form_without_javascript_publishes_too(browser: Any, chat: Chat) -> No
     assert page.url == chat.url
 
 
-def test_the_module_gives_the_same_client_as_the_script(browser: Any, chat: Chat) -> None:
-    page = visit(browser, chat, "alice")
+def test_the_module_gives_the_same_client_as_the_script(chromium: Any, chat: Chat) -> None:
+    page = visit(chromium, chat, "alice")
     page.route("**/static/wsredis/wsredis.mjs", serve_module)
     same = page.evaluate(
         """async () => {

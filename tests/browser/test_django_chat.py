@@ -6,153 +6,59 @@ The server is ``wsredis demo --django``: uWSGI, an embedded Redis, a database fi
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from wsredis.embedded import free_port
+from .demo import Demo, connected, picture, shows_only, windows
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
-WSREDIS = str(Path(sys.executable).parent / "wsredis")
-
-
-class Site:
-    """The demo on one port."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.mark = f"WSREDIS_TEST_DEMO={self.port}"
-        self.process = subprocess.Popen(
-            [WSREDIS, "demo", "--django", "--port", str(self.port)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "WSREDIS_TEST_DEMO": str(self.port)},
-            start_new_session=True,
-        )
-        assert self.process.stdout is not None
-        self.said = ""
-        self.redis = ""
-        while "Ctrl-C" not in self.said:
-            line = self.process.stdout.readline()
-            assert line, f"the demo ended: {self.said}"
-            self.said += line
-        if found := re.search(r"--redis (\S+)", self.said):
-            self.redis = found[1]
-
-    def publish(self, text: str) -> None:
-        """Publish as the demo says one may from a second terminal."""
-        where = ["hall", text, "--broadcast", "--redis", self.redis]
-        subprocess.run([WSREDIS, "publish", *where], check=True, stdout=subprocess.DEVNULL)
-
-    def stop(self) -> None:
-        """Press Ctrl-C, and fail if a process is left."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGINT)
-        try:
-            self.process.communicate(timeout=20)
-            deadline = time.monotonic() + 10
-            while left := self.processes():
-                assert time.monotonic() < deadline, left
-                time.sleep(0.05)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-
-    def processes(self) -> list[str]:
-        """Return the commands of all processes that the demo has started."""
-        found = []
-        for place in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if self.mark.encode() in (place / "environ").read_bytes().split(b"\0"):
-                    found.append((place / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        return found
-
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    Site().stop()  # the first of two in a row
-    site = Site()
+def site() -> Iterator[Demo]:
+    Demo("django", "hall").stop()  # the first of two in a row
+    site = Demo("django", "hall")
     yield site
     site.stop()
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def logins(site: Site) -> dict[str, Any]:
+def logins(site: Demo) -> dict[str, Any]:
     """Give the cookies of those who have logged in: hashing their passwords again takes long."""
     return {}
 
 
 @pytest.fixture
-def window(chromium: Any, site: Site, logins: dict[str, Any]) -> Iterator[Callable[..., Page]]:
+def window(chromium: Any, site: Demo, logins: dict[str, Any]) -> Iterator[Callable[..., Page]]:
     """Give a function that opens a browser with a memory of its own, logged in as somebody.
 
     It takes a session that there is already, unless it is to be a ``fresh`` one.
     """
-    with redis.Redis.from_url(site.redis) as client:
-        client.flushall()  # no message of another test is kept
-    contexts: list[Any] = []
-    troubles: list[str] = []
+    site.forget()
+    with windows(chromium) as new:
 
-    def watch(page: Page) -> None:
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("console", complain)
+        def open_window(name: str = "", at: str = "/", fresh: bool = False, **options: Any) -> Page:
+            if name and not fresh:
+                options["storage_state"] = logins.get(name)
+            page = new(**options)
+            if name and options.get("storage_state") is None:
+                log_in(page, site, name, at)
+                if not fresh:
+                    logins[name] = page.context.storage_state()
+            else:
+                page.goto(site.url + at)
+                if name and at != "/":
+                    connected(page)
+            return page
 
-    def complain(said: Any) -> None:
-        expected = ("400 (Bad Request)", "403 (Forbidden)")
-        if said.type == "error" and not any(answer in said.text for answer in expected):
-            troubles.append(said.text)
-
-    def open_window(name: str = "", at: str = "/", fresh: bool = False, **options: Any) -> Page:
-        if name and not fresh:
-            options["storage_state"] = logins.get(name)
-        context = chromium.new_context(viewport={"width": 900, "height": 640}, **options)
-        contexts.append(context)
-        context.on("page", watch)
-        page: Page = context.new_page()
-        if name and options.get("storage_state") is None:
-            log_in(page, site, name, at)
-            if not fresh:
-                logins[name] = context.storage_state()
-        else:
-            page.goto(site.url + at)
-            if name and at != "/":
-                connected(page)
-        return page
-
-    yield open_window
-    for context in contexts:
-        context.close()
-    assert not troubles
+        yield open_window
 
 
-def log_in(page: Page, site: Site, name: str, at: str = "/") -> None:
+def log_in(page: Page, site: Demo, name: str, at: str = "/") -> None:
     page.goto(f"{site.url}/login/?next={at}")
     page.fill("#id_username", name)
     page.fill("#id_password", "secret")
@@ -160,10 +66,6 @@ def log_in(page: Page, site: Site, name: str, at: str = "/") -> None:
     expect(page.locator("#user")).to_have_text(name)
     if at != "/":
         connected(page)
-
-
-def connected(page: Page) -> None:
-    expect(page.locator("#state")).to_have_attribute("data-state", "open")
 
 
 def say(page: Page, text: str, to: str = "") -> None:
@@ -177,25 +79,15 @@ def shows(page: Page, text: str) -> None:
     expect(page.locator("#messages")).to_contain_text(text)
 
 
-def shows_only(page: Page, *texts: str) -> None:
-    """Wait for the last of the texts and see that no other has come."""
-    expect(page.locator("#messages .text")).to_have_text(list(texts))
-
-
-def picture(page: Page, name: str) -> None:
-    if folder := os.environ.get("SCREENSHOTS"):
-        page.screenshot(path=Path(folder, f"django-{name}.png"))
-
-
-def test_the_demo_says_who_one_can_be(site: Site, window: Callable[..., Page]) -> None:
+def test_the_demo_says_who_one_can_be(site: Demo, window: Callable[..., Page]) -> None:
     assert f"{site.url}/" in site.said
     assert all(name in site.said for name in ("admin", "john", "mary", "secret"))
     page = window()
     expect(page.locator(".people")).to_contain_text("mary")
-    picture(page, "index")
+    picture(page, "django-index")
 
 
-def test_everybody_reads_what_members_say(site: Site, window: Callable[..., Page]) -> None:
+def test_everybody_reads_what_members_say(site: Demo, window: Callable[..., Page]) -> None:
     john, mary, guest = window("john", "/hall/"), window("mary", "/hall/"), window(at="/hall/")
     connected(guest)
     say(john, "hello all <b>of you</b>")
@@ -209,8 +101,8 @@ def test_everybody_reads_what_members_say(site: Site, window: Callable[..., Page
         shows(page, "from a terminal")
     say(mary, "hello john")
     shows(john, "hello john")
-    picture(john, "hall")
-    picture(guest, "hall-guest")
+    picture(john, "django-hall")
+    picture(guest, "django-hall-guest")
 
     mary.reload()  # the last message has been kept
     connected(mary)
@@ -239,8 +131,8 @@ def test_a_letter_reaches_its_reader_only(window: Callable[..., Page]) -> None:
     say(phone, "thank you", to="john")
     shows_only(john, "for mary's eyes", "thank you")
     shows_only(mary, "for mary's eyes", "hello admin", "thank you")
-    picture(mary, "letters")
-    picture(phone, "letters-dark")
+    picture(mary, "django-letters")
+    picture(phone, "django-letters-dark")
 
     john.reload()
     connected(john)
@@ -258,7 +150,7 @@ def test_members_of_a_group_only(window: Callable[..., Page]) -> None:
     say(admin, "and the lilies", to="gardeners")
     shows_only(admin, "the roses bloom", "and the lilies")
     shows_only(mary, "the roses bloom", "page two is done", "and the lilies")
-    picture(mary, "groups")
+    picture(mary, "django-groups")
 
 
 def test_the_echo_finds_the_user_or_only_the_session(window: Callable[..., Page]) -> None:
@@ -273,7 +165,7 @@ def test_the_echo_finds_the_user_or_only_the_session(window: Callable[..., Page]
     shows_only(phone, "for all of mine")
     say(mary, "hers")
     shows_only(mary, "hers")
-    picture(desk, "echo")
+    picture(desk, "django-echo")
 
     guest, other = window(at="/echo/"), window(at="/echo/")
     for page in (guest, other):
@@ -306,7 +198,7 @@ def test_a_logout_ends_the_channels_of_the_user_in_every_tab(window: Callable[..
 
     first.goto(first.url.rstrip("/") + "/letters/")
     expect(first).to_have_url(re.compile("/login/"))
-    picture(first, "login")
+    picture(first, "django-login")
 
 
 def test_the_admin_adds_to_a_group_and_logs_out_to_us(window: Callable[..., Page]) -> None:
@@ -359,4 +251,4 @@ def test_the_pages_fit_a_phone(window: Callable[..., Page]) -> None:
     for width in (320, 390):
         page.set_viewport_size({"width": width, "height": 640})
         assert page.evaluate("document.documentElement.scrollWidth") == width
-    picture(page, "letters-narrow")
+    picture(page, "django-letters-narrow")

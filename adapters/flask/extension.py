@@ -1,0 +1,74 @@
+"""The extension: what `WSRedis` adds to a Flask application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Flask, has_app_context
+
+from wsredis.exceptions import ConfigurationError
+from wsredis.publisher import disconnect
+
+from .application import FlaskWebSocketMiddleware
+from .commands import commands
+from .conf import NAME, read_config
+from .logins import follow_logins
+from .publisher import Publisher
+from .templating import websocket_script, websocket_uri
+
+__all__ = ["WSRedis"]
+
+
+class WSRedis:
+    """Bring websockets to a Flask application.
+
+    ::
+
+        ws = WSRedis(app)          # or, with a factory: ws = WSRedis() and ws.init_app(app)
+
+    One object may serve several applications; each keeps its own options and websockets.
+    ``app.extensions["wsredis"]`` is the application's `FlaskWebSocketMiddleware`.
+
+    Raises:
+        ConfigurationError: an option of ``app.config`` is unknown or makes no sense, or the
+            application has websockets already.
+    """
+
+    def __init__(self, app: Flask | None = None) -> None:
+        self.app = app
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Wrap ``app.wsgi_app``, and add the client's script, template functions and commands."""
+        if NAME in app.extensions:
+            raise ConfigurationError(
+                f"The application {app.name!r} has websockets already: call init_app once."
+            )
+        read_config(app)  # so that a mistake is said now; the first request reads again
+        gate = FlaskWebSocketMiddleware(app)
+        app.extensions[NAME] = gate
+        app.wsgi_app = gate  # type: ignore[method-assign]
+        app.register_blueprint(
+            Blueprint(NAME, NAME, static_folder="static/wsredis", static_url_path="/_wsredis")
+        )
+        app.add_template_global(websocket_script)
+        app.add_template_global(websocket_uri)
+        app.cli.add_command(commands)
+        follow_logins(app)
+
+    def publisher(self, facility: str = "", **to: Any) -> Publisher:
+        """Return a `Publisher` with the options of the current application, else of our only one.
+
+        Args:
+            facility: what the messages are about.
+            **to: the audiences; see `Publisher`.
+        """
+        if self.app is not None and not has_app_context():
+            with self.app.app_context():
+                return Publisher(facility, **to)
+        return Publisher(facility, **to)
+
+    def disconnect(self, **whom: Any) -> int:
+        """Close the websockets of a user, a session or a group; see `wsredis.disconnect`."""
+        return disconnect(config=self.publisher().config, **whom)

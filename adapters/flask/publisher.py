@@ -1,0 +1,91 @@
+"""The door for views, jobs and commands of a Flask application: `Publisher`."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flask import current_app, has_request_context
+from flask import request as flask_request
+
+from wsredis import publisher
+from wsredis.config import Config
+from wsredis.exceptions import BrokerUnavailable, ConfigurationError
+from wsredis.identity import Identity
+from wsredis.message import dump
+from wsredis.publisher import SELF
+
+from .conf import current_options
+from .identity import who
+
+__all__ = ["SELF", "Publisher"]
+
+log = logging.getLogger("wsredis.adapters.flask")
+
+
+class Publisher(publisher.Publisher):
+    """Publish messages about a facility to some audiences, with the current application's options.
+
+    Args:
+        facility, broadcast, users, groups, sessions, identity: see `wsredis.Publisher`.
+        request: in whose place `SELF` looks for an ``identity``; by default the current request,
+            whose user, groups and session are only looked up if `SELF` is used.
+        config: instead of the application's.
+
+    Raises:
+        TypeError: names that are no list of strings, or `SELF` without a request or identity.
+        ConfigurationError: the application has no `WSRedis`, or its options make no sense.
+        RuntimeError: there is no current application: write ``with app.app_context():``.
+    """
+
+    def _current_config(self) -> Config:
+        return current_options().config
+
+    def _who(self, request: Any) -> Identity | None:
+        if request is None and not has_request_context():
+            return None
+        known = getattr(flask_request if request is None else request, "identity", None)
+        return known if isinstance(known, Identity) else who(flask_request)
+
+    def publish_on_commit(
+        self, message: object, expire: int | None = None, session: Any = None
+    ) -> None:
+        """Publish a message when the transaction commits, and not at all if it is rolled back.
+
+        Inside a nested transaction, a savepoint, it shares that one's fate too; outside of any
+        transaction it is published at once. The message is turned into text now, so later changes
+        to it do not matter. As there is nothing to undo after a commit, a Redis that is away is
+        logged and not raised.
+
+        Args:
+            message: str for text, bytes for binary, anything else goes out as JSON text.
+            expire: seconds for which it is kept; see `publish`.
+            session: a session of SQLAlchemy, scoped or not; by default Flask-SQLAlchemy's.
+
+        Raises:
+            ConfigurationError: no session is given, and there is no Flask-SQLAlchemy.
+            TypeError, ValueError: see `publish`.
+        """
+        data = dump(message)
+        self._prepare(data, expire)
+
+        def publish() -> None:
+            try:
+                self.publish(data, expire)
+            except BrokerUnavailable:
+                log.exception("a message could not be published after a commit")
+
+        from .transactions import on_commit
+
+        on_commit(_database_session() if session is None else session, publish)
+
+
+def _database_session() -> Any:
+    """Return the session of Flask-SQLAlchemy."""
+    try:
+        return current_app.extensions["sqlalchemy"].session
+    except KeyError as exc:
+        raise ConfigurationError(
+            "publish_on_commit finds no Flask-SQLAlchemy: write publish_on_commit(...,"
+            " session=...) with your session of SQLAlchemy."
+        ) from exc

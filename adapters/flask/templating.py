@@ -1,0 +1,53 @@
+"""What pages and templates get: the address of a websocket, and the script that opens it.
+
+::
+
+    <body data-news="{{ websocket_uri('news', 'subscribe-broadcast') }}">
+    {{ websocket_script() }}
+    <script src="{{ url_for('static', filename='news.js') }}"></script>
+
+and in news.js ``new WSRedis(document.body.dataset.news)``: no inline script, so that a content
+security policy may say ``script-src 'self'; connect-src 'self'``.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from flask import has_request_context, request, url_for
+from markupsafe import Markup
+
+from wsredis.version import VERSION
+
+from .conf import NAME, current_options
+from .identity import session_key
+
+__all__ = ["websocket_script", "websocket_uri"]
+
+
+def websocket_uri(facility: str = "", *wishes: str) -> str:
+    """Return ``ws://HOST/SCRIPT/PREFIX/FACILITY?WISH&WISH``, or ``wss://`` for a secure request.
+
+    A wish for the session gives it a key; see `session_key`. Without a request it is a path, which
+    the browser client completes.
+
+    Args:
+        facility: what the websocket is about.
+        wishes: keys such as ``subscribe-broadcast`` and ``echo``.
+    """
+    path = current_options().config.prefix + quote(facility, safe="/~")
+    query = "?" + "&".join(wishes) if wishes else ""
+    if not has_request_context():
+        return path + query
+    if any(wish.endswith("-session") for wish in wishes):
+        session_key()
+    scheme = "wss" if request.is_secure else "ws"
+    return f"{scheme}://{request.host}{request.script_root}{path}{query}"
+
+
+def websocket_script(nonce: str = "") -> Markup:
+    """Return the script element of the browser client, with a nonce if one is given."""
+    source = url_for(f"{NAME}.static", filename="wsredis.js", v=VERSION)
+    if nonce:
+        return Markup('<script src="{}" nonce="{}"></script>').format(source, nonce)
+    return Markup('<script src="{}"></script>').format(source)

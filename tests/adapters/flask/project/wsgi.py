@@ -1,0 +1,3 @@
+from flasksite import create_app
+
+application = create_app()

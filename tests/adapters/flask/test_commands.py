@@ -1,0 +1,97 @@
+"""``flask wsredis``, run as a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from wsredis import Config
+from wsredis.adapters.flask import Publisher
+
+PROJECT = str(Path(__file__).parent / "project")
+NOWHERE = "redis://127.0.0.1:1"
+BROADCAST = ["news", "--broadcast"]
+
+
+def command(*words: str, **environ: str) -> subprocess.Popen[str]:
+    """Start ``flask wsredis`` with the site under test."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "flask", "--app", "flasksite", "wsredis", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": PROJECT, **environ},
+        start_new_session=True,
+    )
+
+
+def run(*words: str, text: str = "", **environ: str) -> tuple[int, str, str]:
+    """Return exit code, output and errors."""
+    with command(*words, **environ) as process:
+        out, err = process.communicate(text, timeout=60)
+        return process.returncode, out, err
+
+
+def test_what_one_process_publishes_another_hears(
+    config: Config, make: Callable[..., Flask], room: str
+) -> None:
+    place = {"FLASK_WSREDIS_REDIS": str(config.redis), "FLASK_WSREDIS_KEY_PREFIX": "other"}
+    with command("listen", room, "--broadcast", "--user", "alice", "--count", "3", **place) as ear:
+        assert ear.stderr is not None
+        channels = f"other:broadcast:{room} other:user:alice:{room}"
+        assert ear.stderr.readline() == f"listening to {channels}\n"
+        assert run("publish", "--broadcast", room, "one", **place) == (0, "1\n", "")
+        assert run("publish", room, "-", "--user=alice", text="two", **place) == (0, "1\n", "")
+        with make(WSREDIS_KEY_PREFIX="other").app_context():
+            Publisher(room, broadcast=True).publish("three")
+        out, _ = ear.communicate(timeout=60)
+    assert ear.returncode == 0
+    assert out.splitlines() == [
+        f"other:broadcast:{room}\tone",
+        f"other:user:alice:{room}\ttwo",
+        f"other:broadcast:{room}\tthree",
+    ]
+
+
+def test_ctrl_c_ends_listening_quietly(config: Config) -> None:
+    with command("listen", *BROADCAST, "--redis", str(config.redis)) as ear:
+        assert ear.stderr is not None
+        ear.stderr.readline()
+        ear.send_signal(signal.SIGINT)
+        out, err = ear.communicate(timeout=60)
+    assert (ear.returncode, out, err) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["publish", "news", "x"], 2, "say who gets it: --broadcast"),
+        (["publish", *BROADCAST, "x", "--expire", "-1"], 2, "expire takes whole"),
+        (["publish", *BROADCAST], 2, "required: MESSAGE"),
+        (["publish", *BROADCAST, "x", "--redis", NOWHERE], 1, "Redis does not answer"),
+        (["listen", *BROADCAST, "--redis", NOWHERE], 1, "Redis does not answer"),
+        (["listen", *BROADCAST, "--redis", "http://x"], 2, "makes no sense"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_an_exit_code(words: list[str], code: int, says: str) -> None:
+    got, out, err = run(*words)
+    assert (got, out) == (code, "")
+    assert says in err
+    assert "Traceback" not in err
+
+
+def test_help_teaches_each_command() -> None:
+    assert "publish" in run("--help")[1]
+    for name in ("publish", "listen"):
+        code, out, _ = run(name, "--help")
+        assert code == 0
+        assert f"usage: flask wsredis {name}" in out
+        assert "--broadcast" in out

@@ -1,0 +1,152 @@
+"""What becomes of keys and websockets when somebody logs in or out."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import flasksite
+import pytest
+from flask import Flask
+from websockets.exceptions import InvalidStatus
+
+from wsredis.adapters.flask import Publisher, session_key
+
+from ..support import SECONDS, Browser, closed
+
+Live = Callable[..., Browser]
+Make = Callable[..., Flask]
+
+
+@pytest.fixture
+def address(room: str) -> str:
+    return f"/ws/{room}?subscribe-broadcast&subscribe-user&subscribe-session"
+
+
+def hears(ws: Any, app: Flask, room: str) -> None:
+    """See that a websocket is still open, and has missed nothing else."""
+    with app.app_context():
+        Publisher(room, broadcast=True).publish("still here")
+    assert ws.recv(timeout=SECONDS) == "still here"
+
+
+def test_a_logout_closes_the_websockets_of_this_browser_only(
+    live: Live, make: Make, room: str, address: str
+) -> None:
+    app = make()
+    desk = live(app)
+    phone, bob = Browser(desk.host), Browser(desk.host)
+    for browser, name in ((desk, "alice"), (phone, "alice"), (bob, "bob")):
+        browser.get(f"/enter?name={name}")
+    with (
+        desk.open(address) as tab,
+        desk.open(address) as other_tab,
+        phone.open(address) as away,
+        bob.open(address) as other,
+    ):
+        desk.get("/leave")
+        assert closed(tab) == closed(other_tab) == 4401
+        hears(away, app, room)
+        hears(other, app, room)
+    assert desk.refused(f"/ws/{room}?subscribe-user&subscribe-session")[0] == 403
+
+
+def test_a_login_closes_those_of_whom_it_replaces(live: Live, address: str) -> None:
+    browser = live()
+    before = browser.get("/key")[1]
+    with browser.open(address) as nobodys:
+        browser.get("/enter?name=alice")
+        assert closed(nobodys) == 4401
+    with browser.open(address) as alices:
+        browser.get("/enter?name=bob")
+        assert closed(alices) == 4401
+    assert browser.get("/key")[1] != before
+
+
+def test_who_is_remembered_gets_a_key_from_a_page_and_not_from_a_handshake(
+    live: Live, make: Make, room: str, address: str
+) -> None:
+    app = make()
+    app.add_url_rule("/who", view_func=lambda: str(flasksite.current_user.id))
+    browser = live(app)
+    browser.get("/enter?name=alice&remember=1")
+    del browser.cookies["session"]
+    assert browser.refused(f"/ws/{room}?subscribe-session")[0] == 403
+    with browser.open(address) as ws:
+        hears(ws, app, room)
+    assert browser.get("/who")[1] == "alice"
+    with browser.open(address) as ws:
+        assert browser.note(room, "hello")[-1].startswith("ws:session:")
+        browser.get("/leave")
+        assert ws.recv(timeout=SECONDS) == ws.recv(timeout=SECONDS) == "hello"
+        assert closed(ws) == 4401
+    assert "remember_token" not in browser.cookies
+
+
+def test_a_login_of_ones_own_says_itself_whose_websockets_end(
+    live: Live, make: Make, address: str
+) -> None:
+    app = make()
+
+    @app.get("/own-logout")
+    def leave() -> str:
+        count = flasksite.ws.disconnect(session=session_key())
+        return str(count)
+
+    browser = live(app)
+    other = Browser(browser.host)
+    for each in (browser, other):
+        each.get("/key")
+    with browser.open(address) as ws, other.open(address) as beside:
+        assert int(browser.get("/own-logout")[1]) >= 1  # other tests may have hubs here too
+        assert closed(ws) == 4401
+        beside.ping().wait(SECONDS)
+        assert beside.close_code is None
+
+
+def test_all_websockets_of_a_user_may_be_closed(live: Live, make: Make, address: str) -> None:
+    app = make()
+    browser = live(app)
+    browser.get("/enter?name=alice")
+    with browser.open(address) as ws, app.app_context():
+        flasksite.ws.disconnect(user="alice", code=4403)
+        assert closed(ws) == 4403
+
+
+def test_a_websocket_ends_with_the_session(live: Live, room: str, eventually: Any) -> None:
+    browser = live(PERMANENT_SESSION_LIFETIME=3)  # seconds after the cookie was signed
+    found: list[Any] = []
+    with ExitStack() as stack:
+
+        def opens() -> bool:
+            """Log in and connect, again where this machine was too busy in between."""
+            browser.get("/enter?name=alice")
+            with suppress(InvalidStatus):
+                found.append(stack.enter_context(browser.open(f"/ws/{room}?subscribe-user")))
+            return bool(found)
+
+        eventually(opens)
+        assert closed(found[0]) == 4401
+    assert browser.refused(f"/ws/{room}?subscribe-user")[0] == 403
+
+
+@pytest.mark.parametrize("path", ["/leave", "/enter?name=bob"])
+def test_a_redis_that_is_away_stops_nobody(
+    make: Make, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make(WSREDIS_REDIS="redis://127.0.0.1:1")
+    client = app.test_client()
+    client.get("/enter?name=alice")
+    with caplog.at_level(logging.ERROR), client.get(path) as answer:
+        assert answer.status_code == 200
+    assert "could not be closed" in caplog.text
+
+
+def test_without_flask_login_nothing_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    from wsredis.adapters.flask import WSRedis
+
+    monkeypatch.setitem(sys.modules, "flask_login", None)
+    WSRedis(Flask("site"))

@@ -1,0 +1,143 @@
+"""Publishing from views: `SELF`, contexts, asyncio. Transactions have a file of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from flask import Blueprint, Flask, request
+from flask_login import login_user
+
+import wsredis
+from wsredis import Config, Identity
+from wsredis.adapters.flask import SELF, Publisher, WSRedis, session_key
+from wsredis.adapters.flask.identity import HANDSHAKE
+
+Make = Callable[..., Flask]
+
+
+@pytest.fixture
+def app(make: Make) -> Flask:
+    return make()
+
+
+@pytest.fixture
+def alice(app: Flask) -> Any:
+    """Be inside a request of somebody who has logged in."""
+    with app.test_request_context():
+        login_user(app.config["PEOPLE"]["alice"])
+        yield request
+
+
+def test_self_is_who_sends_the_current_request(alice: Any) -> None:
+    publisher = Publisher("x", users=[SELF, "bob"], groups=[SELF], sessions=[SELF])
+    assert publisher.channels == (
+        "ws:user:alice:x",
+        "ws:user:bob:x",
+        "ws:group:editors:x",
+        "ws:group:authors:x",
+        f"ws:session:{session_key()}:x",
+    )
+
+
+def test_the_request_may_be_named(alice: Any) -> None:
+    assert Publisher("x", users=[SELF], request=alice).channels == ("ws:user:alice:x",)
+
+
+def test_self_of_a_visitor_is_nobody(app: Flask) -> None:
+    with app.test_request_context():
+        publisher = Publisher("x", users=[SELF], sessions=[SELF], groups=[SELF])
+        assert publisher.channels == ()
+        assert publisher.publish("to nobody") == 0
+
+
+def test_self_is_whom_the_resolver_of_the_site_sees(make: Make) -> None:
+    with make(WSREDIS_IDENTITY="flasksite.token").test_request_context("/?token=7"):
+        assert Publisher("x", users=[SELF]).channels == ("ws:user:token-7:x",)
+    with make(WSREDIS_IDENTITY="flasksite.token").test_request_context("/"):
+        assert Publisher("x", users=[SELF]).channels == ()
+
+
+def test_without_self_nobody_is_looked_up(make: Make) -> None:
+    with make(WSREDIS_IDENTITY=lambda request: 1 / 0).test_request_context():
+        assert Publisher("x", users=["alice"]).channels == ("ws:user:alice:x",)
+        with pytest.raises(ZeroDivisionError):
+            Publisher("x", users=[SELF])
+
+
+def test_self_is_looked_up_once(make: Make) -> None:
+    asked: list[object] = []
+
+    def groups(request: Any) -> list[str]:
+        asked.append(request)
+        return ["editors"]
+
+    with make(WSREDIS_GROUPS=groups).test_request_context("/?token=alice"):
+        Publisher("x", users=[SELF], groups=[SELF], sessions=[SELF])
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("names", [(SELF,), {SELF}, iter([SELF])])
+def test_names_are_any_iterable(names: Any, alice: Any) -> None:
+    assert Publisher("x", users=names).channels == ("ws:user:alice:x",)
+
+
+def test_an_identity_serves_as_well(alice: Any) -> None:
+    known = SimpleNamespace(identity=Identity("carol"))
+    assert Publisher("x", users=[SELF], request=known).channels == ("ws:user:carol:x",)
+    given = Publisher("x", users=[SELF], identity=Identity("bob"))
+    assert given.channels == ("ws:user:bob:x",)
+
+
+def test_outside_of_a_request_there_is_no_self(app: Flask) -> None:
+    with app.app_context(), pytest.raises(TypeError, match="SELF in users needs request="):
+        Publisher("x", users=[SELF])
+
+
+def test_outside_of_an_application_flask_says_what_to_write(app: Flask) -> None:
+    with pytest.raises(RuntimeError, match="application context"):
+        Publisher("x", broadcast=True)
+    config = Config(key_prefix="given")
+    assert Publisher("x", broadcast=True, config=config).channels == ("given:broadcast:x",)
+
+
+def test_an_extension_of_one_application_needs_no_context(config: Config, room: str) -> None:
+    app = Flask("site")
+    app.config["WSREDIS_REDIS"] = config.redis
+    ws = WSRedis(app)
+    publisher = ws.publisher(room, broadcast=True)
+    publisher.publish("kept", expire=60)
+    assert publisher.fetch() == "kept"
+    assert wsredis.Publisher(room, broadcast=True, config=config).fetch() == "kept"
+    with pytest.raises(RuntimeError, match="application context"):
+        WSRedis().publisher(room, broadcast=True)
+
+
+def test_a_view_of_a_blueprint_publishes(make: Make, room: str) -> None:
+    app = make()
+    news = Blueprint("news", __name__, url_prefix="/news")
+
+    @news.post("/<text>")
+    def publish(text: str) -> str:
+        Publisher(room, broadcast=True).publish(text, expire=60)
+        return "published"
+
+    app.register_blueprint(news)
+    assert app.test_client().post("/news/hello").text == "published"
+    with app.app_context():
+        assert Publisher(room, broadcast=True).fetch() == "hello"
+
+
+def test_asyncio_publishes_too(alice: Any, room: str) -> None:
+    publisher = Publisher(room, users=[SELF])
+    asyncio.run(publisher.apublish("hello", expire=60))
+    assert publisher.fetch() == "hello"
+
+
+def test_in_a_handshake_the_session_gets_no_key(make: Make) -> None:
+    handshake = make().test_request_context(environ_base={HANDSHAKE: object()})
+    with handshake, pytest.raises(RuntimeError, match="ask for session_key\\(\\) in a view"):
+        session_key()

@@ -1,0 +1,87 @@
+"""What pages get: the address, the script, the file of the client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import unescape
+from typing import Any
+
+import pytest
+from flask import Flask, render_template_string
+
+from wsredis.adapters.flask import websocket_script, websocket_uri
+from wsredis.version import VERSION
+
+Make = Callable[..., Flask]
+
+SOURCE = f"/_wsredis/wsredis.js?v={VERSION}"
+
+
+def test_the_address_follows_the_request(make: Make) -> None:
+    app = make()
+    with app.test_request_context():
+        address = websocket_uri("news", "subscribe-broadcast", "echo")
+        assert address == "ws://localhost/ws/news?subscribe-broadcast&echo"
+    with app.test_request_context(base_url="https://chat.example:8443/shop"):
+        assert websocket_uri() == "wss://chat.example:8443/shop/ws/"
+
+
+def test_without_a_request_the_address_is_a_path(make: Make) -> None:
+    with make(WSREDIS_PREFIX="/live/").app_context():
+        assert websocket_uri("news", "echo") == "/live/news?echo"
+
+
+def test_a_facility_is_quoted(make: Make) -> None:
+    with make().test_request_context():
+        address = websocket_uri("eu/a b?c#d%&é")
+    assert address == "ws://localhost/ws/eu/a%20b%3Fc%23d%25%26%C3%A9"
+
+
+@pytest.mark.parametrize(
+    ("wishes", "begun"),
+    [
+        (("subscribe-broadcast", "subscribe-user", "echo"), False),
+        (("subscribe-broadcast", "subscribe-session"), True),
+        (("publish-session",), True),
+    ],
+)
+def test_only_a_wish_for_the_session_begins_one(
+    make: Make, wishes: tuple[str, ...], begun: bool
+) -> None:
+    app = make()
+    app.add_url_rule("/x", view_func=lambda: websocket_uri("news", *wishes))
+    answer = app.test_client().get("/x")
+    assert ("Set-Cookie" in answer.headers) == begun
+
+
+def test_a_page_has_no_inline_script_and_no_cookie(make: Make) -> None:
+    answer = make().test_client().get("/")
+    address = "ws://localhost/ws/eu/news%20%26%20more?subscribe-broadcast&echo"
+    assert f'data-news="{address}"' in unescape(answer.text)
+    assert "subscribe-broadcast&amp;echo" in answer.text
+    assert f'<script src="{SOURCE}"></script>' in answer.text
+    assert answer.text.count("<script") == 1
+    assert "Set-Cookie" not in answer.headers
+
+
+def test_the_script_takes_a_nonce(make: Make) -> None:
+    with make().test_request_context():
+        text = render_template_string("{{ websocket_script(nonce) }}", nonce='a"b')
+        assert text == f'<script src="{SOURCE}" nonce="a&#34;b"></script>'
+        assert text == websocket_script('a"b')
+
+
+@pytest.mark.parametrize("options", [{}, {"static_url_path": ""}, {"static_folder": None}])
+def test_the_client_is_served(options: dict[str, Any]) -> None:
+    from wsredis.adapters.flask import WSRedis
+
+    app = Flask("site", **options)
+    WSRedis(app)
+    client = app.test_client()
+    with client.get(SOURCE) as answer:
+        assert answer.status_code == 200
+        assert answer.mimetype == "text/javascript"
+        assert "class WSRedis" in answer.text
+    with client.get("/_wsredis/wsredis.mjs") as answer:
+        assert answer.status_code == 200
+    assert client.get("/_wsredis/../wsredis.py").status_code == 404
