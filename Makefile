@@ -1,16 +1,18 @@
 # Start here: `make` lists what there is.
 PORT ?= 8000
 PYTHON ?= python3
+FUZZ_SECONDS ?= 60
 VENV := .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-django demo-flask test conformance clean python
+.PHONY: help demo demo-django demo-flask test fuzz conformance clean python
 
 help:  ## show this list
 	@echo "make demo         a chat on http://127.0.0.1:$(PORT)/ (PORT=9000 for another port); Ctrl-C ends it"
 	@echo "make demo-django  the same in Django: three chats, an echo, logins and the admin"
 	@echo "make demo-flask   a chat in Flask: to everybody, one person, a group, or this browser only"
 	@echo "make test         format, lint, types, contracts and all tests, against the built wheel"
+	@echo "make fuzz         inputs that nobody thought of, $(FUZZ_SECONDS) seconds for each target (FUZZ_SECONDS=600 for more)"
 	@echo "make conformance  all Autobahn cases on every server and with every client; takes hours"
 	@echo "make clean        remove the environments and everything that was built"
 
@@ -25,6 +27,9 @@ demo-flask: $(VENV)/.flask
 
 test: python
 	@exec $(PYTHON) scripts/test
+
+fuzz: $(VENV)/.fuzz
+	@exec $(VENV)/bin/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
 conformance: $(VENV)/.conformance
 	@exec $(VENV)/bin/python scripts/conformance
@@ -50,6 +55,11 @@ $(VENV)/.django: $(VENV)/.installed
 $(VENV)/.flask: $(VENV)/.installed
 	@echo "Installing Flask into $(VENV) (once) ..."
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[flask]' Flask-Login
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.installed
+	@echo "Installing the fuzzers into $(VENV) (once) ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	@touch $@
 
 $(VENV)/.conformance: $(VENV)/.installed

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import redis
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import wsredis.config
 from wsredis.config import Config
 from wsredis.embedded import EmbeddedRedis
 from wsredis.loop import Loop
+
+from .place import Place
 
 SECONDS = 10.0
 
@@ -24,8 +26,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
         os.environ.pop(name, None)
 
-# A busy machine is no bug.
-settings.register_profile("wsredis", deadline=None)
+# A busy machine is no bug, and new inputs are for `make fuzz`: here the same ones come every time.
+settings.register_profile(
+    "wsredis", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("wsredis")
 
 
@@ -125,3 +129,25 @@ def nothing_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("WSREDIS_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def places() -> Iterator[Callable[..., Place]]:
+    """Give a function that makes hubs, with options of `Config`."""
+    made: list[Place] = []
+
+    def make(**options: Any) -> Place:
+        made.append(Place(**options))
+        return made[-1]
+
+    yield make
+    for place in made:
+        place.run(place.hub.close)
+        for far in place.far_ends:
+            far.close()
+
+
+@pytest.fixture
+def place(places: Callable[..., Place]) -> Place:
+    """Give a hub with the defaults."""
+    return places()

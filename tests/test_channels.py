@@ -13,6 +13,7 @@ from wsredis.channels import (
     channel_name,
     encode_name,
     identity_channels,
+    loggable,
     parse_wishes,
 )
 from wsredis.identity import ANONYMOUS, Identity
@@ -127,6 +128,23 @@ def test_an_identity_has_its_own_channels(audience: Audience, names: tuple[str, 
 @pytest.mark.parametrize("audience", NAMED)
 def test_nobody_has_no_channel_of_their_own(audience: Audience) -> None:
     assert identity_channels("ws", audience, "news", ANONYMOUS) == ()
+
+
+@pytest.mark.parametrize(
+    ("channel", "shown"),
+    [
+        ("ws:session:k1:news", "ws:session:***:news"),
+        ("session:k1:", "session:***:"),
+        ("a.b:session:k%3A1:a/b", "a.b:session:***:a/b"),
+        ("ws:broadcast:news", "ws:broadcast:news"),
+        ("ws:user:session:news", "ws:user:session:news"),
+        ("session:user:alice:news", "session:user:alice:news"),
+        ("ws:group:editors:session", "ws:group:editors:session"),
+        ("of_somebodys_own", "of_somebodys_own"),
+    ],
+)
+def test_a_log_shows_no_key_of_a_session(channel: str, shown: str) -> None:
+    assert loggable(channel) == shown
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,18 @@ def test_a_failed_subscription_leaves_nothing_behind(
     assert place.numbers()["connections"] == place.numbers()["channels"] == 0
 
 
+def test_a_join_that_is_interrupted_leaves_nothing_behind(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(channels: Any) -> Any:
+        raise gevent.GreenletExit
+
+    monkeypatch.setattr(place.hub._feed, "subscribe", interrupted)
+    with pytest.raises(gevent.GreenletExit):
+        place.connect(CHANNEL)
+    assert place.numbers()["connections"] == place.numbers()["channels"] == 0
+
+
 def test_a_drain_says_goodbye_to_all_and_lets_nobody_in(place: Place) -> None:
     clients = [place.connect(CHANNEL)[0] for _ in range(5)]
     place.run(place.hub.drain)

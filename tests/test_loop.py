@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from wsredis.loop import Loop, in_gevent
+from wsredis.loop import Loop, in_gevent, time_limit
 
 SECONDS = 10.0
 
@@ -228,3 +229,97 @@ def test_a_forked_child_makes_a_loop_of_its_own(first: str) -> None:
         check=False,
     )
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+# A limit
+
+
+def test_what_is_quick_enough_is_let_be(loop: Loop) -> None:
+    def work() -> str:
+        with time_limit(SECONDS):
+            gevent.sleep(0)
+            return "done"
+
+    assert run(loop, work) == in_greenlet(work) == "done"
+    with time_limit(SECONDS):
+        pass
+
+
+def test_a_greenlet_that_waits_too_long_is_interrupted(loop: Loop) -> None:
+    ended: list[str] = []
+
+    def work() -> None:
+        with time_limit(0.01):
+            try:
+                Event().wait()
+            except Exception:  # as a database library does, that has its own idea of errors
+                ended.append("swallowed")
+            finally:
+                ended.append("interrupted")
+
+    with pytest.raises(TimeoutError):
+        run(loop, work)
+    assert ended == ["interrupted"]
+
+
+def test_a_thread_that_works_too_long_is_told_at_its_end() -> None:
+    ended: list[str] = []
+
+    def work() -> None:
+        with time_limit(0.01):
+            time.sleep(0.02)
+            ended.append("done")
+
+    with pytest.raises(TimeoutError):
+        work()
+    assert ended == ["done"]
+
+
+def test_who_swallows_the_interruption_is_still_too_late(loop: Loop) -> None:
+    def work() -> None:
+        with time_limit(0.01):
+            try:
+                Event().wait()
+            except BaseException:
+                pass
+
+    with pytest.raises(TimeoutError):
+        run(loop, work)
+
+
+def test_another_error_that_comes_too_late_is_no_excuse(loop: Loop) -> None:
+    def work() -> None:
+        with time_limit(0.01):
+            try:
+                Event().wait()
+            except BaseException as exc:
+                time.sleep(0.02)
+                raise LookupError("the connection is broken") from exc
+
+    with pytest.raises(TimeoutError) as told:
+        run(loop, work)
+    assert isinstance(told.value.__cause__, LookupError)
+
+
+@pytest.mark.parametrize("error", [LookupError, TimeoutError, SystemExit, gevent.GreenletExit])
+def test_an_error_in_time_stays_what_it_is(loop: Loop, error: type[BaseException]) -> None:
+    raised = error("its own")
+
+    def work() -> None:
+        with time_limit(SECONDS):
+            raise raised
+
+    for where in (lambda: run(loop, work), work):
+        with pytest.raises(error) as told:
+            where()
+        assert told.value is raised
+
+
+def test_the_limit_of_somebody_else_stays_theirs(loop: Loop) -> None:
+    def work() -> None:
+        with gevent.Timeout(0.01) as theirs:
+            with pytest.raises(gevent.Timeout) as told, time_limit(SECONDS):
+                Event().wait()
+            assert told.value is theirs
+
+    run(loop, work)

@@ -22,7 +22,15 @@ from urllib.parse import unquote_to_bytes
 
 from .identity import Identity
 
-__all__ = ["Audience", "Wishes", "channel_name", "encode_name", "identity_channels", "parse_wishes"]
+__all__ = [
+    "Audience",
+    "Wishes",
+    "channel_name",
+    "encode_name",
+    "identity_channels",
+    "loggable",
+    "parse_wishes",
+]
 
 
 class Audience(StrEnum):
@@ -78,6 +86,14 @@ def identity_channels(
         Audience.SESSION: (identity.session,),
     }[audience]
     return tuple(channel_name(prefix, audience, facility, name) for name in names if name)
+
+
+_SESSION = re.compile(rf"(?:^|(?<=:)){Audience.SESSION}:[^:]*:(?=[^:]*$)")
+
+
+def loggable(channel: str) -> str:
+    """Return a channel as a log may show it: a session's key can be all that its cookie holds."""
+    return _SESSION.sub(f"{Audience.SESSION}:***:", channel)
 
 
 _AUDIENCES = ", ".join(Audience)

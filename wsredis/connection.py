@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from .channels import encode_name
+from .channels import encode_name, loggable
 from .frames import CloseCode, Receiver, encode_close, encode_message
 from .identity import Identity
 from .intake import Intake
@@ -246,7 +246,7 @@ class Connection:
         """Name who this is, for a log line; nothing in it can break the line."""
         user = self.identity.user
         who = "user=" + (encode_name(user) if user else "-")
-        return f"{who} channels={','.join(self.channels) or '-'}"
+        return f"{who} channels={','.join(map(loggable, self.channels)) or '-'}"
 
     @property
     def outbox_size(self) -> int:

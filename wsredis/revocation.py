@@ -66,7 +66,7 @@ class Revocation:
         if not isinstance(reason, str) or len(reason.encode()) > MAX_REASON:
             raise ValueError(f"reason takes text of at most {MAX_REASON} bytes, not {reason!r}")
         at: object = self.at
-        if not isinstance(at, int | float):
+        if not (isinstance(at, int | float) and abs(at) < 2**53):  # nor NaN, nor infinite
             raise TypeError(f"at takes a Unix time in seconds, not {at!r}")
 
     def encode(self) -> bytes:
@@ -94,6 +94,7 @@ def read_order(message: Message) -> Revocation | None:
     """
     try:
         return Revocation(**json.loads(message.payload))
-    except (TypeError, ValueError) as exc:
-        log.error("a message on the control channel was ignored: %s", exc)
+    except (RecursionError, TypeError, ValueError) as exc:
+        # Its text may hold what somebody else has written: one line of it, and not all.
+        log.error("a message on the control channel was ignored: %.200r", str(exc))
         return None

@@ -6,35 +6,46 @@ handshake must fulfil is decided there.
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import DisallowedHost, SuspiciousOperation
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
-from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.wsgi import get_script_name
 from django.core.signals import request_finished, request_started, setting_changed
 from django.core.wsgi import get_wsgi_application
 from django.http import Http404
-from django.urls import set_script_prefix
+from django.urls import set_script_prefix, set_urlconf
 
 from wsredis.access import AllowedChannels
 from wsredis.config import Config
 from wsredis.endpoints import EndpointContext
 from wsredis.exceptions import HandshakeError, PermissionDenied
 from wsredis.identity import Identity
+from wsredis.loop import in_gevent
 from wsredis.middleware import WebSocketMiddleware, WSGIApp
 
 from .conf import Options, options
+from .identity import limited
 from .request import handshake_request
 from .signals import announced
 
 __all__ = ["DjangoWebSocketMiddleware", "get_websocket_application"]
 
+log = logging.getLogger("wsredis.adapters.django")
+
 OPTIONS = "wsredis.django.options"
 REQUEST = "wsredis.django.request"
+
+UNPATCHED = (
+    "The requests of this gevent worker share one database connection, and so their transactions:"
+    " let gevent patch before Django is loaded (uWSGI: --gevent-early-monkey-patch)."
+)
 
 
 def get_websocket_application(app: WSGIApp | None = None) -> DjangoWebSocketMiddleware:
@@ -53,9 +64,9 @@ class DjangoWebSocketMiddleware:
     """Wrap a WSGI application, and take options, users and sessions from Django.
 
     It belongs into wsgi.py, not into ``MIDDLEWARE``. The settings are read for each handshake.
-    ``identity``, ``allowed_channels`` and ``endpoint`` get Django's `HttpRequest`. The signals
-    ``request_started`` and ``request_finished`` surround a handshake, so that database and cache
-    connections are closed as after a page.
+    ``identity``, ``allowed_channels`` and ``endpoint`` get Django's `HttpRequest`; its host must be
+    one of ``ALLOWED_HOSTS``. The signals ``request_started`` and ``request_finished`` surround a
+    handshake, so that database and cache connections are closed as after a page.
 
     Args:
         app: gets every request outside the prefix; None answers 404 to those.
@@ -73,6 +84,7 @@ class DjangoWebSocketMiddleware:
         self._load = load
         self._lock = threading.Lock()
         self._gates: list[WebSocketMiddleware] = []
+        self._looked = app is None  # without pages there are no transactions
         self._prefix: str | None = self._gate(load().config).config.prefix
         setting_changed.connect(self._forget)
         DjangoWebSocketMiddleware.made = True
@@ -92,7 +104,9 @@ class DjangoWebSocketMiddleware:
         if settings.USE_X_FORWARDED_HOST and (host := environ.get("HTTP_X_FORWARDED_HOST")):
             environ["HTTP_HOST"] = host  # what the origin of a page is compared with
         environ[OPTIONS] = now
+        self._look_at_gevent()
         set_script_prefix(get_script_name(environ))
+        set_urlconf(settings.ROOT_URLCONF)
         request_started.send(sender=type(self), environ=environ)
         try:
             return gate(environ, start_response)
@@ -103,6 +117,13 @@ class DjangoWebSocketMiddleware:
     def _forget(self, **changed: Any) -> None:
         """Look at the settings again at the next request; tests override them."""
         self._prefix = None
+
+    def _look_at_gevent(self) -> None:
+        """Warn once where greenlets are one thread to Django, and publishing lets others go on."""
+        if not self._looked:
+            self._looked = True
+            if in_gevent() and not sys.modules["gevent.monkey"].is_module_patched("threading"):
+                log.warning(UNPATCHED)
 
     def _gate(self, config: Config) -> WebSocketMiddleware:
         """Return the core's middleware for these options; only tests ever need a second one."""
@@ -124,9 +145,11 @@ class DjangoWebSocketMiddleware:
     def _identify(self, request: Any) -> Identity | None:
         """Resolve who this is, of the `webob.Request` that the core has made."""
         environ = request.environ
-        django_request = environ[REQUEST] = handshake_request(environ)
         with _translated():
-            return environ[OPTIONS].identity(django_request)
+            django_request = environ[REQUEST] = handshake_request(environ)
+            django_request.get_host()
+            identity = environ[OPTIONS].identity(django_request)
+            return limited(identity, django_request.session) if identity else identity
 
     def _endpoint(self, request: Any, context: EndpointContext) -> Any:
         """Make the site's endpoint with Django's request."""
@@ -158,6 +181,8 @@ def _translated() -> Iterator[None]:
         raise PermissionDenied from exc
     except Http404 as exc:
         raise HandshakeError(404, "There is nothing at this address.") from exc
+    except DisallowedHost as exc:
+        raise HandshakeError(400, "The host of this request is not in ALLOWED_HOSTS.") from exc
     except SuspiciousOperation as exc:
         raise HandshakeError(400, "This request is not accepted.") from exc
 

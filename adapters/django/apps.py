@@ -14,6 +14,7 @@ from wsredis.config import configure_from
 
 from .conf import current_config
 from .identity import pin_session
+from .transactions import keep_together
 
 __all__ = ["WSRedisConfig"]
 
@@ -33,6 +34,11 @@ class WSRedisConfig(AppConfig):
 
         checks.register_all()
         configure_from(current_config)
+        keep_together()
+        if apps.is_installed("django.contrib.auth"):
+            from . import revoke
+
+            revoke.connect()
         user_logged_in.connect(pin_session, dispatch_uid="wsredis.pin_session")
         setting_changed.connect(_in_tests, dispatch_uid="wsredis.in_tests")
         if apps.is_installed("django.contrib.staticfiles"):

@@ -11,7 +11,7 @@ wsredis.W003  somebody who is not logged in may do everything
 wsredis.W004  nobody can be known: an application or a middleware is missing
 wsredis.W005  sessions are in a database whose driver holds up every greenlet (in a process
               that gevent has patched, and with ``--deploy``)
-wsredis.W006  ``WSGI_APPLICATION`` does not hold websockets (``--deploy``)
+wsredis.W006  ``WSGI_APPLICATION`` does not hold websockets of Django's users (``--deploy``)
 wsredis.W007  messages do not leave the process (``--deploy``)
 ============  ===============================================================================
 """
@@ -36,10 +36,10 @@ from wsredis.brokers import broker_for
 from wsredis.channels import Audience, channel_name
 from wsredis.config import Config
 from wsredis.exceptions import BrokerUnavailable, ConfigurationError
-from wsredis.identity import ANONYMOUS
+from wsredis.identity import ANONYMOUS, anonymous
 from wsredis.middleware import WebSocketMiddleware
 
-from .application import DjangoWebSocketMiddleware
+from .application import DjangoWebSocketMiddleware, get_websocket_application
 from .conf import CALLBACKS, Options, callback, current_config, options, setting
 from .identity import identity_of
 from .request import handshake_request, has_auth, has_sessions
@@ -112,7 +112,8 @@ def _middleware() -> Messages:
             continue
     for name, middleware in found:
         ours = (DjangoWebSocketMiddleware, WebSocketMiddleware)
-        if isinstance(middleware, type) and issubclass(middleware, ours):
+        wraps = isinstance(middleware, type) and issubclass(middleware, ours)
+        if wraps or middleware is get_websocket_application:
             yield checks.Error(
                 f"{name} is no middleware of Django's.",
                 hint="Take it out of MIDDLEWARE and write in wsgi.py: application ="
@@ -258,10 +259,16 @@ def _wsgi_application() -> Messages:
     except (ConfigurationError, ImproperlyConfigured) as exc:
         problem = f"WSGI_APPLICATION cannot be loaded: {exc}"
     else:
-        wrapped = (DjangoWebSocketMiddleware, WebSocketMiddleware)
-        if DjangoWebSocketMiddleware.made or isinstance(application, wrapped):
+        if DjangoWebSocketMiddleware.made:
             return
         problem = "WSGI_APPLICATION does not hold websockets, so that runserver has none."
+        if isinstance(application, WebSocketMiddleware):
+            if application._resolver is not anonymous:
+                return
+            problem = (
+                "WSGI_APPLICATION is wrapped in wsredis.WebSocketMiddleware, which knows neither"
+                " Django's users nor the callbacks of WSREDIS."
+            )
     yield checks.Warning(
         problem,
         hint="Write in wsgi.py: from wsredis.adapters.django import get_websocket_application;"

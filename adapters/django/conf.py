@@ -19,7 +19,6 @@ from difflib import get_close_matches
 from typing import Any
 
 from django.conf import settings
-from django.utils.module_loading import import_string
 
 from wsredis.access import AllowedChannels, default_policy
 from wsredis.config import Config
@@ -27,6 +26,7 @@ from wsredis.endpoints import EndpointFactory, PubSubEndpoint
 from wsredis.exceptions import ConfigurationError
 from wsredis.identity import Identity
 
+from ..callbacks import load
 from .identity import identity_of
 
 __all__ = ["CALLBACKS", "Options", "callback", "current_config", "options", "setting"]
@@ -113,25 +113,8 @@ def callback(name: str, value: Any) -> Any:
     Raises:
         ConfigurationError: it cannot be imported, or is none.
     """
-    found = value
-    if isinstance(value, str):
-        try:
-            found = import_string(value)
-        except Exception as exc:
-            raise ConfigurationError(
-                f"WSREDIS[{name!r}] = {value!r} cannot be imported ({exc}): write the dotted path"
-                f" of a callable, like {CALLBACKS[name]!r}."
-            ) from exc
-    if not callable(found):
-        raise ConfigurationError(
-            f"WSREDIS[{name!r}] = {value!r} is no callable: write one, or its dotted path like"
-            f" {CALLBACKS[name]!r}."
-        )
-    if isinstance(found, type) and name != "endpoint":
-        raise ConfigurationError(
-            f"WSREDIS[{name!r}] = {value!r} is a class: write a function, or an instance of it."
-        )
-    return found
+    option, example = f"WSREDIS[{name!r}]", CALLBACKS[name]
+    return load(option, value, example, may_be_class=name == "endpoint")
 
 
 def _config(said: Mapping[str, Any]) -> Config:

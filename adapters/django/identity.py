@@ -6,14 +6,25 @@ for a handshake.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from django.contrib.sessions.backends.cached_db import SessionStore as CachedDatabaseSession
+from django.contrib.sessions.backends.db import SessionStore as DatabaseSession
 from django.contrib.sessions.backends.signed_cookies import SessionStore as SignedCookies
 from django.utils.crypto import get_random_string, salted_hmac
 
 from wsredis.identity import ANONYMOUS, Identity
 
-__all__ = ["group_names", "identity_of", "pin_session", "session_key", "user_name"]
+__all__ = [
+    "given_name",
+    "group_names",
+    "identity_of",
+    "limited",
+    "pin_session",
+    "session_key",
+    "user_name",
+]
 
 CLAIM = "_auth_user_id"
 """Where a session says whose it is; `django.contrib.auth.SESSION_KEY`."""
@@ -47,7 +58,13 @@ def user_name(user: Any) -> str | None:
     """Return what ``get_username()`` says of an active user; None for anybody else."""
     if user is None or not user.is_authenticated or not getattr(user, "is_active", True):
         return None
-    return str(user.get_username()) or None
+    return given_name(user)
+
+
+def given_name(user: Any) -> str | None:
+    """Return what ``get_username()`` says, as text; a field that may be empty is no name."""
+    name = user.get_username()
+    return None if name is None else str(name) or None
 
 
 def group_names(user: Any) -> tuple[str, ...]:
@@ -80,6 +97,23 @@ def session_key(session: Any) -> str | None:
     if not session.keys() or not (pin or session.session_key):
         return None
     return salted_hmac(SALT, str(pin or session.session_key), algorithm="sha256").hexdigest()
+
+
+def limited(identity: Identity, session: Any) -> Identity:
+    """Return an identity that ends with its session, unless its resolver has said when.
+
+    A session in the database says when that is; of others it is taken as if they had been saved
+    just now, so that it may be later than they end, by the time since then.
+    """
+    if identity.session is None or identity.expires is not None:
+        return identity
+    if identity.session != session_key(session):
+        return identity
+    ends = None
+    if isinstance(session, DatabaseSession) and not isinstance(session, CachedDatabaseSession):
+        row = session.model.objects.filter(session_key=session.session_key)
+        ends = row.values_list("expire_date", flat=True).first()
+    return replace(identity, expires=(ends or session.get_expiry_date()).timestamp())
 
 
 def pin_session(sender: Any, request: Any, **kwargs: Any) -> None:

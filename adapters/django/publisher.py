@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
 
 from wsredis import publisher
 from wsredis.config import Config
-from wsredis.identity import Identity
+from wsredis.identity import ANONYMOUS, Identity
 from wsredis.message import dump
-from wsredis.publisher import SELF, Names
+from wsredis.publisher import SELF
 
-from .conf import current_config
+from .conf import current_config, options
 from .identity import identity_of
 
 __all__ = ["SELF", "Publisher"]
@@ -24,8 +23,9 @@ class Publisher(publisher.Publisher):
 
     Args:
         facility, broadcast, users, groups, sessions, identity: see `wsredis.Publisher`.
-        request: a Django request whose user, groups and session `SELF` stands for; they are only
-            looked up if `SELF` is used. In asyncio make the publisher by ``sync_to_async`` then.
+        request: a Django request whose user, groups and session `SELF` stands for, as the callback
+            ``identity`` of ``WSREDIS`` sees them. It is only asked if `SELF` is used; in asyncio
+            make the publisher by ``sync_to_async`` then.
         config: instead of the setting's.
 
     Raises:
@@ -33,30 +33,23 @@ class Publisher(publisher.Publisher):
         ConfigurationError: the setting makes no sense.
     """
 
-    def __init__(
-        self,
-        facility: str = "",
-        broadcast: bool = False,
-        users: Names = (),
-        groups: Names = (),
-        sessions: Names = (),
-        request: Any = None,
-        identity: Identity | None = None,
-        config: Config | None = None,
-    ) -> None:
-        users, groups, sessions = _listed(users), _listed(groups), _listed(sessions)
-        lists = [names for names in (users, groups, sessions) if isinstance(names, list)]
-        if identity is None and request is not None and any(SELF in names for names in lists):
-            identity = _who(request)
-        super().__init__(
-            facility,
-            broadcast,
-            users,
-            groups,
-            sessions,
-            identity=identity,
-            config=config if config is not None else current_config(),
-        )
+    def _current_config(self) -> Config:
+        return current_config()
+
+    def _who(self, request: Any) -> Identity | None:
+        if request is None:
+            return None
+        known = getattr(request, "identity", None)
+        if isinstance(known, Identity):
+            return known
+        identify = options().identity
+        nameless = not (hasattr(request, "user") or hasattr(request, "session"))
+        if identify is identity_of and nameless:
+            raise TypeError(
+                "SELF needs a request with user and session: are SessionMiddleware and"
+                " AuthenticationMiddleware in MIDDLEWARE?"
+            )
+        return identify(request) or ANONYMOUS
 
     def publish_on_commit(
         self, message: object, expire: int | None = None, using: str | None = None
@@ -82,21 +75,3 @@ class Publisher(publisher.Publisher):
             self.publish(data, expire)
 
         transaction.on_commit(publish, using=using, robust=True)
-
-
-def _listed(names: Any) -> Any:
-    """Make a list of what can be gone through only once; the core judges the rest."""
-    return (
-        list(names)
-        if isinstance(names, Iterable) and not isinstance(names, (str, bytes))
-        else names
-    )
-
-
-def _who(request: Any) -> Identity:
-    if not any(hasattr(request, name) for name in ("identity", "user", "session")):
-        raise TypeError(
-            "SELF needs a request with user and session: are SessionMiddleware and"
-            " AuthenticationMiddleware in MIDDLEWARE?"
-        )
-    return identity_of(request)

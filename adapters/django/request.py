@@ -28,7 +28,6 @@ def handshake_request(environ: dict[str, Any]) -> Any:
     is looked up when it is first asked for, and an `AnonymousUser` where there is nobody.
     """
     request: Any = WSGIRequest(environ)
-    request.query_string = environ.get("QUERY_STRING", "")  # which endpoints of the core read
     request.session = _session(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
     request.user = SimpleLazyObject(lambda: _user(request))
     return request

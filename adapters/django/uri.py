@@ -12,16 +12,18 @@ from .conf import current_config
 __all__ = ["websocket_uri"]
 
 
-def websocket_uri(request: Any, facility: str = "", *wishes: str) -> str:
+def websocket_uri(request: Any, facility: object = "", *wishes: str) -> str:
     """Return ``ws://HOST/SCRIPT/PREFIX/FACILITY?WISH&WISH``, or ``wss://`` for a secure request.
 
     Args:
         request: the Django request whose host and scheme it gets; without one (None) it is a path,
             which the browser client completes.
-        facility: what the websocket is about.
+        facility: what the websocket is about, a string or what has one, such as a number.
         wishes: keys such as ``subscribe-broadcast`` and ``echo``.
     """
-    path = get_script_prefix().rstrip("/") + current_config().prefix + quote(facility, safe="/~")
+    path = (
+        get_script_prefix().rstrip("/") + current_config().prefix + quote(str(facility), safe="/~")
+    )
     query = "?" + "&".join(wishes) if wishes else ""
     if request is None:
         return path + query

@@ -17,7 +17,7 @@ def allowed_channels(request: Any, wishes: tuple[str, ...]) -> list[str]:
     To one person or to a group one writes by a view: only there it is known to whom.
     """
     allowed = [wish for wish in wishes if wish.startswith("subscribe-")]
-    if request.user.is_authenticated and request.path == "/ws/hall":
+    if request.user.is_authenticated and request.path_info == "/ws/hall":
         allowed.append("publish-broadcast")
     return allowed
 

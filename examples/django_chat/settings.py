@@ -4,6 +4,7 @@ They are for trying things out on one's own machine: the key is known and errors
 """
 
 import os
+from pathlib import Path
 
 SECRET_KEY = "django-insecure-for-trying-it-out-on-ones-own-machine"
 DEBUG = True  # so this machine's own names are the only hosts
@@ -56,6 +57,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "index"
 STATIC_URL = "/static/"
+STATICFILES_DIRS = [Path(__file__).resolve().parent.parent / "static"]  # what all chats share
 TIME_ZONE = "UTC"
 USE_TZ = True
 

@@ -9,7 +9,7 @@ import gevent.socket
 import pytest
 import redis.connection
 
-from wsredis.brokers.redis import blocking
+from wsredis.brokers.redis import _undisturbed, blocking, stay_while
 from wsredis.loop import Loop
 
 
@@ -27,6 +27,21 @@ def test_with_gevents_sockets_under_redis_py_it_stays_in_its_greenlet(
 ) -> None:
     monkeypatch.setattr(redis.connection, "socket", gevent.socket)
     assert loop.run(lambda: blocking(threading.get_ident)) == loop.thread
+
+
+def test_it_gives_no_other_greenlet_a_turn_where_one_must_not_be_disturbed(loop: Loop) -> None:
+    busy = True
+
+    def is_busy() -> bool:
+        return busy
+
+    stay_while(is_busy)
+    try:
+        assert loop.run(lambda: blocking(threading.get_ident)) == loop.thread
+        busy = False
+        assert loop.run(lambda: blocking(threading.get_ident)) != loop.thread
+    finally:
+        _undisturbed.discard(is_busy)
 
 
 def test_what_it_raises_arrives(loop: Loop) -> None:

@@ -21,7 +21,7 @@ from wsredis.exceptions import BrokerUnavailable
 from .fake import Broker as FakeBroker
 from .fake import Call, FakeRedis, message
 
-CONTROL, NEWS = "ws:control", "ws:broadcast:news"
+CONTROL, NEWS = "lists:control", "lists:broadcast:news"  # nobody else is on these
 
 INSTALLED = shutil.which("redis-server")
 

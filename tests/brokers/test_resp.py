@@ -114,11 +114,32 @@ def test_a_large_reply_in_many_pieces_stays_together() -> None:
 
 
 @pytest.mark.parametrize(
-    "wire", [b"HTTP/1.1 400 Bad Request\r\n", b"$x\r\n", b":\r\n", b"*x\r\n", b"\r\n"]
+    "wire",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n",
+        b"$x\r\n",
+        b":\r\n",
+        b"*x\r\n",
+        b"\r\n",
+        b"$ -8\r\n",  # would lead back to where it stands
+        b"$-2\r\n",
+        b"*-2\r\n",
+        b"*1\r\n" * 5000,
+        b">1\r\n" * 5000,
+    ],
 )
 def test_what_is_not_the_protocol_is_a_value_error(wire: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - int's own words will do
         Parser().feed(wire)
+
+
+@pytest.mark.parametrize("payload", [b":5\r\n", b"$-1\r\n", b"+OK\r\n", b"*0\r\n"])
+def test_a_message_whose_payload_is_no_string_is_a_push_all_the_same(payload: bytes) -> None:
+    (reply,) = Parser().feed(payload)
+    wire = b">3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n" + payload
+    (push,) = Parser().feed(wire)
+    assert isinstance(push, Push)
+    assert push == [b"message", b"news", reply]
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8")) | st.binary() | st.integers(), min_size=1))

@@ -31,7 +31,7 @@ OPTIONS: dict[str, Any] = {
     "max_bytes_per_second": None,
     "ping_interval": 3600,
 }
-"""Limits that let every case through, some of which send 16 MiB, in one frame or in frames of 64
-bytes, and no pings: a case ends at the first one, which it takes for a wrong answer."""
+"""Limits that let every case through, some of which send 16 MiB in a frame, or 4 MiB in frames of
+64 bytes; and no pings, because a case takes one for a wrong answer."""
 
 application = WebSocketMiddleware(None, endpoint=EchoEndpoint, **OPTIONS)

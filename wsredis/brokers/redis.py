@@ -33,7 +33,7 @@ from .base import Deliver
 from .feed import RedisFeed
 from .link import Socket
 
-__all__ = ["RedisBroker", "blocking"]
+__all__ = ["RedisBroker", "blocking", "stay_while"]
 
 T = TypeVar("T")
 
@@ -53,9 +53,23 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
+_undisturbed: set[Callable[[], bool]] = set()
+
+
+def stay_while(busy: Callable[[], bool]) -> None:
+    """Let `blocking` hold up the loop as long as a function says that no other greenlet may run.
+
+    For an adapter whose framework keeps something for a thread that is one request's alone, such
+    as a transaction.
+    """
+    _undisturbed.add(busy)
+
+
 def blocking(function: Callable[..., T], *args: Any) -> T:
     """Call a function that blocks a thread without holding up the gevent loop we may be on."""
     if not in_gevent() or _is_patched() or _without_pool:
+        return function(*args)
+    if any(busy() for busy in _undisturbed):
         return function(*args)
 
     def work() -> tuple[Any, Exception | None]:  # the pool prints what is raised in it

@@ -51,7 +51,7 @@ class Endpoint(Protocol):
         """Take one whole message of the client."""
 
     def closed(self, connection: Connection, code: int) -> None:
-        """Take notice that the websocket is closed; 1006 if without a close frame."""
+        """Take notice that a websocket which was `opened` is closed; 1006 without a close frame."""
 
 
 EndpointFactory = Callable[[Any, EndpointContext], Endpoint]

@@ -26,7 +26,7 @@ register = template.Library()
 
 
 @register.simple_tag(takes_context=True)
-def websocket_uri(context: Any, facility: str = "", *wishes: str) -> str:
+def websocket_uri(context: Any, facility: object = "", *wishes: str) -> str:
     """Return the address of a websocket; a path, where the context has no request."""
     return address(getattr(context, "request", None) or context.get("request"), facility, *wishes)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.apps import AppConfig, apps
 
+from wsredis.adapters.django.transactions import keep_together
+
 __all__ = ["WS4RedisConfig"]
 
 
@@ -14,9 +16,10 @@ class WS4RedisConfig(AppConfig):
     verbose_name = "Websockets for Redis"
 
     def ready(self) -> None:
-        """Keep the groups of users in their sessions."""
+        """Keep the groups of users in their sessions, and transactions together."""
         from . import checks  # noqa: F401  registers them
 
+        keep_together()
         if apps.is_installed("django.contrib.auth"):
             from .groups import connect
 

@@ -7,15 +7,10 @@ and what it may not publish is dropped.
 from __future__ import annotations
 
 import logging
-import os
-import queue
-import threading
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from django.db import close_old_connections
-
+from wsredis.adapters.django.worker import Worker
 from wsredis.connection import Connection
 from wsredis.endpoints import Endpoint
 from wsredis.message import Data
@@ -26,6 +21,8 @@ from .subscriber import RedisSubscriber
 __all__ = ["SubscriberEndpoint"]
 
 log = logging.getLogger("wsredis.ws4redis")
+
+_worker = Worker("ws4redis-publish")
 
 
 class SubscriberEndpoint(Endpoint):
@@ -59,6 +56,8 @@ class SubscriberEndpoint(Endpoint):
         # One that publishes in its own way may block, and needs a thread.
         own_way = kind.publish_message is not RedisSubscriber.publish_message
         self._subscriber = subscriber if own_way else None
+        if own_way:
+            _worker.start()
 
     def opened(self, connection: Connection) -> None:
         self._websockets.add(connection)
@@ -68,6 +67,7 @@ class SubscriberEndpoint(Endpoint):
 
     def received(self, connection: Connection, message: Data) -> None:
         if self._subscriber is not None:
+            connection.publishing(len(message))  # who sends faster than this publishes waits
             _worker.put(partial(self._publish, self._subscriber, connection, message))
         elif self._publishers:
             connection.publish(self._publishers, message, echo=self._echo, expire=self._expire)
@@ -81,7 +81,12 @@ class SubscriberEndpoint(Endpoint):
             connection.soon(send, channels, payload)
 
         subscriber._outlet = outlet
-        subscriber.publish_message(RedisMessage(message))
+        try:
+            subscriber.publish_message(RedisMessage(message))
+        except Exception:
+            log.exception("a subscriber's publish_message failed, the message is lost")
+        finally:
+            connection.soon(connection.published, len(message))
 
 
 class _First:
@@ -105,37 +110,3 @@ class _First:
             except UnicodeDecodeError:
                 pass
         self._messages.append(message)
-
-
-class _Worker:
-    """Call functions one after the other, in one thread of this process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._pid = 0
-
-    def put(self, function: Callable[[], None]) -> None:
-        """Take a function; never blocks."""
-        if self._pid != os.getpid():
-            with self._lock:
-                if self._pid != os.getpid():
-                    self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-                    threading.Thread(
-                        target=self._work, name="ws4redis-publish", daemon=True
-                    ).start()
-                    self._pid = os.getpid()
-        self._queue.put(function)
-
-    def _work(self) -> None:
-        while True:
-            function = self._queue.get()
-            close_old_connections()
-            try:
-                function()
-            except Exception:
-                log.exception("a subscriber's publish_message failed, the message is lost")
-            finally:
-                close_old_connections()
-
-
-_worker = _Worker()

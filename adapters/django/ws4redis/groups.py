@@ -1,19 +1,22 @@
 """The names of a user's groups in the session: written at login, renewed when they change.
 
-Sessions that lie in a table are renewed there. Other engines cannot be asked for the sessions of a
-user, so there a session also keeps what it was given at login, and `renew` looks again as long as
-nobody else has written to it.
+A session also keeps what it was given, and as long as nobody else has written to it, it follows the
+groups. A handshake looks at them anew. Sessions that lie in a table are renewed there as well, for
+those who read them; other engines cannot be asked for the sessions of a user.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
 from importlib import import_module
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user_model
 from django.contrib.auth.signals import user_logged_in
+from django.contrib.sessions.backends.base import UpdateError
 from django.db.models.signals import m2m_changed
 from django.utils import timezone
 
@@ -24,7 +27,10 @@ from .identity import MEMBEROF
 __all__ = ["connect", "refresh_groups", "renew", "store_groups_in_session"]
 
 GIVEN = "ws4redis:given"
-"""Where a session without a table keeps what it was given at login."""
+"""Where a session keeps what it was given."""
+
+MOST = 10_000
+"""Sessions that are looked through after a change, the newest first; at 20 us for each."""
 
 
 def connect() -> None:
@@ -39,27 +45,30 @@ def store_groups_in_session(sender: Any, user: Any, request: Any, **kwargs: Any)
     """Write the names of a user's groups into the session; a receiver of ``user_logged_in``."""
     session = getattr(request, "session", None)
     if session is not None and hasattr(user, "groups"):
-        session[MEMBEROF] = list(group_names(user))
-        if _table() is None:
-            session[GIVEN] = session[MEMBEROF]
+        session[MEMBEROF] = session[GIVEN] = list(group_names(user))
 
 
 def renew(session: Any, user: Any) -> None:
-    """Look again which groups a user has, where changes could not find the session.
-
-    The session is not saved.
-    """
-    if session.get(GIVEN) is not None and session.get(GIVEN) == session.get(MEMBEROF):
+    """Look again which groups a user has, unless somebody else has written them; saves nothing."""
+    if session.get(GIVEN) is not None and session[GIVEN] == session.get(MEMBEROF):
         session[MEMBEROF] = session[GIVEN] = list(group_names(user))
 
 
 def refresh_groups(
-    sender: Any, instance: Any, action: str, reverse: bool, pk_set: Any = None, **kwargs: Any
+    sender: Any,
+    instance: Any,
+    action: str,
+    reverse: bool,
+    pk_set: Any = None,
+    using: str | None = None,
+    **kwargs: Any,
 ) -> None:
     """Renew the sessions of users whose groups have changed; a receiver of ``m2m_changed``."""
+    everybody = get_user_model()._default_manager.using(using)
     if action == "pre_clear" and reverse:
         # After it nobody knows any more who was in the group.
-        instance._ws4redis_members = set(instance.user_set.values_list("pk", flat=True))
+        members = everybody.filter(groups=instance).values_list("pk", flat=True)
+        instance._ws4redis_members = set(members)
     if action not in ("post_add", "post_remove", "post_clear") or _table() is None:
         return
     if not reverse:
@@ -68,9 +77,10 @@ def refresh_groups(
         changed = instance.__dict__.pop("_ws4redis_members", ())
     else:
         changed = pk_set or ()
-    # Who has never logged in has no session, so that new users cost nothing.
-    model = get_user_model()
-    users = model._default_manager.filter(pk__in=changed, last_login__isnull=False)
+    users = everybody.filter(pk__in=changed)
+    if any(field.name == "last_login" for field in users.model._meta.fields):
+        # Who has never logged in has no session, so that new users cost nothing.
+        users = users.filter(last_login__isnull=False)
     if known := {str(user._meta.pk.value_to_string(user)): user for user in users}:
         _renew_table(known)
 
@@ -78,12 +88,24 @@ def refresh_groups(
 def _renew_table(users: dict[str, Any]) -> None:
     store = import_module(settings.SESSION_ENGINE).SessionStore
     live = _table()._default_manager.filter(expire_date__gt=timezone.now())
-    for row in live.iterator():
+    for row in live.order_by("-expire_date")[:MOST].iterator():
         user = users.get(str(row.get_decoded().get(SESSION_KEY)))
-        if user is not None:
-            session = store(session_key=row.session_key)
-            session[MEMBEROF] = list(group_names(user))
-            session.save()
+        if user is None:
+            continue
+        session = store(session_key=row.session_key)
+        session.setdefault(GIVEN, session.setdefault(MEMBEROF, []))  # from before the move
+        renew(session, user)
+        if session.modified and session.session_key == row.session_key:
+            _save(session, row.expire_date)
+
+
+def _save(session: Any, expires: datetime) -> None:
+    """Save a session that ends when it would have, unless it has ended meanwhile."""
+    seconds = int((expires - timezone.now()).total_seconds())
+    session.get_expiry_date = lambda **kwargs: expires
+    session.get_expiry_age = lambda **kwargs: max(seconds, 0)
+    with suppress(UpdateError):
+        session.save()
 
 
 def _table() -> Any:

@@ -27,7 +27,7 @@ def username(request: Any) -> str | None:
         known = known()
     if user is None or not known or not getattr(user, "is_active", True):
         return None
-    return str(user.get_username()) or None
+    return adapter.given_name(user)
 
 
 def memberof(request: Any) -> list[str]:

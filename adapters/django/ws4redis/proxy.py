@@ -11,9 +11,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.http.request import split_domain_port, validate_host
+from django.core.exceptions import DisallowedHost
+from django.http.request import HttpRequest, split_domain_port, validate_host
 
-__all__ = ["name_host"]
+from wsredis.exceptions import PermissionDenied
+
+__all__ = ["name_host", "require_own_host"]
 
 
 def name_host(environ: dict[str, Any]) -> None:
@@ -29,3 +32,17 @@ def name_host(environ: dict[str, Any]) -> None:
         return
     if port is None and origin.hostname in [host.lower() for host in allowed]:
         environ["HTTP_HOST"] = origin.netloc
+
+
+def require_own_host(environ: dict[str, Any]) -> None:
+    """Refuse a page whose own name leads here: it agrees with the host, and is not the site's.
+
+    Raises:
+        PermissionDenied: the host is none of ``ALLOWED_HOSTS``.
+    """
+    request = HttpRequest()
+    request.META = environ
+    try:
+        request.get_host()
+    except DisallowedHost as exc:
+        raise PermissionDenied("The host of this request is not in ALLOWED_HOSTS.") from exc

@@ -64,5 +64,11 @@ class _Module(ModuleType):
         else:
             super().__setattr__(name, value)
 
+    def __delattr__(self, name: str) -> None:
+        if name in DEFAULTS:
+            self.__dict__.pop(name, None)
+        else:
+            super().__delattr__(name)
+
 
 sys.modules[__name__].__class__ = _Module

@@ -17,7 +17,7 @@ from django.core.handlers.wsgi import WSGIRequest, get_path_info
 from django.utils.html import escape
 
 from wsredis.access import granted
-from wsredis.adapters.django.application import REQUEST, DjangoWebSocketMiddleware
+from wsredis.adapters.django.application import OPTIONS, REQUEST, DjangoWebSocketMiddleware
 from wsredis.adapters.django.conf import Options
 from wsredis.adapters.django.identity import CLAIM
 from wsredis.adapters.django.request import handshake_request, nobody
@@ -33,9 +33,10 @@ from .configuration import callback, current_config, subscriber_class
 from .connection import Recording, client
 from .endpoint import SubscriberEndpoint
 from .exceptions import HandshakeError, UpgradeRequiredError
+from .groups import renew
 from .identity import identity_of, username
 from .names import facility_of, websocket_url
-from .proxy import name_host
+from .proxy import name_host, require_own_host
 
 __all__ = ["WebsocketWSGIServer"]
 
@@ -56,6 +57,8 @@ class _Gate(DjangoWebSocketMiddleware):
 
     def _identify(self, request: Any) -> Identity | None:
         environ = request.environ
+        if "HTTP_ORIGIN" in environ and environ[OPTIONS].config.origins is None:
+            require_own_host(environ)
         django_request = environ[REQUEST] = self._server._request(environ)
         return identity_of(django_request)
 
@@ -130,9 +133,7 @@ class WebsocketWSGIServer:
         if CLAIM in made.session and username(made) is None:
             made = handshake_request({**request.environ, "HTTP_COOKIE": ""})
         request.session, request.user = made.session, made.user
-        if "ws4redis:given" in made.session and username(made) is not None:
-            from .groups import renew
-
+        if username(made) is not None:
             renew(made.session, made.user)
 
     def process_subscriptions(self, request: Any) -> tuple[list[str], bool]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -14,7 +17,8 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.core.signals import request_finished, request_started
 from django.db import connection, connections
 from django.http import HttpRequest
-from django.test import Client
+from django.test import Client, override_settings
+from django.urls import get_urlconf, set_urlconf
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 from websockets.sync.client import connect
 
@@ -54,6 +58,21 @@ def test_members_receive_what_is_theirs(live: Any, room: str, person: Person, lo
         Publisher(room, users=["bob"]).publish("for bob")
         assert [one.recv(timeout=10) for _ in range(2)] == ["for alice", "for editors"]
         assert [two.recv(timeout=10) for _ in range(2)] == ["for this browser", "for bob"]
+
+
+def test_a_log_shows_no_key_of_a_session(
+    live: Any, room: str, person: Person, login: Login, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = login(person("alice"))
+    key = client.cookies["sessionid"].value
+    with (
+        caplog.at_level(logging.DEBUG, "wsredis"),
+        live.open(f"/ws/{room}?subscribe-session", client) as ws,
+    ):
+        Publisher(room, sessions=[key]).publish("hello")
+        assert ws.recv(timeout=10) == "hello"
+    assert "open user=alice" in caplog.text
+    assert key not in caplog.text
 
 
 def test_what_somebody_may_publish_the_callback_says(
@@ -144,7 +163,7 @@ def test_a_refusal_is_no_error_in_the_log(
     site({"allowed_channels": "chatsite.channels.refused"})
     with caplog.at_level(logging.WARNING):
         assert status(live, f"/ws/{room}?subscribe-broadcast")[0] == 403
-    assert not caplog.records
+    assert {record.name for record in caplog.records} <= {"wsredis.brokers.redis"}
 
 
 def test_a_callback_grants_no_more_than_was_asked(
@@ -206,11 +225,12 @@ def test_new_handshakes_follow_an_overridden_setting(live: Any, room: str, site:
 def test_a_setting_that_makes_no_sense_costs_requests_and_not_the_server(
     live: Any, room: str, site: Site
 ) -> None:
-    site({"prefix": "/live/"})
-    with live.open(f"/live/{room}?subscribe-broadcast"):
-        pass
-    site({})
-    with live.open(f"/ws/{room}?subscribe-broadcast"):
+    address = f"/ws/{room}?subscribe-broadcast"
+    with override_settings(WSREDIS={"prefix": "ws"}):
+        assert status(live, address)[0] == 500
+        with pytest.raises(HTTPError, match="500"):
+            urlopen(f"http://{live.host}/")
+    with live.open(address), urlopen(f"http://{live.host}/"):
         pass
 
 
@@ -234,6 +254,20 @@ def test_the_origin_is_that_of_the_proxy(live: Any, room: str, site: Site) -> No
     assert status(live, address, **{**headers, "X-Forwarded-Host": "evil.example"})[0] == 403
 
 
+def test_a_host_that_is_not_the_sites_is_refused(live: Any, room: str) -> None:
+    """A page may have made its own name lead here, and its origin is that name."""
+    address = f"ws://evil.example/ws/{room}?subscribe-broadcast"
+    origin: Any = "http://evil.example"
+    with (
+        socket.create_connection(live.host.split(":")) as sock,
+        pytest.raises(InvalidStatus) as refused,
+        connect(address, sock=sock, origin=origin),
+    ):
+        pass
+    assert refused.value.response.status_code == 400
+    assert b"not in ALLOWED_HOSTS" in refused.value.response.body
+
+
 def test_a_handshake_is_a_request_for_those_who_count_them(
     live: Any, room: str, eventually: Any
 ) -> None:
@@ -255,11 +289,33 @@ def test_a_handshake_is_a_request_for_those_who_count_them(
         request_finished.disconnect(finished, sender=DjangoWebSocketMiddleware)
 
 
+@contextmanager
+def one_thread(application: Any) -> Iterator[str]:
+    """Serve an application request by request, and return when the last one has ended.
+
+    Unlike Django's own server this one closes no database connection.
+    """
+
+    class Handler(WSGIRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = WSGIServer(("127.0.0.1", 0), Handler)
+    server.set_app(application)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 @pytest.mark.parametrize("refuse", [False, True])
 def test_database_connections_of_a_handshake_are_closed(
     site: Site, room: str, person: Person, login: Login, refuse: bool
 ) -> None:
-    """On a server that, unlike Django's own, closes none itself."""
     used: list[Any] = []
 
     def allowed_channels(request: Any, wishes: tuple[str, ...]) -> tuple[str, ...]:
@@ -267,19 +323,10 @@ def test_database_connections_of_a_handshake_are_closed(
         used.append(connections["default"])
         return () if refuse else wishes
 
-    class Handler(WSGIRequestHandler):
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
     site({"allowed_channels": allowed_channels})
     application = get_websocket_application()
-    server = WSGIServer(("127.0.0.1", 0), Handler)
-    server.set_app(application)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    host = f"127.0.0.1:{server.server_address[1]}"
     cookie = f"sessionid={login(person('alice')).cookies['sessionid'].value}"
-    try:
+    with closing(application), one_thread(application) as host:
         headers = {"Cookie": cookie, "Origin": f"http://{host}"}
         address = f"ws://{host}/ws/{room}?subscribe-user"
         if refuse:
@@ -288,12 +335,32 @@ def test_database_connections_of_a_handshake_are_closed(
         else:
             with connect(address, additional_headers=headers):
                 pass
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-        application.close()
     assert [used_one.connection for used_one in used] == [None]
+
+
+def test_the_urls_of_the_page_before_are_not_those_of_a_handshake(site: Site, room: str) -> None:
+    """A page may have been given other URLs, as those of another host are."""
+    seen: list[Any] = []
+
+    def allowed_channels(request: Any, wishes: tuple[str, ...]) -> tuple[str, ...]:
+        seen.append(get_urlconf())
+        return wishes
+
+    def page(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        set_urlconf("no.such.urls")
+        start_response("200 OK", [])
+        return [b"ok"]
+
+    site({"allowed_channels": allowed_channels})
+    application = get_websocket_application(page)
+    with (
+        closing(application),
+        one_thread(application) as host,
+        urlopen(f"http://{host}/"),
+        connect(f"ws://{host}/ws/{room}?subscribe-broadcast"),
+    ):
+        pass
+    assert seen == ["chatsite.urls"]
 
 
 def test_without_an_application_only_websockets_are_served(site: Site) -> None:

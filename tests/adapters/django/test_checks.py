@@ -78,8 +78,9 @@ def test_e002_a_callback_that_cannot_be_imported(site: Site, name: str, value: A
     assert error.hint.startswith("Write")
 
 
-def test_e003_the_wrapper_in_middleware() -> None:
-    name = "wsredis.adapters.django.DjangoWebSocketMiddleware"
+@pytest.mark.parametrize("name", ["DjangoWebSocketMiddleware", "get_websocket_application"])
+def test_e003_the_wrapper_in_middleware(name: str) -> None:
+    name = f"wsredis.adapters.django.{name}"
     with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, name]):
         assert "wsgi.py" in only("wsredis.E003").hint
 
@@ -162,6 +163,10 @@ def test_w006_a_wsgi_application_without_websockets(
     assert "runserver" in only("wsredis.W006", deploy=True).msg
     site({}, WSGI_APPLICATION="chatsite.nowhere.application")
     assert "cannot be loaded" in found(deploy=True)["wsredis.W006"].msg
+    site({}, WSGI_APPLICATION="chatsite.plain_wsgi.of_nobody")
+    assert "knows neither Django's users" in found(deploy=True)["wsredis.W006"].msg
+    site({}, WSGI_APPLICATION="chatsite.plain_wsgi.of_remote_users")
+    assert found(deploy=True) == {}
 
 
 def test_w006_the_wrapper_may_be_wrapped(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,7 @@ def test_a_callback_is_a_callable_or_its_dotted_path() -> None:
         ({"redis": "localhost:6379"}, "write a URL like"),
         ({"identity": "nowhere.at.all"}, "'nowhere.at.all' cannot be imported"),
         ({"identity": "chatsite.channels.tokn"}, "like 'mysite.channels.identity'"),
+        ({"identity": "chatsite.broken.token"}, "(No module named 'no_such_module')"),
         ({"allowed_channels": "plain"}, "write the dotted path of a callable"),
         ({"allowed_channels": "chatsite.channels.not_callable"}, "is no callable: write one"),
         ({"endpoint": 5}, "WSREDIS['endpoint'] = 5 is no callable"),

@@ -235,6 +235,7 @@ def test_a_user_model_of_ones_own(db: None) -> None:
     [
         ({"get_username": lambda: 7, "groups": ["a", "", "b"]}, Identity("7", ("a", "b"))),
         ({"get_username": lambda: ""}, ANONYMOUS),
+        ({"get_username": lambda: None, "groups": ["a"]}, ANONYMOUS),
         ({"get_username": lambda: "alice", "is_active": False}, ANONYMOUS),
         ({"get_username": lambda: "alice"}, Identity("alice")),
     ],

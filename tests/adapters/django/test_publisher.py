@@ -112,6 +112,17 @@ def test_the_identity_of_a_handshake_serves_as_well() -> None:
     assert given.channels == ("ws:user:bob:x",)
 
 
+def test_self_is_who_the_site_says_it_is(site: Site, request_of_alice: Any) -> None:
+    """A websocket knows its visitor by the same callback."""
+    site({"identity": "chatsite.channels.token"})
+    known = RequestFactory().get("/?token=7")
+    known.user, known.session = request_of_alice.user, request_of_alice.session
+    assert Publisher("x", users=[SELF], request=known).channels == ("ws:user:token-7:x",)
+    bare = RequestFactory().get("/?token=8")
+    assert Publisher("x", users=[SELF], request=bare).channels == ("ws:user:token-8:x",)
+    assert Publisher("x", users=[SELF], request=request_of_alice).channels == ()
+
+
 @pytest.fixture
 def kept(room: str, site: Site) -> Callable[[], Any]:
     """Give what a publication has left in Redis."""

@@ -4,145 +4,51 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.client import HTTPConnection
-from http.cookies import SimpleCookie
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from django.contrib.auth.models import User
 
 from wsredis.adapters.django import Publisher
-from wsredis.embedded import free_port
+from wsredis.embedded import EmbeddedRedis
+
+from ..support import CURT, FRIGHTENING, SECONDS, closed, environment, production, running
 
 PROJECT = Path(__file__).parent / "project"
-BIN = Path(sys.executable).parent
-SECONDS = 20.0
 
 STRICT = ["-W", "error", "-W", "ignore:'cgi' is deprecated:DeprecationWarning"]
 
-FRIGHTENING = re.compile(
-    r"Traceback|Exception|Error|CRITICAL|Broken pipe|refused \d"
-    r"|WARNING(?!: (you are running uWSGI as root|This is a development server))"
-)
-
-UWSGI = [
-    *(str(BIN / "uwsgi"), "--binary-path", sys.executable, "--http-socket", "127.0.0.1:{port}"),
-    *("--master", "--die-on-term", "--need-app", "--module", "chatsite.wsgi"),
-]
+# What runserver_plus of django-extensions does.
+DEBUGGER = """if True:
+    from chatsite.wsgi import application
+    from werkzeug.debug import DebuggedApplication
+    from werkzeug.serving import run_simple
+    run_simple("127.0.0.1", {port}, DebuggedApplication(application, True), threaded=True)
+"""
 MANAGE = [sys.executable, "manage.py", "runserver", "127.0.0.1:{port}"]
 SERVERS = {
     "runserver": MANAGE,
     "runserver-noreload": [*MANAGE, "--noreload"],
     "runserver-nothreading": [*MANAGE, "--noreload", "--nothreading"],
     "runserver-nostatic": [*MANAGE, "--nostatic"],
-    "uwsgi-gevent": [*UWSGI, "--gevent", "10"],
-    "uwsgi-gevent-patched": [*UWSGI, "--gevent", "10", "--gevent-early-monkey-patch"],
-    "uwsgi-threads": [*UWSGI, "--threads", "4"],
-    "gunicorn-gevent": [
-        *(str(BIN / "gunicorn"), "-k", "gevent", "-b", "127.0.0.1:{port}", "chatsite.wsgi")
-    ],
-    "gunicorn-gthread": [
-        *(str(BIN / "gunicorn"), "-k", "gthread", "--threads", "4", "-b", "127.0.0.1:{port}"),
-        "chatsite.wsgi",
-    ],
+    "runserver-plus": [sys.executable, "-c", DEBUGGER],
+    **production("chatsite.wsgi"),
 }
-
-
-class Server:
-    """Be a started server: its address and its log."""
-
-    def __init__(self, port: int, log: Path, process: subprocess.Popen[bytes]) -> None:
-        self.host = f"127.0.0.1:{port}"
-        self.log = log
-        self.process = process
-        self.cookies: dict[str, str] = {}
-
-    def get(self, path: str) -> tuple[int, bytes]:
-        """Return status and body of a page; cookies are kept."""
-        page = HTTPConnection(self.host, timeout=SECONDS)
-        try:
-            page.request("GET", path, headers={"Cookie": self.cookie})
-            answer = page.getresponse()
-            for line in answer.headers.get_all("Set-Cookie", []):
-                self.cookies |= {k: m.value for k, m in SimpleCookie(line).items()}
-            return answer.status, answer.read()
-        finally:
-            page.close()
-
-    @property
-    def cookie(self) -> str:
-        return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-
-    def open(self, path: str) -> Any:
-        headers = {"Cookie": self.cookie} if self.cookies else {}
-        origin: Any = f"http://{self.host}"
-        return connect(f"ws://{self.host}{path}", origin=origin, additional_headers=headers)
-
-    def answers(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()
-        try:
-            return self.get("/")[0] == 200
-        except OSError:
-            return False
-
-
-@contextmanager
-def running(command: list[str], log: Path, environ: dict[str, str]) -> Iterator[Server]:
-    """Start a server as a process group of its own, and end it in good order."""
-    port = free_port()
-    words = [word.format(port=port) for word in command]
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            words, cwd=PROJECT, env=environ, stdout=out, stderr=out, start_new_session=True
-        )
-    server = Server(port, log, process)
-    try:
-        deadline = time.monotonic() + SECONDS
-        while not server.answers():
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
-        yield server
-        process.terminate()
-        process.wait(SECONDS)
-    finally:
-        print(log.read_text())  # for the report of a failure
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
+UNPATCHED = {"uwsgi-gevent", "uwsgi-router", "uwsgi-workers", "pywsgi"}
 
 
 @pytest.fixture
 def environ(redis_url: str, tmp_path: Path) -> dict[str, str]:
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONWARNINGS": "default",
-        "WSREDIS_REDIS": redis_url,
-        "XDG_RUNTIME_DIR": str(tmp_path),
-        "CHATSITE_DEBUG": "1",
-        "CHATSITE_ANNOUNCE": "1",
-    }
-
-
-def closed(ws: ClientConnection) -> int | None:
-    """Wait for the end of a websocket and return its code."""
-    try:
-        while True:
-            ws.recv(timeout=SECONDS)
-    except ConnectionClosed:
-        return ws.protocol.close_rcvd and ws.protocol.close_rcvd.code
+    site = {"WSREDIS_REDIS": redis_url, "CHATSITE_DEBUG": "1", "CHATSITE_ANNOUNCE": "1"}
+    return environment(PROJECT, tmp_path, **site)
 
 
 @pytest.mark.servers
@@ -152,7 +58,7 @@ def test_a_site_has_websockets(
 ) -> None:
     person("alice", "editors")
     person("bob")
-    with running(SERVERS[name], tmp_path / "log", environ) as server:
+    with running(SERVERS[name], tmp_path / "log", environ, PROJECT) as server:
         visit = server.open(f"/ws/{room}?subscribe-broadcast&subscribe-user")
         presence = server.open(f"/ws/{room}/presence?subscribe-broadcast")
         server.get("/enter?username=alice&password=secret")
@@ -176,10 +82,31 @@ def test_a_site_has_websockets(
                 server.process.terminate()
             else:  # its parent kills the process that serves, unless it is asked as by Ctrl-C
                 os.killpg(server.process.pid, signal.SIGINT)
-            # A uWSGI thread that is still at a request keeps its worker from any farewell.
-            assert closed(alice) == 1012 or name == "uwsgi-threads"
-    text = server.log.read_text()
-    assert not FRIGHTENING.search(text), text
+            assert closed(alice) == 1012 or name in CURT
+    server.is_calm()
+    assert ("share one database connection" in server.log.read_text()) == (name in UNPATCHED)
+
+
+@pytest.mark.servers
+def test_publishing_in_a_transaction_lets_no_other_request_into_it(
+    environ: dict[str, str], tmp_path: Path, db: None, own_redis: EmbeddedRedis, eventually: Any
+) -> None:
+    """Where gevent has not patched, all requests have one database connection."""
+    environ["WSREDIS_REDIS"] = own_redis.url
+    with (
+        running(SERVERS["uwsgi-gevent"], tmp_path / "log", environ, PROJECT) as server,
+        ThreadPoolExecutor(2) as browsers,
+    ):
+        own_redis.freeze()
+        undone = browsers.submit(server.get, "/undo")
+        eventually(lambda: "about to publish" in server.log.read_text())
+        made = browsers.submit(server.get, "/make/alice")
+        with suppress(TimeoutError):
+            made.result(0.5)  # it would be answered already if it had been let in
+        own_redis.thaw()
+        assert undone.result() == (200, "undone")
+        assert made.result() == (200, "made")
+    assert [user.username for user in User.objects.all()] == ["alice"]
 
 
 @pytest.mark.servers
@@ -192,10 +119,10 @@ def test_runserver_serves_the_client_and_drains_when_it_reloads(
     settings.write_text("from chatsite.settings import *\nimport changing\n")
     environ["PYTHONPATH"] += os.pathsep + str(tmp_path)
     environ["DJANGO_SETTINGS_MODULE"] = "changing_settings"
-    with running(SERVERS["runserver"], tmp_path / "log", environ) as server:
+    with running(SERVERS["runserver"], tmp_path / "log", environ, PROJECT) as server:
         status, body = server.get("/static/wsredis/wsredis.js")
         assert status == 200
-        assert b"class WSRedis" in body
+        assert "class WSRedis" in body
         with server.open(f"/ws/{room}?subscribe-broadcast") as ws:
             stamps = itertools.count(int(time.time()) + 5)
 
@@ -212,8 +139,7 @@ def test_runserver_serves_the_client_and_drains_when_it_reloads(
         with server.open(f"/ws/{room}?subscribe-broadcast") as ws:
             Publisher(room, broadcast=True).publish("after the reload")
             assert ws.recv(timeout=SECONDS) == "after the reload"
-    text = server.log.read_text()
-    assert not FRIGHTENING.search(text), text
+    server.is_calm()
 
 
 @pytest.mark.servers

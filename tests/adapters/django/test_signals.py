@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from websockets.exceptions import InvalidStatus
 
 from wsredis import Identity, PubSubEndpoint
 from wsredis.adapters.django import Publisher, connected, disconnected, signals
+from wsredis.adapters.django.worker import Worker
 
 SECONDS = 10.0
 
@@ -36,13 +38,20 @@ def listen() -> Iterator[Callable[[Any, Receiver], None]]:
 
 
 class Heard:
-    """Be a receiver that remembers, and that a test can wait for."""
+    """Be a receiver that remembers, and that a test can wait for.
 
-    def __init__(self) -> None:
+    Args:
+        facility: whose events count; websockets of the test before may still end.
+    """
+
+    def __init__(self, facility: str | None = None) -> None:
         self.events: list[dict[str, Any]] = []
+        self._facility = facility
         self._new = threading.Condition()
 
     def __call__(self, **said: Any) -> None:
+        if said.get("facility") != self._facility:
+            return
         with self._new:
             self.events.append(said | {"thread": threading.current_thread().name})
             self._new.notify_all()
@@ -60,7 +69,7 @@ def test_both_signals_say_who_and_what(
     person: Callable[..., Any],
     login: Callable[[Any], Client],
 ) -> None:
-    came, went = Heard(), Heard()
+    came, went = Heard(room), Heard(room)
     listen(connected, came)
     listen(disconnected, went)
     client = login(person("alice", "editors"))
@@ -68,20 +77,21 @@ def test_both_signals_say_who_and_what(
         (event,) = came.wait()
         assert not went.events
         ws.close(4001, "enough")
-    identity = Identity("alice", ("editors",), client.cookies["sessionid"].value)
+    key, ends = client.cookies["sessionid"].value, event["identity"].expires
     said = {
         "sender": PubSubEndpoint,
-        "identity": identity,
+        "identity": Identity("alice", ("editors",), key, ends),
         "facility": room,
         "channels": (f"ws:user:alice:{room}", f"ws:broadcast:{room}"),
         "thread": "wsredis-signals",
     }
     assert event == {**said, "signal": connected}
+    assert ends > time.time()
     assert went.wait() == [{**said, "signal": disconnected, "code": 4001}]
 
 
 def test_a_refused_handshake_is_not_announced(live: Any, room: str, listen: Any) -> None:
-    came = Heard()
+    came = Heard(room)
     listen(connected, came)
     with pytest.raises(InvalidStatus), live.open(f"/ws/{room}?subscribe-user"):
         pass
@@ -92,11 +102,12 @@ def test_a_refused_handshake_is_not_announced(live: Any, room: str, listen: Any)
 def test_a_slow_receiver_holds_up_no_websocket(live: Any, room: str, listen: Any) -> None:
     entered, leave = threading.Event(), threading.Event()
 
-    def slow(**said: Any) -> None:
-        entered.set()
-        assert leave.wait(SECONDS)
+    def slow(facility: str, **said: Any) -> None:
+        if facility == room:
+            entered.set()
+            assert leave.wait(SECONDS)
 
-    went = Heard()
+    went = Heard(room)
     listen(connected, slow)
     listen(disconnected, went)
     try:
@@ -117,12 +128,32 @@ def test_a_receiver_that_fails_is_logged_and_the_next_one_hears(
     def failing(**said: Any) -> None:
         raise LookupError("a problem of the receiver")
 
-    came = Heard()
+    came = Heard(room)
     listen(connected, failing)
     listen(connected, came)
     with caplog.at_level(logging.ERROR), live.open(f"/ws/{room}?subscribe-broadcast"):
         came.wait()
     assert "a problem of the receiver" in caplog.text
+
+
+@pytest.mark.parametrize("error", [SystemExit("a bug"), OSError("the database has gone")])
+def test_an_event_that_fails_does_not_end_the_thread(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    calls = iter([error])
+
+    def close() -> None:
+        for problem in calls:
+            raise problem
+
+    monkeypatch.setattr("wsredis.adapters.django.worker.close_old_connections", close)
+    jobs, done = Worker("jobs"), threading.Event()
+    jobs.start()
+    jobs.put(print)
+    jobs.put(done.set)
+    assert done.wait(SECONDS)
+    assert str(error) in caplog.text
+    jobs._end(jobs._pid)
 
 
 def test_a_receiver_may_use_the_database(
@@ -131,8 +162,9 @@ def test_a_receiver_may_use_the_database(
     person("alice")
     used: list[Any] = []
 
-    def count(**said: Any) -> None:
-        used.append((User.objects.count(), connection._connections[connection._alias]))
+    def count(facility: str, **said: Any) -> None:
+        if facility == room:
+            used.append((User.objects.count(), connection._connections[connection._alias]))
 
     listen(connected, count)
     with live.open(f"/ws/{room}?subscribe-broadcast"):
@@ -160,12 +192,12 @@ def test_too_many_events_are_dropped_and_logged(
 
     listen(connected, slow)
     monkeypatch.setattr(signals, "LIMIT", 3)
-    events = signals._Events()
+    events = signals._Events("events")
     events.start()
-    events.put(connected, None, {"number": 0})
+    events.send(connected, None, {"number": 0})
     assert entered.wait(SECONDS)
     for number in range(1, 9):
-        events.put(connected, None, {"number": number})
+        events.send(connected, None, {"number": number})
     leave.set()
     assert [event["number"] for event in heard.wait(4)] == [0, 1, 2, 3]
     assert caplog.text.count("events are dropped") == 1

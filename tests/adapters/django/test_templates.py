@@ -11,10 +11,13 @@ import pytest
 from django.contrib.staticfiles import finders
 from django.core.management import call_command
 from django.template import Context, Engine, RequestContext, Template
+from django.template.backends.jinja2 import Jinja2
 from django.test import Client, RequestFactory, override_settings
 from django.urls import set_script_prefix
+from django.utils.translation import gettext_lazy
 
 from wsredis.adapters.django.context_processors import websocket
+from wsredis.adapters.django.templatetags.wsredis import websocket_script
 from wsredis.adapters.django.uri import websocket_uri
 
 Site = Callable[..., None]
@@ -52,6 +55,13 @@ def test_a_facility_is_quoted() -> None:
     )
 
 
+def test_a_facility_may_be_a_number_or_a_translation() -> None:
+    context = Context({"room": 7, "name": gettext_lazy("news")})
+    assert rendered("{% websocket_uri room %} {% websocket_uri name %}", context) == (
+        "/ws/7 /ws/news"
+    )
+
+
 def test_the_tag_escapes_what_stands_in_an_attribute() -> None:
     context = Context({"request": RequestFactory().get("/")})
     text = rendered("{% websocket_uri room 'subscribe-user' 'echo' %}", context)
@@ -75,6 +85,21 @@ def test_the_context_processor_gives_address_and_heartbeat(site: Site) -> None:
         "WEBSOCKET_URI": "ws://testserver/ws/",
         "WEBSOCKET_HEARTBEAT": "</script>--beat--",
     }
+
+
+def test_jinja2_has_it_too() -> None:
+    processor = "wsredis.adapters.django.context_processors.websocket"
+    engine = Jinja2(
+        {"NAME": "x", "DIRS": [], "APP_DIRS": False, "OPTIONS": {"context_processors": [processor]}}
+    )
+    engine.env.globals.update(uri=websocket_uri, script=websocket_script)
+    page = engine.from_string(
+        "{{ WEBSOCKET_URI }} {{ uri(request, 'x', 'a', 'b') }} {{ script('n') }}"
+    )
+    assert page.render({}, RequestFactory().get("/")) == (
+        "ws://testserver/ws/ ws://testserver/ws/x?a&amp;b"
+        ' <script src="/static/wsredis/wsredis.js" nonce="n"></script>'
+    )
 
 
 def test_a_page_has_no_inline_script() -> None:

@@ -6,16 +6,29 @@ import http.client
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.test import Client
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection
 from ws4redis.publisher import RedisPublisher
 
 from .conftest import Live
 
-__all__ = ["BOTH", "SECONDS", "ask", "broadcast", "hear", "in_silence", "refusal"]
+__all__ = [
+    "BOTH",
+    "SECONDS",
+    "ask",
+    "broadcast",
+    "cookie",
+    "hear",
+    "heard",
+    "in_silence",
+    "refusal",
+]
 
 SECONDS = 10.0
 BOTH = "subscribe-broadcast&publish-broadcast"
+ALL = "subscribe-broadcast&subscribe-user&subscribe-group&subscribe-session"
 
 
 def broadcast(room: str, message: Any, expire: int | None = 0) -> None:
@@ -46,3 +59,17 @@ def in_silence(live: Live, room: str, *sockets: ClientConnection) -> None:
     broadcast(room, "the end")
     for ws in sockets:
         assert hear(ws) == "the end"
+
+
+def heard(live: Live, room: str, client: Client | None, *to: dict[str, Any]) -> list[Any]:
+    """Return which of the messages to some audiences reach the websocket of a client."""
+    with live.open(f"/ws/{room}?{ALL}", client) as ws:
+        for number, audience in enumerate(to):
+            RedisPublisher(facility=room, **audience).publish_message(str(number), 0)
+        broadcast(room, "the end")
+        return list(iter(lambda: hear(ws), "the end"))
+
+
+def cookie(client: Client) -> str:
+    value: str = client.cookies[settings.SESSION_COOKIE_NAME].value
+    return value

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.test import RequestFactory
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 from ws4redis import names
 from ws4redis.publisher import RedisPublisher
 from ws4redis.wsgi_server import WebsocketWSGIServer
@@ -182,3 +185,20 @@ def test_behind_a_proxy_that_names_itself_allowed_hosts_are_the_sites_own(
             pass
     else:
         assert refusal(live, f"/ws/{room}", Origin=origin).status_code == 403
+
+
+def test_a_page_whose_name_leads_here_is_none_of_the_sites(live: Live, room: str) -> None:
+    """A name that is in no ``ALLOWED_HOSTS`` is not the site's, even if page and host agree."""
+    origin: Any = "http://evil.example"
+    with (
+        socket.create_connection(live.host.split(":")) as sock,
+        pytest.raises(InvalidStatus) as refused,
+        connect(f"ws://evil.example/ws/{room}", sock=sock, origin=origin),
+    ):
+        pass
+    assert refused.value.response.status_code == 403
+    with (
+        socket.create_connection(live.host.split(":")) as sock,
+        connect(f"ws://upstream/ws/{room}", sock=sock),
+    ):
+        pass  # no page at all, by way of a proxy

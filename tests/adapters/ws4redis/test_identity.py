@@ -8,42 +8,20 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import AnonymousUser, Group, User
+from django.contrib.auth.models import AnonymousUser, Group
 from django.contrib.sessions.models import Session
 from django.db import connections
 from django.test import Client, RequestFactory
-from ws4redis.groups import refresh_groups, store_groups_in_session
-from ws4redis.models import store_groups_in_session as known_as
-from ws4redis.publisher import RedisPublisher
 from ws4redis.redis_store import SELF
 from ws4redis.wsgi_server import WebsocketWSGIServer
 
 from .conftest import Live
-from .talk import hear
+from .talk import cookie, hear, heard
 
 Site = Callable[..., None]
 Person = Callable[..., Any]
 Login = Callable[[Any], Client]
-ALL = "subscribe-broadcast&subscribe-user&subscribe-group&subscribe-session"
 ENGINES = ("db", "cached_db", "cache", "file", "signed_cookies")
-
-
-def publish(room: str, message: str, **audiences: Any) -> None:
-    RedisPublisher(facility=room, **audiences).publish_message(message, 0)
-
-
-def heard(live: Live, room: str, client: Client | None, *to: dict[str, Any]) -> list[Any]:
-    """Return which of the messages to some audiences reach the websocket of a client."""
-    with live.open(f"/ws/{room}?{ALL}", client) as ws:
-        for number, audience in enumerate(to):
-            publish(room, str(number), **audience)
-        publish(room, "the end", broadcast=True)
-        return list(iter(lambda: hear(ws), "the end"))
-
-
-def cookie(client: Client) -> str:
-    value: str = client.cookies[settings.SESSION_COOKIE_NAME].value
-    return value
 
 
 def test_a_user_gets_their_own_channels_only(
@@ -150,7 +128,12 @@ def test_process_request_can_be_called_for_any_request(db: None) -> None:
 
 
 def test_a_handshake_leaves_no_database_connection_open(
-    live: Live, person: Person, login: Login, room: str, monkeypatch: pytest.MonkeyPatch
+    live: Live,
+    person: Person,
+    login: Login,
+    room: str,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Any,
 ) -> None:
     client = login(person("john"))
     seen = []
@@ -162,90 +145,5 @@ def test_a_handshake_leaves_no_database_connection_open(
 
     monkeypatch.setattr("ws4redis.settings.WS4REDIS_ALLOWED_CHANNELS", allowed, raising=False)
     heard(live, room, client)
-    assert [connection.connection for connection in seen] == [None]
-
-
-# The groups in the session
-
-
-def test_the_receiver_has_the_name_it_had() -> None:
-    assert known_as is store_groups_in_session
-
-
-def test_a_login_stores_the_names_of_the_groups(person: Person, login: Login) -> None:
-    client = login(person("john", "staff", "chatters"))
-    assert client.session["ws4redis:memberof"] == ["chatters", "staff"]
-
-
-def test_a_user_model_without_groups_stores_nothing() -> None:
-    request: Any = RequestFactory().get("/")
-    request.session = {}
-    store_groups_in_session(None, object(), request)
-    assert request.session == {}
-    store_groups_in_session(None, object(), RequestFactory().get("/"))
-
-
-CHANGES = {
-    "add": (lambda user, staff: user.groups.add(staff), {"chatters", "staff"}),
-    "add from the group": (lambda user, staff: staff.user_set.add(user), {"chatters", "staff"}),
-    "remove": (lambda user, staff: user.groups.remove(*user.groups.all()), set()),
-    "set": (lambda user, staff: user.groups.set([staff]), {"staff"}),
-    "clear": (lambda user, staff: user.groups.clear(), set()),
-    "clear the group": (
-        lambda user, staff: user.groups.get(name="chatters").user_set.clear(),
-        set(),
-    ),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("engine", ["db", "cached_db"])
-def test_a_session_follows_the_groups_of_its_user(
-    site: Site, live: Live, person: Person, login: Login, room: str, engine: str, change: str
-) -> None:
-    site(SESSION_ENGINE=f"django.contrib.sessions.backends.{engine}")
-    user, client = person("john", "chatters"), None
-    client, bystander = login(user), login(person("mary", "chatters"))
-    function, groups = CHANGES[change]
-    function(user, Group.objects.get_or_create(name="staff")[0])
-    assert set(client.session["ws4redis:memberof"]) == groups
-    mine = {"clear the group": []}.get(change, ["chatters"])
-    assert bystander.session["ws4redis:memberof"] == mine
-    assert heard(live, room, client, {"groups": ["staff"]}) == ["0"] * ("staff" in groups)
-
-
-def test_the_groups_of_people_without_a_session_cost_no_look_at_sessions(
-    person: Person, django_assert_queries: Any
-) -> None:
-    user = person("john")
-    with django_assert_queries() as queries:
-        user.groups.add(Group.objects.create(name="staff"))
-    assert not any("django_session" in query["sql"] for query in queries)
-
-
-@pytest.fixture
-def django_assert_queries() -> Any:
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
-
-    return lambda: CaptureQueriesContext(connection)
-
-
-def test_other_actions_change_nothing(person: Person, login: Login) -> None:
-    user = person("john", "chatters")
-    client = login(user)
-    refresh_groups(User.groups.through, user, "pre_add", False, {1})
-    assert client.session["ws4redis:memberof"] == ["chatters"]
-
-
-def test_what_the_site_itself_has_written_stays(
-    site: Site, live: Live, person: Person, login: Login, room: str
-) -> None:
-    site(SESSION_ENGINE="django.contrib.sessions.backends.file")
-    user = person("john", "chatters")
-    client = login(user)
-    session = client.session
-    session["ws4redis:memberof"] = ["of our own"]
-    session.save()
-    user.groups.clear()
-    assert heard(live, room, client, {"groups": ["of our own"]}) == ["0"]
+    # The websocket is open before its request has ended.
+    eventually(lambda: [connection.connection for connection in seen] == [None])

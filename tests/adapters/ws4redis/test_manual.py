@@ -170,6 +170,23 @@ def test_the_heartbeat_arrives(servers: tuple[Process, Process]) -> None:
         assert ws.recv(timeout=SECONDS) == "--heartbeat--"
 
 
+@pytest.mark.parametrize("more", [[], ["--gevent-early-monkey-patch"]], ids=["", "patched"])
+def test_a_subscriber_may_publish_its_own_way_under_gevent(
+    folder: Path, redis_server: EmbeddedRedis, more: list[str]
+) -> None:
+    env = environment(folder, redis_server.port, MYAPP_SUBSCRIBER="myapp.subscribers.Counting")
+    with (
+        Process([*SERVERS["uwsgi-http-socket"][0], *more], folder, env) as server,
+        server.open("subscribe-broadcast&publish-broadcast&echo") as ws,
+    ):
+        for text in ("one", "two"):
+            ws.send(text)
+            while not (message := hear(ws)).startswith(f"{text} to "):
+                pass
+            assert message.removeprefix(f"{text} to ").isdecimal()
+    assert not LOUD.findall(server.log())
+
+
 @pytest.mark.xdist_group("ws4redis-runserver")
 @pytest.mark.parametrize("servers", ["runserver"], indirect=True)
 def test_djangos_server_serves_the_script(servers: tuple[Process, Process]) -> None:

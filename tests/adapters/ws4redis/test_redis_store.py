@@ -158,6 +158,7 @@ def test_self_is_whoever_sends_the_request() -> None:
         SimpleNamespace(),
         SimpleNamespace(user=AnonymousUser(), session={}),
         SimpleNamespace(user=None, session=None),
+        who(None, ["staff"], is_authenticated=True),
     ],
 )
 def test_nobody_has_no_channel(nobody: Any) -> None:

@@ -54,6 +54,10 @@ def test_what_is_assigned_to_the_module_holds(monkeypatch: pytest.MonkeyPatch) -
         assert settings.WS4REDIS_HEARTBEAT == "beat"
     with mock.patch.object(settings, "WS4REDIS_PREFIX", "demo"):
         assert RedisPublisher.get_prefix() == "demo:"
+    with mock.patch.object(settings, "WS4REDIS_EXPIRE", 3600):  # what it is anyway
+        assert current_config().expire == 3600
+    with mock.patch.object(settings, "WS4REDIS_EXPIRE", 7), override_settings(WS4REDIS_EXPIRE=7):
+        assert current_config().expire == 7
     settings.WS4REDIS_EXPIRE = 5
     assert current_config().expire == 5
     del settings.WS4REDIS_EXPIRE

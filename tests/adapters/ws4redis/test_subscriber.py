@@ -16,7 +16,7 @@ from ws4redis.redis_store import SELF, RedisMessage
 from ws4redis.subscriber import RedisSubscriber
 
 from .conftest import Live
-from .talk import hear, refusal
+from .talk import SECONDS, hear, refusal
 from .test_redis_store import who
 
 Site = Callable[..., None]
@@ -231,6 +231,34 @@ def test_a_subclass_may_publish_its_own_way(
         assert hear(ws) == ("ONE" if echo else "THREE")
     assert "the message is lost" in caplog.text
     assert len(Shouting.threads) == 1
+
+
+class Slow(RedisSubscriber):
+    """Publish only when it is told to."""
+
+    go: ClassVar[threading.Event] = threading.Event()
+
+    def publish_message(self, message: Any, expire: int | None = None) -> Any:
+        assert self.go.wait(SECONDS)
+        return super().publish_message(message, expire)
+
+
+def test_a_socket_that_sends_more_than_its_subscriber_publishes_waits(
+    site: Site, live: Live, room: str, eventually: Any
+) -> None:
+    site(WS4REDIS_SUBSCRIBER=Slow)
+    Slow.go.clear()
+    message = "x" * 100_000
+    with live.open(f"/ws/{room}?subscribe-broadcast&publish-broadcast&echo") as ws:
+        eventually(lambda: len(live.server.websockets) == 1)
+        (connection,) = live.server.websockets
+        for _ in range(8):
+            ws.send(message)
+        eventually(lambda: connection.paused)
+        Slow.go.set()
+        assert [hear(ws) for _ in range(8)] == [message] * 8
+        ws.send("and on")
+        assert hear(ws) == "and on"
 
 
 class Lost(RedisSubscriber):

@@ -1,4 +1,4 @@
-/* A chat page. What others send is data: it reaches the page through textContent only. */
+/* A chat page; how a message looks is in chats.js. */
 "use strict";
 
 const KEEP = 500; // messages kept on the page
@@ -14,38 +14,6 @@ const [chat, messages, state, form, text, error] = [
 ].map(find);
 
 /* The list of messages. */
-
-function element(tag, className, content) {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.textContent = content;
-  return node;
-}
-
-function hue(name) {
-  const sum = [...name].reduce((total, char) => (total * 31 + char.codePointAt(0)) % 65521, 7);
-  return (sum * 137) % 360; // about the golden angle: similar names differ in colour
-}
-
-function line({ from, text: content, at, to }) {
-  const own = from !== "" && from === user;
-  const kind = own ? "own" : from ? "other" : "server";
-  const item = element("li", `message ${kind}`, "");
-  const when = new Date(Number.isFinite(at) && Math.abs(at) < 8.64e15 ? at : Date.now());
-  const time = element("time", "", when.toLocaleTimeString([], { timeStyle: "short" }));
-  time.dateTime = when.toISOString();
-  const meta = element("div", "meta", "");
-  meta.append(element("span", "from", own ? "you" : from || "server"));
-  if (to) {
-    meta.append(element("span", "for", `to ${to === user ? "you" : to}`));
-  }
-  meta.append(time);
-  const avatar = element("span", "avatar", from ? [...from][0].toUpperCase() : ">");
-  avatar.ariaHidden = "true";
-  avatar.style.setProperty("--hue", hue(from));
-  item.append(avatar, meta, element("div", "text", content));
-  return item;
-}
 
 const seen = new Set(); // ids: the last message is sent again after a reconnect
 
@@ -65,12 +33,21 @@ function receive(data) {
   seen.add(value.id);
   const from = typeof value.from === "string" ? value.from : "";
   const to = typeof value.to === "string" ? value.to : "";
-  const atEnd = messages.scrollHeight - messages.scrollTop - messages.clientHeight < 60;
-  messages.append(line({ ...value, from, to }));
+  const own = from !== "" && from === user;
+  const follow = own || isAtEnd(messages);
+  messages.append(
+    line({
+      from: from || "server",
+      text: value.text,
+      at: readable(value.at),
+      kind: own ? "own" : from ? "other" : "server",
+      to: to === user ? "you" : to,
+    }),
+  );
   while (messages.childElementCount > KEEP) {
     messages.firstElementChild.remove();
   }
-  if (atEnd || from === user) {
+  if (follow) {
     messages.scrollTop = messages.scrollHeight;
   }
 }

@@ -5,5 +5,9 @@ from . import views
 urlpatterns = [
     path("", views.page),
     path("enter", views.enter),
+    path("leave", views.leave),
+    path("new-password", views.new_password),
     path("note", views.note),
+    path("undo", views.undo),
+    path("make/<name>", views.make),
 ]

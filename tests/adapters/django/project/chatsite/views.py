@@ -1,6 +1,8 @@
 """Pages of the site under test."""
 
-from django.contrib.auth import authenticate, login
+from django.contrib.auth import authenticate, login, logout, update_session_auth_hash
+from django.contrib.auth.models import User
+from django.db import transaction
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
 
@@ -16,6 +18,18 @@ def enter(request):
     return HttpResponse("welcome")
 
 
+def leave(request):
+    logout(request)
+    return HttpResponse("good bye")
+
+
+def new_password(request):
+    request.user.set_password("another secret")
+    request.user.save()
+    update_session_auth_hash(request, request.user)
+    return HttpResponse("changed")
+
+
 def note(request):
     """Send the visitor a message about themselves."""
     publisher = Publisher(
@@ -23,3 +37,18 @@ def note(request):
     )
     publisher.publish(request.GET["text"])
     return JsonResponse({"channels": publisher.channels})
+
+
+def undo(request):
+    """Make somebody, tell of it, and take it back."""
+    with transaction.atomic():
+        User.objects.create(username="nobody")
+        print("about to publish", flush=True)
+        Publisher("undone", broadcast=True).publish("too early")
+        transaction.set_rollback(True)
+    return HttpResponse("undone")
+
+
+def make(request, name):
+    User.objects.create(username=name)
+    return HttpResponse("made")

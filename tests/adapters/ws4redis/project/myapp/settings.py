@@ -56,3 +56,5 @@ WS4REDIS_CONNECTION = {"host": "127.0.0.1", "port": int(os.environ.get("MYAPP_RE
 WS4REDIS_EXPIRE = 7200
 WS4REDIS_PREFIX = "demo"
 WS4REDIS_HEARTBEAT = "--heartbeat--"
+if "MYAPP_SUBSCRIBER" in os.environ:
+    WS4REDIS_SUBSCRIBER = os.environ["MYAPP_SUBSCRIBER"]

@@ -1,0 +1,82 @@
+"""A thread beside the hub's loop, where code of the site may block and ask the database.
+
+In a process that gevent has patched it is a greenlet, like those of the views. Database connections
+are handled as for a request.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable
+
+from django.db import close_old_connections, reset_queries
+
+__all__ = ["Job", "Worker"]
+
+log = logging.getLogger("wsredis.adapters.django")
+
+LAST_SECONDS = 2.0
+"""For what waits at the end of the process."""
+
+Job = Callable[[], object]
+
+
+class Worker:
+    """Call functions one after the other, in one thread of each process.
+
+    What a function raises is logged.
+
+    Args:
+        name: what the thread is called.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._pid = 0
+
+    def start(self) -> None:
+        """Start the thread of this process; from a request, for on the loop nothing may wait.
+
+        What is started before the hub of this process ends after it.
+        """
+        with self._lock:
+            if self._pid != os.getpid():
+                self._pid = os.getpid()
+                self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+                self._thread.start()
+                atexit.register(self._end, self._pid)
+
+    def put(self, job: Job) -> None:
+        """Take a function; never blocks."""
+        self._queue.put(job)
+
+    def waiting(self) -> int:
+        """Return how many functions have not been called yet."""
+        return self._queue.qsize()
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None:
+            try:
+                _call(job)
+            except (Exception, SystemExit):
+                log.exception("%s has failed", self._name)
+
+    def _end(self, pid: int) -> None:
+        if pid == os.getpid():
+            self._queue.put(None)
+            self._thread.join(LAST_SECONDS)
+
+
+def _call(job: Job) -> None:
+    reset_queries()
+    close_old_connections()
+    try:
+        job()
+    finally:
+        close_old_connections()

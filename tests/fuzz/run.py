@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Fuzz every target for a while and say what was tried; exit with 1 if an invariant was broken.
+
+Usage: run.py [--seconds 60] [--inputs 0] [--way guided|drawn] [--jobs N] [TARGET ...]
+
+The time of a target is shared by both ways (see worker.py); where atheris cannot be installed, all
+of it goes to drawn inputs. What led to new branches is kept in test-output/fuzz for the next run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from targets import NAMES
+
+HERE = Path(__file__).resolve().parent
+FOUND = HERE.parent.parent / "test-output" / "fuzz"
+
+COUNT = re.compile(r"^(?:inputs|stat::number_of_executed_units): *(\d+)$", re.M)
+NOISE = re.compile(r"^(INFO|WARNING|stat::|#|\"|inputs:)")
+
+GRACE = 300
+"""Seconds beyond its time after which a worker counts as hanging."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One target, one way, and the limits of it."""
+
+    name: str
+    way: str
+    seconds: float
+    inputs: int
+
+    def run(self) -> tuple[bool, int]:
+        """Run a worker; print how it went, and all it says if that is not well."""
+        limits = [str(self.seconds), str(self.inputs), str(FOUND / self.name)]
+        command = [sys.executable, str(HERE / "worker.py"), self.way, self.name, *limits]
+        patience = self.seconds + GRACE if self.seconds else None
+        try:
+            done = subprocess.run(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=patience,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as exc:
+            text, code = (exc.stdout or b"").decode(errors="replace") + "it hangs\n", 1
+        else:
+            text, code = done.stdout.decode(errors="replace"), done.returncode
+        counts = COUNT.findall(text)
+        count = int(counts[-1]) if counts else 0
+        held = code == 0 and count > 0
+        verdict = "holds" if held else "BROKEN"
+        print(f"{self.name:<12} {self.way:<7} {count:>10,} inputs  {verdict}", flush=True)
+        if not held:
+            print("\n".join(line for line in text.splitlines() if not NOISE.match(line)))
+        return held, count
+
+
+def plan(options: argparse.Namespace) -> list[Job]:
+    """Return what is to be done, each target's share of time and number."""
+    ways = [options.way] if options.way else ["drawn"]
+    if not options.way and find_spec("atheris"):
+        ways.append("guided")
+    seconds, inputs = options.seconds / len(ways), -(-options.inputs // len(ways))
+    return [Job(name, way, seconds, inputs) for name in options.targets or NAMES for way in ways]
+
+
+def main() -> int:
+    """Run all jobs, some at a time."""
+    parser = argparse.ArgumentParser(description="Fuzz wsredis.")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(NAMES))
+    parser.add_argument("--seconds", type=float, default=60, help="for each target; 0: no limit")
+    parser.add_argument("--inputs", type=int, default=0, help="for each target; 0: no limit")
+    parser.add_argument("--way", choices=["guided", "drawn"], help="both, unless one is named")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="workers at a time")
+    options = parser.parse_args()
+    if unknown := set(options.targets) - set(NAMES):
+        parser.error(f"no such target: {', '.join(sorted(unknown))}")
+    if not options.seconds and not options.inputs:
+        parser.error("without a limit it would never end")
+    with ThreadPoolExecutor(options.jobs) as pool:
+        results = list(pool.map(Job.run, plan(options)))
+    print(f"{sum(count for _, count in results):,} inputs")
+    return 0 if all(held for held, _ in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

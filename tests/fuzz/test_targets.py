@@ -1,0 +1,72 @@
+"""Every target, with what fuzzing has found and with a few inputs that are always the same."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+
+from .targets import NAMES, load
+
+
+def replay(name: str) -> None:
+    target = load(name)
+    for file in sorted(target.corpus.iterdir()):
+        try:
+            target.check(file.read_bytes())
+        except Exception as exc:
+            exc.add_note(f"{file.name} in {file.parent}")
+            raise
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_target_opens_with_its_invariant(name: str) -> None:
+    assert (load(name).check.__doc__ or "").startswith("Hold that ")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_found_holds(name: str) -> None:
+    replay(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_corpus_is_small(name: str) -> None:
+    sizes = [file.stat().st_size for file in load(name).corpus.iterdir()]
+    assert len(sizes) >= 3
+    assert sum(sizes) < 100_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_drawn_holds(name: str) -> None:
+    target = load(name)
+    rules = settings(
+        max_examples=100,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    rules(given(target.inputs)(target.check))()
+
+
+FAULTS: dict[str, tuple[str, Any]] = {
+    "channels": ("wsredis.channels._UNSAFE", re.compile(r"[%\s]")),
+    "credentials": ("wsredis.identity.credentials._cookies", lambda environ, name: ["abc"]),
+    "frames": ("wsredis.frames._Deflate.decode", PerMessageDeflate.decode),
+    "handshake": ("wsredis.handshake._choose", lambda offered, known: ",".join(offered)),
+    "message": ("wsredis.message._BINARY", b"B"),
+    "proxies": ("wsredis.proxies.Proxies.__contains__", lambda proxies, address: True),
+    "resp": ("wsredis.brokers.resp.MAX_DEPTH", 10**6),
+    "revocation": ("wsredis.revocation.Revocation.matches", lambda order, identity: True),
+    "tickets": ("wsredis.tickets.hmac.compare_digest", lambda one, other: True),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fault_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    replay(name)
+    monkeypatch.setattr(*FAULTS[name])
+    with pytest.raises((AssertionError, RecursionError)):
+        replay(name)

@@ -1,0 +1,132 @@
+"""A hub in this process, with socket pairs, a loop and the memory broker."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from websockets.frames import Frame, Opcode
+
+from wsredis.brokers.memory import MemoryBroker
+from wsredis.config import Config
+from wsredis.connection import Connection
+from wsredis.endpoints import Endpoint
+from wsredis.hub import Hub
+from wsredis.identity import ANONYMOUS, Identity
+from wsredis.loop import Loop
+
+__all__ = ["CHANNEL", "Client", "Place", "Recorder", "until"]
+
+CHANNEL = "ws:broadcast:news"
+
+SECONDS = 15.0
+"""After which something that should have happened counts as not happening."""
+
+
+class Recorder(Endpoint):
+    """Keep what happens to one connection."""
+
+    def __init__(self) -> None:
+        self.got: list[str | bytes] = []
+        self.codes: list[int] = []
+        self.fail = False
+
+    def received(self, connection: Connection, message: str | bytes) -> None:
+        if self.fail:
+            raise LookupError("the endpoint is broken")
+        self.got.append(message)
+
+    def closed(self, connection: Connection, code: int) -> None:
+        self.codes.append(code)
+
+
+class Client:
+    """The other end of a connection: a socket, and frames as a browser sends and reads them."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._bytes = b""
+
+    def send(self, opcode: Opcode, data: bytes = b"") -> None:
+        self.sock.sendall(Frame(opcode, data).serialize(mask=True))
+
+    def read(self) -> tuple[int, bytes]:
+        """Return opcode and payload of the next frame."""
+        head = self._take(2)
+        size = head[1] & 0x7F
+        if size == 126:
+            size = struct.unpack("!H", self._take(2))[0]
+        elif size == 127:
+            size = struct.unpack("!Q", self._take(8))[0]
+        data = self._take(size)
+        if head[0] & 0x40:
+            data = zlib.decompressobj(wbits=-15).decompress(data + b"\x00\x00\xff\xff")
+        return head[0] & 0x0F, data
+
+    def _take(self, size: int) -> bytes:
+        while len(self._bytes) < size:
+            data = self.sock.recv(65536)
+            if not data:
+                raise EOFError
+            self._bytes += data
+        taken, self._bytes = self._bytes[:size], self._bytes[size:]
+        return taken
+
+    def close_code(self) -> int:
+        """Skip to the close frame and return its code."""
+        while True:
+            opcode, data = self.read()
+            if opcode == Opcode.CLOSE:
+                return int(struct.unpack("!H", data[:2])[0])
+
+
+class Place:
+    """A hub on a thread of its own, as on a threaded server."""
+
+    def __init__(self, **options: Any) -> None:
+        self.broker = MemoryBroker()
+        self.far_ends: list[socket.socket] = []
+        self.loop = Loop()
+        config = Config(**options)
+        self.hub = self.loop.run(lambda: Hub(config, self.broker, self.loop))
+
+    def connect(
+        self, *channels: str, identity: Identity = ANONYMOUS, bits: int = 0, buffer: int = 0
+    ) -> tuple[Client, Connection, Recorder]:
+        endpoint = Recorder()
+        connection = Connection(self.hub, endpoint, identity, None, bits)
+        self.loop.run(self.hub.join, connection, channels)
+        near, far = self.pair()
+        if buffer:
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+            far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        self.loop.run(connection.open, near.detach())
+        return Client(far), connection, endpoint
+
+    def pair(self) -> tuple[socket.socket, socket.socket]:
+        """Return the server's and the client's end of a connection."""
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        far.settimeout(SECONDS)
+        self.far_ends.append(far)
+        return near, far
+
+    def publish(self, text: str, channel: str = CHANNEL, expire: int = 0) -> None:
+        self.broker.publish([channel], text.encode(), expire)
+
+    def numbers(self) -> dict[str, int]:
+        return self.loop.run(self.hub.numbers)
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        return self.loop.run(function, *args)
+
+
+def until(condition: Callable[[], object], seconds: float = SECONDS) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.002)

@@ -1,0 +1,239 @@
+"""Limits at the wire: how many may come, how fast they may send, how long it may take."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+
+from .support import Setup, Site, each, eventually
+from .wire import CLOSE, CONT, PING, PONG, TEXT, Wire, frame
+
+pytestmark = pytest.mark.servers
+
+Start = Callable[..., Site]
+BROADCAST = "subscribe-broadcast"
+TALK = "subscribe-broadcast&publish-broadcast&echo"
+
+some_servers = each("uwsgi-gevent", "uwsgi-threads", "gunicorn-gthread", "pywsgi")
+
+
+def status(site: Site, target: str, **headers: str) -> int:
+    """Try a handshake and return the status of its answer."""
+    with site.wire() as wire:
+        wire.send(wire.request(target, **headers))
+        answer = wire.answer()
+        if answer.status != 101:
+            assert int(answer.headers["retry-after"]) > 0
+            assert answer.headers["x-refused-by"] == "wsredis"
+        return answer.status
+
+
+# How many
+
+
+def leave(site: Site, wires: list[Wire], target: str, **headers: str) -> None:
+    """Let them go in every way there is, and see that each makes room for one."""
+    wires.pop().abort()
+    eventually(lambda: status(site, target, **headers) == 101, "a reset has made room")
+    wires.pop().socket.close()
+    eventually(lambda: status(site, target, **headers) == 101, "an end of file has made room")
+    wires[-1].send_frame(CLOSE, b"\x03\xe8")
+    assert wires.pop().close_code() == 1000
+    eventually(lambda: status(site, target, **headers) == 101, "a close has made room")
+    eventually(lambda: site.stats()["connections"] == len(wires), "the others have gone")
+    for _ in range(10):
+        with site.wire() as wire:
+            wire.send(wire.request(target, **headers))
+            wire.abort()
+    eventually(lambda: site.stats()["connections"] == len(wires), "the hasty are forgotten")
+
+
+@some_servers
+def test_one_user_gets_so_many_and_others_still_come_in(
+    start: Start, setup: Setup, room: str
+) -> None:
+    site = start(setup, max_connections_per_user=3)
+    target = f"/ws/{room}?{BROADCAST}"
+    with ExitStack() as stack:
+        wires = [stack.enter_context(site.wire(target, x_user="alice")) for _ in range(3)]
+        for _ in range(3):
+            assert status(site, target, x_user="alice") == 429
+        assert status(site, target, x_user="bob") == 101
+        assert status(site, target) == 101
+        eventually(lambda: site.stats()["connections"] == 3, "the others have gone")
+        leave(site, wires, target, x_user="alice")
+        for _ in range(3):
+            stack.enter_context(site.wire(target, x_user="alice"))
+        assert status(site, target, x_user="alice") == 429
+
+
+@some_servers
+def test_one_address_gets_so_many_and_others_still_come_in(
+    start: Start, setup: Setup, room: str
+) -> None:
+    site = start(setup, max_connections_per_address=3, trusted_proxies="127.0.0.1")
+    target = f"/ws/{room}?{BROADCAST}"
+    here, there = {"x_forwarded_for": "192.0.2.1"}, {"x_forwarded_for": "192.0.2.2"}
+    with ExitStack() as stack:
+        wires = [stack.enter_context(site.wire(target, **here)) for _ in range(3)]
+        assert status(site, target, **here) == 429
+        assert status(site, target, x_forwarded_for="192.0.2.9, 192.0.2.1") == 429
+        assert status(site, target, x_user="alice", **here) == 429
+        assert status(site, target, **there) == 101
+        eventually(lambda: site.stats()["connections"] == 3, "the other has gone")
+        leave(site, wires, target, **here)
+
+
+@some_servers
+def test_without_a_trusted_proxy_nobody_chooses_an_address(
+    start: Start, setup: Setup, room: str
+) -> None:
+    site = start(setup, max_connections_per_address=1)
+    target = f"/ws/{room}?{BROADCAST}"
+    with site.wire(target, x_forwarded_for="192.0.2.1"):
+        assert status(site, target, x_forwarded_for="192.0.2.2") == 429
+
+
+@some_servers
+def test_a_full_process_answers_503_until_somebody_leaves(
+    start: Start, setup: Setup, room: str
+) -> None:
+    site = start(setup, max_connections=3)
+    target = f"/ws/{room}?{BROADCAST}"
+    with ExitStack() as stack:
+        wires = [stack.enter_context(site.wire(target)) for _ in range(3)]
+        assert status(site, target, x_user="alice") == 503
+        assert site.get("/page")[0] == 200
+        leave(site, wires, target)
+
+
+# How fast
+
+# Each is many times too much, wherever a second of the clock ends.
+FLOODS = {
+    "max_messages_per_second": (
+        50,
+        {
+            "messages": frame(TEXT, b"hello") * 500,
+            "pings": frame(PING) * 500,
+            "pongs": frame(PONG) * 500,
+        },
+    ),
+    "max_bytes_per_second": (
+        20_000,
+        {
+            "bytes": frame(TEXT, b"x" * 180_000),
+            "fragments": frame(TEXT, fin=False) + frame(CONT, fin=False) * 800,
+        },
+    ),
+}
+
+
+@each("uwsgi-gevent", "uwsgi-threads", "uwsgi-workers", "gunicorn-gthread", "pywsgi")
+@pytest.mark.parametrize("option", FLOODS)
+def test_who_sends_too_much_is_closed_with_1008_and_others_go_on(
+    start: Start, setup: Setup, room: str, option: str
+) -> None:
+    most, floods = FLOODS[option]
+    site = start(setup, **{option: most})
+    with site.wire(f"/ws/{room}?{TALK}") as other:
+        for number, (name, flood) in enumerate(floods.items(), 1):
+            with site.wire(f"/ws/{room}flood?publish-broadcast") as wire:
+                wire.send(flood)
+                assert wire.close_code() == 1008, name
+            other.send_frame(TEXT, name.encode())
+            assert other.receive_text() == name
+            assert site.stats()["flooding"] == number
+    eventually(lambda: site.stats()["connections"] == 0, "all have gone")
+
+
+@some_servers
+def test_what_is_within_the_limits_is_no_flood(start: Start, setup: Setup, room: str) -> None:
+    site = start(setup)
+    with site.wire(f"/ws/{room}?{TALK}") as wire:
+        wire.send(b"".join(frame(TEXT, b"%d" % number) for number in range(900)))
+        assert [wire.receive_text() for _ in range(900)] == [str(n) for n in range(900)]
+        wire.send_frame(TEXT, b"x" * 2**20)
+        assert len(wire.receive_text()) == 2**20
+    assert site.stats()["flooding"] == 0
+
+
+# How long
+
+
+@some_servers
+def test_a_resolver_that_takes_too_long_is_a_503_and_holds_nobody_up(
+    start: Start, setup: Setup, room: str
+) -> None:
+    site = start(setup, app="guarded.py", handshake_timeout=3)
+    target = f"/ws/{room}?{BROADCAST}"
+    # Nothing can end a thread's work, so there it must end by itself.
+    seconds = "4" if "threads" in setup.name or "gthread" in setup.name else "60"
+    with site.wire() as slow:
+        slow.send(slow.request(target, x_hold="slow", x_hold_for=seconds))
+        eventually((site.folder / "slow").exists, "the resolver is asked")
+        with site.wire(target) as quick:
+            site.broadcast(room, "meanwhile")
+            assert quick.receive_text() == "meanwhile"
+        answer = slow.answer()
+    assert answer.status == 503
+    assert answer.body == "It took too long to find out who you are.\n"
+    assert int(answer.headers["retry-after"]) > 0
+    eventually(lambda: site.stats()["connections"] == 0, "nobody is left")
+
+
+# How much may wait
+
+
+@each("uwsgi-gevent", "uwsgi-threads", "gunicorn-gthread", "pywsgi")
+@pytest.mark.parametrize("overflow", ["close", "drop-oldest", "keep-latest"])
+def test_a_stuck_reader_costs_what_the_policy_says_and_delays_nobody(
+    start: Start, setup: Setup, room: str, overflow: str
+) -> None:
+    site = start(setup, overflow=overflow, max_outbox=2**20)
+    message = "news {} " + "x" * 2**18
+    target = f"/ws/{room}?{BROADCAST}&subscribe-user"
+    with (
+        site.wire(target, receive_buffer=4096, x_user="alice") as stuck,
+        site.wire(target, x_user="bob") as quick,
+    ):
+        numbers = itertools.count(1)
+
+        def broadcast() -> int:
+            number = next(numbers)
+            assert number < 400, "100 MiB wait somewhere"
+            site.broadcast(room, message.format(number))
+            assert quick.receive_text().split()[1] == str(number)
+            return number
+
+        while site.stats()["outbox_bytes"] < 2**19:
+            broadcast()
+        for text in ("mine 1", "mine 2"):
+            site.publisher(room, users=["alice"]).publish(text)
+        while not (site.stats()["shed"] or site.stats()["dropped"]):
+            broadcast()
+        last = [broadcast() for _ in range(8)][-1]
+        stats = site.stats()
+        if overflow == "close":
+            assert (stats["dropped"], stats["shed"]) == (1, 0)
+            assert stuck.close_code() in (1013, 1006)
+            eventually(lambda: site.lines("close user=alice.* code=1013"), "it was told why")
+            return
+        eventually(lambda: site.stats()["delivered"] == 2 + 2 * last, "all is on its way")
+        stats = site.stats()
+        assert stats["dropped"] == 0
+        assert stats["outbox_bytes"] <= 2**20 + 2**18 + 100  # and what it is in the middle of
+        came = [stuck.receive_text().split()[:2] for _ in range(last + 2 - stats["shed"])]
+        eventually(lambda: not site.stats()["outbox_bytes"], "nothing waits any more")
+        site.broadcast(room, "go on")
+        assert stuck.receive_text() == quick.receive_text() == "go on"
+    news, mine = ([int(each[1]) for each in came if each[0] == name] for name in ("news", "mine"))
+    assert news == sorted(set(news))
+    assert news[-1] == last
+    assert mine == sorted(set(mine))
+    if overflow == "keep-latest":
+        assert mine[-1] == 2
+    eventually(lambda: site.lines(f"close user=alice.* sent={len(came) + 1}$"), "it is counted")

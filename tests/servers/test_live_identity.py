@@ -1,0 +1,218 @@
+"""Who somebody is may change: sockets whose identity has ended are closed, on every server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from wsredis import Config, disconnect
+from wsredis.embedded import EmbeddedRedis
+
+from .support import HOST, Setup, Site, each, eventually
+from .test_redis_away import Proxy
+from .wire import TEXT, Wire
+
+pytestmark = pytest.mark.servers
+
+Start = Callable[..., Site]
+BROADCAST = "subscribe-broadcast"
+SERVERS = ("uwsgi-gevent", "uwsgi-threads", "gunicorn-gthread", "pywsgi")
+
+some_servers = each(*SERVERS)
+
+
+@pytest.fixture
+def members(start: Start, own_redis: EmbeddedRedis, setup: Setup) -> Site:
+    """Run a site with a Redis of its own: orders for others are kept elsewhere."""
+    return start(setup, app="guarded.py", redis=own_redis.url, handshake_timeout=60)
+
+
+def order(site: Site, **whom: object) -> int:
+    """End websockets from this process, which is not the server's."""
+    return disconnect(config=Config(redis=site.redis), **whom)  # type: ignore[arg-type]
+
+
+def hears(site: Site, room: str, *wires: Wire) -> None:
+    """See that these are still there."""
+    site.broadcast(room, "still here")
+    for wire in wires:
+        assert wire.receive_text() == "still here"
+
+
+# Time
+
+
+@some_servers
+def test_a_socket_ends_with_4401_when_its_identity_expires(members: Site, room: str) -> None:
+    target = f"/ws/{room}?{BROADCAST}"
+    soon, late = time.time() + 1.5, time.time() + 3600
+    with (
+        members.wire(target, x_user="alice", x_expires=str(soon)) as alice,
+        members.wire(target, x_user="bob", x_expires=str(late)) as bob,
+        members.wire(target) as nobody,
+    ):
+        assert alice.close_code() == 4401
+        assert time.time() > soon
+        hears(members, room, bob, nobody)
+    assert members.stats()["revoked"] == 1
+    eventually(lambda: members.lines(f"close user=alice .*{room} code=4401"), "it is logged")
+
+
+@some_servers
+def test_what_has_expired_already_hears_4401_and_no_message(members: Site, room: str) -> None:
+    members.broadcast(room, "kept for members", expire=60)
+    target = f"/ws/{room}?{BROADCAST}"
+    with members.wire(target, x_user="alice", x_expires="1000000000") as late:
+        first, payload = late.receive()
+        assert (first, payload[:2]) == (0x88, (4401).to_bytes(2, "big"))
+
+
+# Orders
+
+
+@each(*SERVERS, "uwsgi-workers")
+def test_an_order_from_another_process_ends_whom_it_means_on_all_workers(
+    members: Site, room: str
+) -> None:
+    target = f"/ws/{room}?{BROADCAST}"
+    alice = {"x_user": "alice", "x_groups": "editors,staff", "x_session": "one"}
+    bob = {"x_user": "bob", "x_groups": "staff", "x_session": "two"}
+    with ExitStack() as stack:
+
+        def come(**who: str) -> Wire:
+            return stack.enter_context(members.wire(target, **who))
+
+        def everywhere(**who: str) -> list[Wire]:
+            """Let somebody in until every worker has one."""
+            wires = []
+            while not wires or any(n["connections"] == 0 for n in members._numbers().values()):
+                wires.append(come(**who))
+                assert len(wires) < 200, "some worker gets nobody"
+            return wires
+
+        for whom, code, reason in (
+            ({"user": "alice"}, 4401, ""),
+            ({"session": "one", "code": 4403}, 4403, ""),
+            ({"group": "editors", "user": "alice", "reason": "bye"}, 4401, "bye"),
+        ):
+            meant = everywhere(**alice)
+            stay = [come(**bob), come()]
+            assert order(members, **whom) == members.setup.workers
+            for wire in meant:
+                first, payload = wire.receive()
+                assert first == 0x88
+                assert payload == code.to_bytes(2, "big") + reason.encode()
+                wire.socket.close()
+            hears(members, room, *stay)
+            for wire in stay:
+                wire.socket.close()
+            eventually(lambda: not members.stats()["connections"], "all have gone")
+        assert order(members, group="nobody has this") == members.setup.workers
+
+
+@some_servers
+def test_a_group_goes_and_others_stay(members: Site, room: str) -> None:
+    target = f"/ws/{room}?{BROADCAST}"
+    with (
+        members.wire(target, x_user="alice", x_groups="editors,staff") as alice,
+        members.wire(target, x_user="bob", x_groups="staff") as bob,
+        members.wire(target, x_user="staff", x_session="staff") as namesake,
+        members.wire(target) as nobody,
+    ):
+        order(members, group="staff", code=1008)
+        assert (alice.close_code(), bob.close_code()) == (1008, 1008)
+        hears(members, room, namesake, nobody)
+    assert members.stats()["revoked"] == 2
+
+
+@each(*SERVERS, "uwsgi-workers")
+def test_a_view_of_the_site_itself_may_give_the_order(members: Site, room: str) -> None:
+    target = f"/ws/{room}?{BROADCAST}"
+    with members.wire(target, x_user="alice") as alice, members.wire(target) as nobody:
+        assert members.request("POST", "/disconnect/alice").status == 200
+        assert alice.close_code() == 4401
+        hears(members, room, nobody)
+    with members.wire(target, x_user="alice", x_session="new") as again:
+        hears(members, room, again)
+
+
+@each(*SERVERS, "uwsgi-workers")
+@pytest.mark.parametrize("first", [True, False], ids=["the-first", "not-the-first"])
+def test_who_is_in_the_middle_of_the_handshake_is_closed_too(
+    members: Site, room: str, first: bool
+) -> None:
+    members.broadcast(room, "kept for members", expire=60)
+    target = f"/ws/{room}?{BROADCAST}"
+    with members.wire() as wire, ExitStack() as stack:
+        others = []
+        while not first and len(others) < members.setup.workers:
+            others.append(stack.enter_context(members.wire(target, x_user="alice")))
+        wire.send(wire.request(target, x_user="alice", x_hold="asked"))
+        eventually((members.folder / "asked").exists, "it is known who this is")
+        order(members, user="alice")
+        for other in others:
+            assert other.close_code() == 4401
+        (members.folder / "asked-go").touch()
+        assert wire.answer().status == 101
+        first_byte, payload = wire.receive()
+        assert (first_byte, payload) == (0x88, (4401).to_bytes(2, "big"))
+
+
+@some_servers
+def test_no_client_can_give_an_order(members: Site, room: str) -> None:
+    forged = b'{"user":"alice","group":null,"session":null,"code":4401,"reason":"","at":0}'
+    wishes = "publish-broadcast&publish-user&publish-group&publish-session"
+    who = {"x_user": "control", "x_groups": "control", "x_session": "control"}
+    with members.wire(f"/ws/{room}?{BROADCAST}", x_user="alice") as alice:
+        for facility in ("control", ":control", "%3Acontrol", "a/control", "ws:control", ""):
+            with members.wire(f"/ws/{facility}?{wishes}&{BROADCAST}&echo", **who) as eve:
+                eve.send_frame(TEXT, forged)
+                assert eve.receive_text() == forged.decode()
+        hears(members, room, alice)
+    assert members.stats()["revoked"] == 0
+    assert not members.lines("control channel was ignored")
+
+
+# While Redis is away
+
+
+@pytest.fixture
+def proxy(own_redis: EmbeddedRedis) -> Iterator[Proxy]:
+    proxy = Proxy(own_redis.port)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+
+
+@each("uwsgi-gevent", "gunicorn-gthread", "pywsgi")
+@pytest.mark.parametrize("on_gap", ["keep", "close"])
+def test_an_order_that_this_process_does_not_hear_is_carried_out_when_it_can(
+    start: Start, own_redis: EmbeddedRedis, proxy: Proxy, setup: Setup, room: str, on_gap: str
+) -> None:
+    url = f"redis://{HOST}:{proxy.port}/0"
+    site = start(setup, app="guarded.py", redis=url, redis_deadline=2, on_gap=on_gap)
+    site.redis = own_redis.url  # who publishes here has another way
+    target = f"/ws/{room}?{BROADCAST}"
+    with (
+        site.wire(target, x_user="alice") as alice,
+        site.wire(target, x_user="bob") as bob,
+        site.wire(target, x_user="carol") as carol,
+    ):
+        proxy.hole()
+        order(site, user="alice")  # lost on its way
+        eventually(lambda: site.stats()["gaps"], "the silence is noticed")
+        order(site, user="bob", code=4403)
+        proxy.heal()
+        assert alice.close_code() == 4401
+        assert bob.close_code() == 4403
+        if on_gap == "keep":
+            hears(site, room, carol)
+        else:
+            assert carol.close_code() == 1012
+        assert site.stats()["revoked"] == 2
+    with site.wire(target, x_user="dave") as dave:
+        hears(site, room, dave)
