@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,10 @@ NOISE = re.compile(r"^(INFO|WARNING|stat::|#|\"|inputs:)")
 
 GRACE = 300
 """Seconds beyond its time after which a worker counts as hanging."""
+
+
+STOPPED = {72, -signal.SIGINT, -signal.SIGTERM}
+"""Exit codes of a worker that somebody has stopped; 72 is libFuzzer's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class Job:
         counts = COUNT.findall(text)
         count = int(counts[-1]) if counts else 0
         held = code == 0 and count > 0
-        verdict = "holds" if held else "BROKEN"
+        verdict = "holds" if held else "stopped" if code in STOPPED else "BROKEN"
         print(f"{self.name:<12} {self.way:<7} {count:>10,} inputs  {verdict}", flush=True)
         if not held:
             print("\n".join(line for line in text.splitlines() if not NOISE.match(line)))

@@ -26,6 +26,21 @@ def check(data):
 INPUTS = st.text("wxyz", max_size=9).map(str.encode)
 '''
 
+STOPPING = '''
+import os
+import signal
+
+from hypothesis import strategies as st
+
+
+def check(data):
+    """Hold nothing, and be stopped from outside."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+INPUTS = st.binary()
+'''
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -70,6 +85,16 @@ def test_what_breaks_an_invariant_is_kept_and_shown(folder: Path, way: str) -> N
     (found,) = (folder / "corpus" / "breakable").iterdir()
     assert b"x" in found.read_bytes()
     assert found.name in said
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_who_is_stopped_has_found_nothing_and_is_not_done(folder: Path, way: str) -> None:
+    (folder / "targets" / "stopping.py").write_text(STOPPING)
+    code, said = fuzz(folder, "--seconds", "0", "--inputs", "200000", "--way", way, "stopping")
+    assert code == 1, said
+    assert "stopped" in said
+    assert "BROKEN" not in said
+    assert not list((folder / "corpus").glob("stopping/*"))
 
 
 def test_an_unknown_target_is_refused(folder: Path) -> None:
