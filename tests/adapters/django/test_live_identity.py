@@ -69,7 +69,7 @@ class TestSomebody:
     def test_whose_session_expires(self, live: Live, alice: Any, login: Login, path: str) -> None:
         client = login(alice)
         session = client.session
-        session.set_expiry(timezone.now() + timedelta(seconds=2))
+        session.set_expiry(timezone.now() + timedelta(seconds=6))
         session.save()
         with live.open(path, client) as ws:
             assert ended(ws) == 4401
