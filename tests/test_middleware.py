@@ -34,6 +34,8 @@ from wsredis.config import _current as _untouched  # the process default is rest
 from wsredis.drain import _drain_all
 from wsredis.loop import in_gevent
 
+from .place import until
+
 
 class Quiet(WSGIRequestHandler):
     def log(self, *args: Any) -> None:
@@ -242,7 +244,7 @@ def test_a_websocket_that_cannot_be_taken_over_leaves_no_seat(
         patch.setattr(wsredis.middleware, "_open", fail)
         with here.connect("/ws/news?subscribe-broadcast") as ws, pytest.raises(ConnectionClosed):
             ws.recv(timeout=10)
-    assert here.middleware.stats()["connections"] == 0
+    until(lambda: here.middleware.stats()["connections"] == 0)
     with here.connect("/ws/news?subscribe-broadcast") as ws:
         here.publisher().publish("now it works")
         assert ws.recv(timeout=10) == "now it works"

@@ -29,6 +29,7 @@ def command(*words: str, **environ: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": PROJECT, **environ},
+        cwd=PROJECT,  # Flask imports from where it is, and that is not what is tested
         start_new_session=True,
     )
 
