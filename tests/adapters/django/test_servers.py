@@ -147,15 +147,20 @@ def test_live_server_test_cases_have_websockets(environ: dict[str, str], tmp_pat
     environ["CHATSITE_TEST_DB"] = str(tmp_path / "test.sqlite3")
     for database in ({}, {"CHATSITE_TEST_DB": str(tmp_path / "test.sqlite3")}):
         environ.pop("CHATSITE_TEST_DB", None)
-        tests = subprocess.run(
-            [sys.executable, *STRICT, "manage.py", "test", "chatsite.live_tests"],
-            cwd=PROJECT,
-            env={**environ, **database},
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
+        for _ in range(3):
+            tests = subprocess.run(
+                [sys.executable, *STRICT, "manage.py", "test", "chatsite.live_tests"],
+                cwd=PROJECT,
+                env={**environ, **database},
+                capture_output=True,
+                text=True,
+                timeout=100,
+                check=False,
+            )
+            # A request that is still ending keeps Django from emptying a database in memory,
+            # which all threads share; it does so without us as well.
+            if "table is locked" not in tests.stderr:
+                break
         assert tests.returncode == 0, tests.stdout + tests.stderr
         assert not FRIGHTENING.search(tests.stderr), tests.stderr
         assert "Ran 6 tests" in tests.stderr
