@@ -17,7 +17,10 @@ NEWS = "ws:broadcast:news"
 
 
 class Socket:
-    """Stand for a connection, which a channel only tells from others."""
+    """Stand for a connection, of which a channel knows only what it agreed upon."""
+
+    def __init__(self, window_bits: int = 0) -> None:
+        self.window_bits = window_bits
 
 
 def said(*texts: str) -> list[Message]:
@@ -73,11 +76,11 @@ def test_everybody_who_is_there_gets_what_comes() -> None:
     listeners, (alice, bob) = Listeners(), (Socket(), Socket())
     assert listeners.take(said("nobody")) == ()
     listeners.add(alice)
-    assert listeners.take(said("one")) == (alice,)
+    assert listeners.take(said("one")) == ((0, (alice,)),)
     listeners.add(bob)
-    assert listeners.take(said("two", "three")) == (alice, bob)
+    assert listeners.take(said("two", "three")) == ((0, (alice, bob)),)
     assert listeners.remove(alice) == 3
-    assert listeners.take(said("four")) == (bob,)
+    assert listeners.take(said("four")) == ((0, (bob,)),)
     assert listeners.remove(bob) == 3
     assert listeners.take(said("five")) == ()
     assert listeners.count == 6
@@ -89,7 +92,15 @@ def test_who_leaves_during_a_delivery_does_not_disturb_it() -> None:
         listeners.add(socket)
     taken = listeners.take(said("hello"))
     listeners.remove(sockets[0])
-    assert taken == tuple(sockets)
+    assert taken == ((0, tuple(sockets)),)
+
+
+def test_those_who_get_the_same_frames_stand_together() -> None:
+    listeners = Listeners()
+    plain, packed, small = [Socket() for _ in range(3)], [Socket(15), Socket(15)], Socket(9)
+    for socket in (plain[0], packed[0], plain[1], small, packed[1], plain[2]):
+        listeners.add(socket)
+    assert listeners.take(said("hello")) == ((0, tuple(plain)), (15, tuple(packed)), (9, (small,)))
 
 
 def test_what_comes_while_one_joins_is_told_once_it_has_joined() -> None:
@@ -115,6 +126,8 @@ def echo(listeners: Listeners, sender: Any, text: str, gaps: int = 0) -> None:
 
 def test_a_sender_misses_its_own_messages_only() -> None:
     listeners, (alice, bob) = Listeners(), (Socket(), Socket())
+    listeners.add(alice)
+    listeners.add(bob)
     echo(listeners, alice, "a1")
     echo(listeners, bob, "b1")
     echo(listeners, alice, "a2")
@@ -128,8 +141,18 @@ def test_a_sender_misses_its_own_messages_only() -> None:
 
 def test_an_equal_message_of_somebody_else_after_ones_own_is_not_missed() -> None:
     listeners, alice = Listeners(), Socket()
+    listeners.add(alice)
     echo(listeners, alice, "same")
     assert listeners.without_own(said("same", "same"), 0) == {alice: said("same")}
+
+
+def test_who_has_left_meanwhile_is_no_exception() -> None:
+    listeners, alice = Listeners(), Socket()
+    listeners.add(alice)
+    echo(listeners, alice, "mine")
+    listeners.remove(alice)
+    assert listeners.without_own(said("mine"), 0) == {}
+    assert not listeners.echoes
 
 
 def test_where_nobody_has_sent_anything_nobody_is_an_exception() -> None:
@@ -142,6 +165,7 @@ def test_where_nobody_has_sent_anything_nobody_is_an_exception() -> None:
 
 def test_a_gap_ends_the_expectations_from_before_it() -> None:
     listeners, alice = Listeners(), Socket()
+    listeners.add(alice)
     echo(listeners, alice, "lost", 0)
     echo(listeners, alice, "mine", 1)
     assert listeners.without_own(said("lost", "mine"), 1) == {alice: said("lost")}

@@ -12,9 +12,11 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
+from logging import INFO
 from typing import TYPE_CHECKING, Any
 
 from .channels import encode_name, loggable
+from .fanout import write_all
 from .frames import CloseCode, Receiver, encode_close, encode_message
 from .identity import Identity
 from .intake import Intake
@@ -58,6 +60,8 @@ class Connection:
         channels: the channels it listens to.
         alive: whether bytes have passed since the last ping.
         bucket: the part of all sockets it is pinged with.
+        fd: the socket's descriptor, -1 before it is open and when it is closed.
+        outbox: what waits to be sent; None when nothing does, so that it is written at once.
         paused: whether it is not read until the broker has confirmed what it published.
         seats: what it was admitted for, see `wsredis.admission`.
         since: when its handshake began, and so before anybody was asked who it is (monotonic).
@@ -67,10 +71,8 @@ class Connection:
         "__weakref__",
         "_answered",
         "_farewell",
-        "_fd",
         "_hub",
         "_intake",
-        "_outbox",
         "_reader",
         "_receiver",
         "_writer",
@@ -79,7 +81,9 @@ class Connection:
         "channels",
         "close_code",
         "endpoint",
+        "fd",
         "identity",
+        "outbox",
         "paused",
         "received",
         "seats",
@@ -113,8 +117,8 @@ class Connection:
         self.sent = 0
         self.since = time.monotonic()
         self.close_code: int = CloseCode.ABNORMAL_CLOSURE
-        self._fd = -1
-        self._outbox: Outbox | None = Outbox()  # None: nothing waits, write at once
+        self.fd = -1
+        self.outbox: Outbox | None = Outbox()
         self._reader: Any = None
         self._writer: Any = None
         self._receiver: Receiver | None = None
@@ -156,8 +160,8 @@ class Connection:
         """Close without sending what waits; return False for a socket that closes already."""
         if self.state >= State.CLOSING or self._farewell is not None:
             return False
-        if self._outbox is not None:
-            self._outbox.give_up()
+        if self.outbox is not None:
+            self.outbox.give_up()
         self.close(code, reason)
         return True
 
@@ -178,7 +182,7 @@ class Connection:
             fd: becomes this connection's to close.
             early: what the client sent right behind its handshake.
         """
-        self._fd = fd
+        self.fd = fd
         if self.state is State.CLOSED:  # the hub ended while the request was on its way here
             hang_up(fd)
             return
@@ -186,9 +190,10 @@ class Connection:
         self._reader = self._hub.io(fd, READ)
         self._reader.start(self._readable)
         self._hub.stats.accepted += 1
-        log.info("open %s", self.describe())
+        if log.isEnabledFor(INFO):
+            log.info("open %s", self.describe())
         if self._farewell is not None:
-            self._outbox = Outbox()  # nothing of it may go to one who is not welcome
+            self.outbox = Outbox()  # nothing of it may go to one who is not welcome
             self.close(*self._farewell)
             return
         self._tell(self.endpoint.opened, self)
@@ -204,22 +209,25 @@ class Connection:
             data: whole frames.
             frames: the messages of a channel that they were made from, if they were.
         """
-        if self._outbox is None:
-            try:
-                sent = os.write(self._fd, data)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                self.cut()
-                return
-            if sent == len(data):
-                return
-            outbox = self._outbox = Outbox()
+        write_all((self,), data, frames)
+
+    def left_with(self, sent: int, data: bytes, frames: Frames | None = None) -> None:
+        """Take care of frames that the socket has not taken at once (see `wsredis.fanout`).
+
+        Args:
+            sent: the bytes of them it has taken, -1 if it is dead.
+            data: the frames.
+            frames: the messages of a channel that they were made from, if they were.
+        """
+        if sent < 0:
+            self.cut()
+        elif self.outbox is None:
+            outbox = self.outbox = Outbox()
             outbox.put(data, frames)
             outbox.sent(sent)
             self._start_writer()
-            return
-        self._wait(data, frames)
+        else:
+            self._wait(data, frames)
 
     def publishing(self, size: int) -> None:
         """Count bytes on their way to the broker; a socket that is far ahead of it must wait."""
@@ -251,7 +259,7 @@ class Connection:
     @property
     def outbox_size(self) -> int:
         """Return the bytes that wait for this reader."""
-        return 0 if self._outbox is None else self._outbox.size
+        return 0 if self.outbox is None else self.outbox.size
 
     def cut(self) -> None:
         """End the socket at once, without a close handshake if there was none."""
@@ -259,7 +267,7 @@ class Connection:
             return
         opened = self.state is not State.JOINING
         self.state = State.CLOSED
-        self._outbox = Outbox()
+        self.outbox = Outbox()
         self._hub.forget(self)
         self._stop_writer()
         if self._reader is not None:
@@ -268,11 +276,12 @@ class Connection:
         self._reader = self._receiver = None
         if not opened:
             return
-        hang_up(self._fd)
-        self._fd = -1
-        seconds = time.monotonic() - self.since
-        numbers = f"seconds={seconds:.1f} received={self.received} sent={self.sent}"
-        log.info("close %s code=%d %s", self.describe(), self.close_code, numbers)
+        hang_up(self.fd)
+        self.fd = -1
+        if log.isEnabledFor(INFO):
+            seconds = time.monotonic() - self.since
+            numbers = f"seconds={seconds:.1f} received={self.received} sent={self.sent}"
+            log.info("close %s code=%d %s", self.describe(), self.close_code, numbers)
         if self._farewell is None:  # else it was never told of the opening
             self._tell(self.endpoint.closed, self, self.close_code)
 
@@ -288,7 +297,7 @@ class Connection:
 
     def _wait(self, data: bytes, frames: Frames | None) -> None:
         """Keep frames until the socket takes them; a reader that is too slow loses some, or all."""
-        outbox = self._outbox
+        outbox = self.outbox
         if outbox is None or self.state >= State.CLOSING or self._farewell is not None:
             return
         outbox.put(data, frames)
@@ -303,13 +312,13 @@ class Connection:
 
     def put_first(self, frames: Sequence[Frames]) -> None:
         """Put kept messages, a channel's each, before all that waits; only before `open`."""
-        assert self._outbox is not None
+        assert self.outbox is not None
         self.sent += len(frames)
-        self._outbox.put_first(frames, self.window_bits)
+        self.outbox.put_first(frames, self.window_bits)
 
     def _start_writer(self) -> None:
         if self._writer is None:
-            self._writer = self._hub.io(self._fd, WRITE)
+            self._writer = self._hub.io(self.fd, WRITE)
             self._writer.start(self._writable)
 
     def _stop_writer(self) -> None:
@@ -319,10 +328,10 @@ class Connection:
             self._writer = None
 
     def _writable(self) -> None:
-        outbox = self._outbox
+        outbox = self.outbox
         try:
             while outbox:
-                outbox.sent(os.writev(self._fd, outbox.next()))
+                outbox.sent(os.writev(self.fd, outbox.next()))
                 self.alive = True  # whoever takes bytes lives, even if its pong is behind them
         except BlockingIOError:
             self._start_writer()
@@ -332,15 +341,15 @@ class Connection:
             return
         self._stop_writer()
         if self.state is State.OPEN:
-            self._outbox = None
+            self.outbox = None
         elif self._answered:
-            shutdown(self._fd, socket.SHUT_WR)
+            shutdown(self.fd, socket.SHUT_WR)
 
     # In
 
     def _readable(self) -> None:
         try:
-            data = os.read(self._fd, READ_SIZE)
+            data = os.read(self.fd, READ_SIZE)
         except BlockingIOError:
             return
         except OSError:
@@ -392,8 +401,8 @@ class Connection:
         self.close_code = code
         self._read_on()
         self._hub.closing(self)
-        if self._outbox is None:
-            self._outbox = Outbox()
+        if self.outbox is None:
+            self.outbox = Outbox()
         for frame in filter(None, frames):
-            self._outbox.put(frame)
+            self.outbox.put(frame)
         self._writable()

@@ -19,6 +19,7 @@ from .brokers.base import Broker
 from .config import Config
 from .connection import Connection, State
 from .exceptions import BrokerUnavailable, HandshakeError
+from .fanout import write_all
 from .frames import PING, CloseCode, Receiver
 from .listeners import Frames, Listeners, parts
 from .logs import get_logger
@@ -214,27 +215,31 @@ class Hub:
                     yield from self._fan_out(channel, part)
 
     def _fan_out(self, channel: Listeners, batch: list[Message]) -> Iterator[None]:
-        listeners = channel.take(batch)
+        groups = channel.take(batch)
         rest = channel.without_own(batch, self._feed.stats.gaps) if channel.echoes else {}
+        for sender, messages in rest.items():
+            self._write_rest(sender, messages, len(batch))
         frames = Frames(batch)
         origin = frames if self._sheds else None
-        for start in range(0, len(listeners), TURN):
-            if start:
-                yield
-            for connection in listeners[start : start + TURN]:
-                if rest and connection in rest:
-                    self._write_rest(connection, rest[connection], len(batch))
-                else:
-                    connection.write(frames[connection.window_bits], origin)
-        self.stats.delivered += len(batch) * len(listeners)
+        written = 0
+        for bits, group in groups:
+            data = frames[bits]
+            for start in range(0, len(group), TURN):
+                if written >= TURN:
+                    yield
+                    written = 0
+                part = group[start : start + TURN]
+                write_all([c for c in part if c not in rest] if rest else part, data, origin)
+                written += len(part)
+                self.stats.delivered += len(batch) * len(part)
 
-    def _write_rest(self, connection: Connection, messages: list[Message], of: int) -> None:
+    def _write_rest(self, sender: Connection, messages: list[Message], of: int) -> None:
         """Write to a sender what others have sent."""
-        connection.sent -= of - len(messages)
+        sender.sent -= of - len(messages)
         self.stats.delivered -= of - len(messages)
         if messages:
             frames = Frames(messages)
-            connection.write(frames[connection.window_bits], frames if self._sheds else None)
+            sender.write(frames[sender.window_bits], frames if self._sheds else None)
 
     # In
 

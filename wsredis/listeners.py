@@ -16,10 +16,13 @@ from .message import Message
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["Frames", "Listeners", "parts"]
+__all__ = ["Frames", "Groups", "Listeners", "parts"]
 
 JOIN_AT_MOST = 1 << 16
 """Bytes of several messages written as one piece; a single message may be larger."""
+
+Groups = tuple[tuple[int, tuple["Connection", ...]], ...]
+"""Listeners by the frames they get: window bits, 0 without compression, and who has them."""
 
 
 class Frames(dict[int, bytes]):
@@ -67,20 +70,20 @@ class Listeners:
         joining: sockets whose kept messages are being read, and what has come meanwhile.
     """
 
-    __slots__ = ("_listeners", "count", "echoes", "joining", "members")
+    __slots__ = ("_groups", "count", "echoes", "joining", "members")
 
     def __init__(self) -> None:
         self.count = 0
         self.members: dict[Connection, int] = {}
         self.echoes: deque[tuple[Message, Connection, int]] = deque()
         self.joining: dict[Connection, list[Message]] = {}
-        self._listeners: tuple[Connection, ...] | None = None
+        self._groups: Groups | None = None
 
     def add(self, connection: Connection) -> None:
         """Let a socket listen from now on, and remember what comes until `joined`."""
         self.members[connection] = self.count
         self.joining[connection] = []
-        self._listeners = None
+        self._groups = None
 
     def joined(self, connection: Connection) -> list[Message]:
         """Return what has come since a socket was added."""
@@ -88,22 +91,25 @@ class Listeners:
 
     def remove(self, connection: Connection) -> int:
         """Drop a socket and return how many messages it got."""
-        self._listeners = None
+        self._groups = None
         return self.count - self.members.pop(connection)
 
-    def take(self, messages: Sequence[Message]) -> tuple[Connection, ...]:
+    def take(self, messages: Sequence[Message]) -> Groups:
         """Count messages and return who gets them; a copy, as listeners may leave meanwhile."""
         self.count += len(messages)
         for recent in self.joining.values():
             recent += messages
-        if self._listeners is None:
-            self._listeners = tuple(self.members)
-        return self._listeners
+        if self._groups is None:
+            groups: dict[int, list[Connection]] = {}
+            for connection in self.members:
+                groups.setdefault(connection.window_bits, []).append(connection)
+            self._groups = tuple((bits, tuple(group)) for bits, group in groups.items())
+        return self._groups
 
     def without_own(
         self, messages: Sequence[Message], gaps: int
     ) -> dict[Connection, list[Message]]:
-        """Return, for the senders among the listeners, the messages less their own.
+        """Return, for the senders among the members, the messages less their own.
 
         What this process publishes comes back in the same order, so only the oldest that is
         still out can be what has just arrived. A gap may have swallowed those from before it.
@@ -117,7 +123,7 @@ class Listeners:
             for connection, kept in rest.items():
                 if connection is not sender:
                     kept.append(message)
-            if sender is not None and sender not in rest:
+            if sender in self.members and sender not in rest:
                 rest[sender] = list(messages[:index])
         return rest
 

@@ -1,0 +1,6 @@
+"""Build the optional loop in C. Everything else about the distribution is in setup.cfg."""
+
+from setuptools import Extension, setup
+
+# Optional: where there is no compiler, the loop in wsredis/fanout.py is used.
+setup(ext_modules=[Extension("wsredis._fanout", ["wsredis/_fanout.c"], optional=True)])

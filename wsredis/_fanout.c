@@ -1,0 +1,130 @@
+/* The loop of wsredis/fanout.py in C: the same frames to many sockets. See there for its duties. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* macOS; Python ignores SIGPIPE */
+#endif
+
+#define AT_ONCE 512 /* sockets whose descriptors are gathered before the GIL is released */
+#define WAITS (-2)  /* in place of a descriptor: something waits for this reader already */
+
+static PyObject *fd_name, *outbox_name;
+
+/* Return the descriptor to send to, WAITS, or -1 with an exception set. */
+static int descriptor(PyObject *connection)
+{
+    PyObject *outbox = PyObject_GetAttr(connection, outbox_name);
+    if (outbox == NULL)
+        return -1;
+    Py_DECREF(outbox);
+    if (outbox != Py_None)
+        return WAITS;
+    PyObject *number = PyObject_GetAttr(connection, fd_name);
+    if (number == NULL)
+        return -1;
+    long fd = PyLong_AsLong(number);
+    Py_DECREF(number);
+    if (fd < 0 && !PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, "a connection without an outbox has a descriptor");
+    return fd < 0 ? -1 : (int)fd;
+}
+
+/* Return the bytes that a socket took, or -1 if it is dead. */
+static Py_ssize_t send_to(int fd, const Py_buffer *data)
+{
+    ssize_t sent = send(fd, data->buf, (size_t)data->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0)
+        return sent;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : -1;
+}
+
+static int note(PyObject *left, PyObject *connection, Py_ssize_t sent)
+{
+    PyObject *pair = Py_BuildValue("(On)", connection, sent);
+    int failed = pair == NULL || PyList_Append(left, pair) < 0;
+    Py_XDECREF(pair);
+    return failed ? -1 : 0;
+}
+
+/* Send to connections start..stop-1 and add those that did not take everything to left. */
+static int write_some(PyObject *all, Py_ssize_t start, Py_ssize_t stop, const Py_buffer *data,
+                      PyObject *left)
+{
+    int fds[AT_ONCE];
+    Py_ssize_t sent[AT_ONCE];
+    Py_ssize_t count = stop - start;
+    PyObject **connections = PySequence_Fast_ITEMS(all) + start;
+
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if ((fds[i] = descriptor(connections[i])) == -1)
+            return -1;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < count; i++)
+        sent[i] = fds[i] == WAITS ? 0 : send_to(fds[i], data);
+    Py_END_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (sent[i] != data->len && note(left, connections[i], sent[i]) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static PyObject *write_each(PyObject *module, PyObject *args)
+{
+    PyObject *connections, *all, *left;
+    Py_buffer data;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "Oy*:write_each", &connections, &data))
+        return NULL;
+    /* A tuple of our own: nobody can change it while the GIL is released. */
+    all = PySequence_Tuple(connections);
+    left = all == NULL ? NULL : PyList_New(0);
+    for (Py_ssize_t at = 0; left != NULL && at < PyTuple_GET_SIZE(all); at += AT_ONCE) {
+        Py_ssize_t stop = Py_MIN(at + AT_ONCE, PyTuple_GET_SIZE(all));
+        if (write_some(all, at, stop, &data, left) < 0)
+            Py_CLEAR(left);
+    }
+    Py_XDECREF(all);
+    PyBuffer_Release(&data);
+    return left;
+}
+
+static PyMethodDef methods[] = {
+    {"write_each", write_each, METH_VARARGS,
+     "write_each(connections, data) -> [(connection, sent), ...]; see wsredis.fanout"},
+    {NULL, NULL, 0, NULL},
+};
+
+static int prepare(PyObject *module)
+{
+    (void)module;
+    if (fd_name == NULL)
+        fd_name = PyUnicode_InternFromString("fd");
+    if (outbox_name == NULL)
+        outbox_name = PyUnicode_InternFromString("outbox");
+    return fd_name == NULL || outbox_name == NULL ? -1 : 0;
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, prepare},
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "wsredis._fanout",
+    .m_methods = methods,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__fanout(void)
+{
+    return PyModuleDef_Init(&definition);
+}
