@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from .identity import Identity
@@ -116,6 +117,7 @@ class Wishes:
     echo: bool = False
 
 
+@lru_cache(maxsize=256)
 def parse_wishes(query: str) -> Wishes:
     """Read wishes from a query string; values, and keys of other people, are ignored.
 

@@ -11,6 +11,7 @@ import base64
 import binascii
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -149,6 +150,7 @@ def _check_origin(environ: dict[str, Any], config: Config) -> None:
     environ[CHECKED_ORIGIN] = origin
 
 
+@lru_cache(maxsize=256)
 def _place(origin: str) -> tuple[str, str, int] | None:
     """Split an origin into scheme, host and port (RFC 6454); None if it is none."""
     try:

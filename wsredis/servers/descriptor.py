@@ -9,10 +9,15 @@ from contextlib import suppress
 __all__ = ["hang_up", "ready", "shutdown", "swap"]
 
 
+def _socket(fd: int) -> socket.socket:
+    """Return an object for a connection, whatever its kind; with all three named, none is asked."""
+    return socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fd)
+
+
 def ready(fd: int) -> int:
     """Make a socket's descriptor non-blocking and let small frames go at once."""
     os.set_blocking(fd, False)
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=fd)
+    sock = _socket(fd)
     with suppress(OSError):  # a Unix socket has no such option
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock.detach()
@@ -23,7 +28,7 @@ def shutdown(fd: int, how: int) -> None:
 
     To close one copy would send none while a server holds another.
     """
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=fd)
+    sock = _socket(fd)
     with suppress(OSError):
         sock.shutdown(how)
     sock.detach()

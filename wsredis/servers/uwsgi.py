@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import gevent
@@ -51,12 +52,17 @@ def _forget(fd: int) -> None:
     and build the whole set anew: a cost that grows with the square of the sockets.
     """
     loop: Any = gevent.get_hub().loop
-    backend = os.dup(loop.fileno())
-    # Another backend than epoll has no such memory, and refuses.
-    # Monkey-patching takes it out of `select`; gevent keeps it.
-    epoll_of = gevent.monkey.get_original("select", "epoll").fromfd
-    with suppress(OSError), epoll_of(backend) as epoll:
-        epoll.unregister(fd)
+    with suppress(OSError):  # another backend than epoll has no such memory, and refuses
+        _epoll(os.getpid(), loop.fileno()).unregister(fd)
+
+
+@lru_cache(maxsize=1)
+def _epoll(pid: int, number: int) -> Any:
+    """Return an object for the epoll set of this process's loop, over a copy of its descriptor.
+
+    Monkey-patching takes the class out of `select`; gevent keeps it.
+    """
+    return gevent.monkey.get_original("select", "epoll").fromfd(os.dup(number))
 
 
 def prepare_workers() -> None:
