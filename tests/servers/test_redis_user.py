@@ -1,0 +1,83 @@
+"""A Redis user who may do what docs/operating.md says, and clients who want more than channels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from wsredis import Config, disconnect
+from wsredis.embedded import EmbeddedRedis
+
+from .support import Setup, Site, each, eventually
+from .wire import BINARY, TEXT
+
+pytestmark = pytest.mark.servers
+
+OPERATING = Path(__file__).parent.parent.parent / "docs" / "operating.md"
+
+EVERYTHING = "&".join(
+    f"{way}-{audience}"
+    for way in ("subscribe", "publish")
+    for audience in ("broadcast", "user", "group", "session")
+)
+
+NAMES = [
+    "*",
+    "%3F",
+    "[a-z]*",
+    "%2A%0D%0AKEYS%20*%0D%0A",
+    "ws:control",
+    "x%20*",
+    "..x",
+    "%00",
+    "%5C*",
+]
+"""What would be a pattern, a second command or another key if it were more than a name."""
+
+WORDS = [b"KEYS *", b"\r\n*1\r\n$8\r\nFLUSHALL\r\n", b"PSUBSCRIBE *", b"\xffB*", b"EVAL 'x' 0"]
+
+
+def rule() -> list[str]:
+    """Return the words of ACL SETUSER that the documentation gives, with a real password."""
+    found = re.search(r"^ACL SETUSER wsredis (on .*?)^```", OPERATING.read_text(), re.M | re.S)
+    assert found
+    return found[1].replace(">PASSWORD", ">hush").split()
+
+
+@each("uwsgi-gevent", "gunicorn-gthread")
+def test_the_documented_user_is_enough_and_no_client_reaches_further(
+    start: Callable[..., Site], own_redis: EmbeddedRedis, setup: Setup, room: str
+) -> None:
+    with Redis(port=own_redis.port) as admin:
+        admin.execute_command("ACL SETUSER", "wsredis", *rule())
+        url = own_redis.url.replace("//", "//wsredis:hush@")
+        site = start(setup, redis=url, expire=60)
+        admin.execute_command("CONFIG RESETSTAT")
+        with site.wire(f"/ws/{room}?subscribe-broadcast&publish-broadcast&echo") as steady:
+            for name in NAMES:
+                who = {"x_user": name, "x_groups": f"{name},staff", "x_session": name}
+                with site.wire(f"/ws/{name}?{EVERYTHING}&echo", **who) as wire:
+                    for word in WORDS:
+                        wire.send_frame(BINARY if word[0] > 0x7F else TEXT, word)
+                        assert {wire.receive()[1] for _ in range(5)} == {word}
+                    # Five of this socket, the room, the orders.
+                    eventually(lambda: len(admin.pubsub_channels()) == 7, "the last one has left")
+                    assert all(name.startswith(b"ws:") for name in admin.pubsub_channels())
+            assert admin.pubsub_numpat() == 0
+            steady.send_frame(TEXT, b"mine")
+            assert steady.receive_text() == "mine"
+            site.broadcast(room, "from a view")
+            assert steady.receive_text() == "from a view"
+            assert disconnect(user="alice", config=Config(redis=url)) == 1
+        eventually(lambda: admin.pubsub_channels() == [b"ws:control"], "channels are given up")
+        said = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}
+        mine = {"config|resetstat", "pubsub|channels", "pubsub|numpat", "info"}
+        allowed = {word[1:] for word in rule() if word[0] == "+"}
+        assert said - mine <= allowed
+        assert {"subscribe", "publish", "mget", "set", "rpush"} <= said
+        assert admin.acl_log() == []
+        assert len(admin.keys("ws:*")) == len(admin.keys()) > len(NAMES)
