@@ -210,8 +210,7 @@ def lose(place: Place, *missed: Revocation) -> None:
         broker.append(CONTROL, order.encode(), KEPT, KEPT_AT_MOST)
     with broker.lock:
         broker.feeds.add(feed)
-    feed.stats.lost_at = time.monotonic()
-    feed.stats.reconnects += 1
+    feed.stats.lose()
 
 
 @pytest.fixture

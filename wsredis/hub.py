@@ -21,6 +21,7 @@ from .connection import Connection, State
 from .exceptions import BrokerUnavailable, HandshakeError
 from .fanout import write_all
 from .frames import PING, CloseCode, Receiver
+from .gaps import Gaps
 from .listeners import Frames, Listeners, parts
 from .logs import get_logger
 from .loop import Loop
@@ -91,14 +92,15 @@ class Hub:
         self._sheds = config.overflow != "close"
         self._control = control_channel(config.key_prefix)
         self._obeys = False  # whether it is subscribed to the control channel
-        self._reconnects = 0  # of the feed, as far as orders have been caught up
         self._ping_at = 0
         self._buckets: list[set[Connection]] = [set() for _ in range(BUCKETS)]
         self._channels: dict[str, Listeners] = {}
         self._closing: dict[Connection, float] = {}
         self._receivers: dict[bool, list[Receiver]] = {False: [], True: []}
         self.io: Callable[[int, int], Any] = loop.gevent.io
-        self._feed = broker.open(loop, self.deliver)
+        self._gaps = Gaps(config, self.connections, self.deliver, self._catch_up)
+        self._feed = broker.open(loop, self._gaps.deliver)
+        self._gaps.stats = self._feed.stats
         self._timers = [
             self._every(config.ping_interval / BUCKETS, self._ping),
             self._every(min(0.25, config.close_timeout / 4), self._sweep),
@@ -318,32 +320,15 @@ class Hub:
             connection.cut()
 
     def _revoke(self) -> None:
-        """Close whose time is over, and look whether the link to the broker was lost."""
+        """Close whose time is over, and see to what messages were lost with."""
         self.stats.revoked += self._validity.expire()
-        feed = self._feed.stats
-        if self._reconnects != feed.reconnects:
-            self._reconnects = feed.reconnects
-            gevent.spawn(self._after_gap, feed.lost_at)
+        self._gaps.look()
 
-    def _after_gap(self, lost_at: float) -> None:
-        """Carry out the orders that were missed, and let nobody believe that nothing was.
-
-        Args:
-            lost_at: when the link was found lost, in monotonic seconds.
-        """
-        try:
-            for order in self._feed.appended(self._control):
-                self.stats.revoked += self._validity.catch_up(order)
-                gevent.sleep(1e-6)
-        except BrokerUnavailable as exc:
-            self._reconnects -= 1  # again, when it is back
-            log.warning("orders to disconnect could not be caught up: %s", exc)
-        if self.config.on_gap == "close":
-            there = [c for c in self.connections() if c.since < lost_at]
-            for start in range(0, len(there), TURN):
-                for connection in there[start : start + TURN]:
-                    connection.close(CloseCode.SERVICE_RESTART, "messages may have been lost")
-                gevent.sleep(1e-6)
+    def _catch_up(self) -> None:
+        """Carry out the orders that were missed; raises BrokerUnavailable."""
+        for order in self._feed.appended(self._control):
+            self.stats.revoked += self._validity.catch_up(order)
+            gevent.sleep(1e-6)
 
     # The end
 

@@ -6,7 +6,12 @@ import socket
 import time
 from typing import Any
 
+import gevent
 import pytest
+from gevent.event import Event
+
+from wsredis.brokers.link import Link
+from wsredis.loop import Loop
 
 from .fake import CHAT, NEWS, SECONDS, Broker, Call, FakeRedis, confirmed, message
 
@@ -117,3 +122,63 @@ def test_a_link_that_fails_while_it_is_written_to_is_made_again(
     listener.wait(lambda: listener.lost)
     fake.peer().say(message("back"))
     listener.wait_for("back")
+
+
+class Failing(socket.socket):
+    """Fail in writing from the moment a test says so."""
+
+    broken = False
+
+    def send(self, *args: Any) -> int:
+        if Failing.broken:
+            raise BrokenPipeError("gone")
+        return super().send(*args)
+
+
+def test_what_has_arrived_goes_on_when_the_link_is_lost_and_what_waits_is_answered(
+    fake: FakeRedis, listen: Any, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.kind = Failing
+    listener = listen(Broker(fake, SECONDS))
+    listener.gate = gate = loop.run(Event)
+    joining = Call(listener.subscribe, NEWS)
+    peer = fake.peer()
+    peer.expect("SUBSCRIBE", NEWS)
+    peer.expect("MGET", NEWS)
+    peer.say(confirmed(NEWS), message("1"), b"*1\r\n$-1\r\n", b">0\r\n")
+    assert listener.at_gate.wait(SECONDS)
+    fake.kind = socket.socket  # for the next link
+    monkeypatch.setattr(Failing, "broken", True)
+    listener.publish([NEWS], b"x")
+    loop.run(gate.set)
+    assert joining.result() == []
+    listener.wait_for("1")
+    listener.wait(lambda: listener.lost)
+    fake.peer().expect("SUBSCRIBE", NEWS)
+    assert listener.feed.stats.gaps == 1
+
+
+def test_a_lost_link_does_not_try_to_send_for_ever(loop: Loop) -> None:
+    near, far = socket.socketpair()
+    flushed: list[bool] = []
+
+    def use() -> None:
+        link = Link(near, SECONDS, lambda pushed: iter(()))
+        flush = link._flush
+
+        def count() -> None:
+            flushed.append(True)
+            flush()
+
+        link._flush = count  # type: ignore[method-assign]
+        link.command(lambda reply: None, "PUBLISH", NEWS, "x")
+        link._fail(ConnectionError("gone"))
+        for _ in range(20):
+            link.command(lambda reply: None, "PUBLISH", NEWS, "y")
+            gevent.sleep(0)
+        with pytest.raises(ConnectionError):
+            link.serve()
+
+    with near, far:
+        loop.run(use)
+    assert len(flushed) == 1

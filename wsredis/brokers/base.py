@@ -7,6 +7,7 @@ process is the hub's business.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -18,8 +19,8 @@ __all__ = ["Broker", "Deliver", "Feed", "FeedStats"]
 Deliver = Callable[[list[Message]], Iterator[None]]
 """Takes what one turn of the loop has brought, in order, and yields where others may have theirs.
 
-It runs in a callback of the loop, so it must not block. What it raises is logged and costs these
-messages only."""
+It runs in a callback of the loop, so it must not block. What it raises is logged, costs these
+messages only, and counts as a gap."""
 
 
 class FeedStats:
@@ -27,8 +28,8 @@ class FeedStats:
 
     Attributes:
         connected: whether messages arrive at the moment.
-        gaps: times that messages may have been lost because the link was.
-        lost_at: when that began the last time, in monotonic seconds.
+        gaps: times that messages may have been lost, because the link was or delivering failed.
+        lost_at: when that was found the last time, in monotonic seconds.
         reconnects: times the link came back.
         unpublished: messages from sockets that were not, or perhaps not, published.
     """
@@ -41,6 +42,11 @@ class FeedStats:
         self.lost_at = 0.0
         self.reconnects = 0
         self.unpublished = 0
+
+    def lose(self) -> None:
+        """Count a gap: from now on nobody can be sure to have everything."""
+        self.gaps += 1
+        self.lost_at = time.monotonic()
 
 
 class Feed(Protocol):

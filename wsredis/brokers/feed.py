@@ -7,7 +7,6 @@ the order of what sockets publish. How a connection is made is handed in by `wsr
 from __future__ import annotations
 
 import random
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -196,8 +195,7 @@ class RedisFeed:
         finally:
             self._link = None
             self.stats.connected = False
-            self.stats.gaps += 1
-            self.stats.lost_at = time.monotonic()
+            self.stats.lose()
 
     def _take(self, pushed: list[tuple[bytes, bytes]]) -> Iterator[None]:
         try:
@@ -205,6 +203,7 @@ class RedisFeed:
             yield from self._deliver(messages)
         except Exception:
             log.exception("messages could not be delivered")
+            self.stats.lose()
 
 
 def _ignore(reply: Any) -> None:

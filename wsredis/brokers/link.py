@@ -7,6 +7,7 @@ have come or can go; no greenlet wakes for a message, however many channels and 
 from __future__ import annotations
 
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -69,7 +70,7 @@ class Link:
         self._flushing = False
         self._asked = False  # whether a silent Redis was sent a PING
         self._loop: Any = gevent.get_hub().loop
-        self._heard_at: float = self._loop.now()
+        self._heard_at = time.monotonic()  # the loop's time jumps with the machine's clock
         self._reader: Any = self._loop.io(sock.fileno(), READ)
         self._writer: Any = self._loop.io(sock.fileno(), WRITE)
         self._turn = self._loop.timer(TURN)
@@ -106,10 +107,12 @@ class Link:
             for watcher in (self._reader, self._writer, self._turn, self._silence):
                 watcher.stop()
                 watcher.close()
-            for _ in self._work:  # what has arrived whole goes to everybody
-                gevent.sleep(TURN)
-            while self._awaited:
-                self._awaited.popleft()[2](ReplyError("the connection to Redis was lost"))
+            try:
+                for _ in self._work:  # what has arrived whole goes to everybody
+                    gevent.sleep(TURN)
+            finally:
+                while self._awaited:
+                    self._awaited.popleft()[2](ReplyError("the connection to Redis was lost"))
 
     def _fail(self, error: Exception) -> None:
         if not self._lost.ready():
@@ -131,7 +134,7 @@ class Link:
         except (OSError, ValueError) as exc:
             self._fail(exc)
             return
-        self._heard_at, self._asked = self._loop.now(), False
+        self._heard_at, self._asked = time.monotonic(), False
         self._work = self._take(replies)
         self._go_on()
 
@@ -178,7 +181,7 @@ class Link:
         if not self._reader.active:
             return  # it may have spoken, but nobody listens at the moment
         self._readable()  # nor was it silent if this process was
-        silent = self._loop.now() - self._heard_at
+        silent = time.monotonic() - self._heard_at
         if silent >= self._deadline:
             self._fail(TimeoutError(f"Redis was silent for {self._deadline:g} s"))
         elif silent >= self._deadline / 2 and not self._asked:
@@ -189,11 +192,13 @@ class Link:
 
     def _flush(self) -> None:
         """Send what one turn has gathered in one piece."""
+        if self._lost.ready():
+            return  # and never again: what is left would call for another turn without end
         if not self._rest:
             self._rest = memoryview(b"".join(self._out))
             self._out.clear()
         try:
-            while self._rest and not self._lost.ready():
+            while self._rest:
                 self._rest = self._rest[self._sock.send(self._rest) :]
         except (BlockingIOError, ssl.SSLWantWriteError):
             self._writer.start(self._flush)

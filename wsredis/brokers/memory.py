@@ -54,6 +54,7 @@ class MemoryFeed:
                         gevent.sleep(1e-6)
             except Exception:
                 log.exception("messages could not be delivered")
+                self.stats.lose()
 
     def subscribe(self, channels: Sequence[str]) -> list[Message]:
         with self._broker.lock:
