@@ -21,8 +21,8 @@ from .place import Place
 SECONDS = 10.0
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # This process is measured already. The servers it starts are not: a tracer in uWSGI's threads
-    # and greenlets crashes at their end.
+    # This process is measured already. In the servers it starts scripts/arcs.py looks on instead:
+    # coverage's own tracer crashes at the end of uWSGI's threads and greenlets.
     for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
         os.environ.pop(name, None)
 
