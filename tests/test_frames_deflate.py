@@ -6,7 +6,7 @@ import zlib
 
 from wsredis.frames import Receiver
 
-from .test_frames import CONT, RSV1, TEXT, deflated, masked, new_receiver, sent, unmasked
+from .test_frames import BINARY, CONT, RSV1, TEXT, deflated, masked, new_receiver, sent, unmasked
 
 
 def closed_with(receiver: Receiver) -> int:
@@ -48,3 +48,24 @@ def test_no_more_than_the_limit_comes_out_of_a_message_that_has_reached_it() -> 
             if not messages:
                 sizes.add((cut, closed_with(receiver)))
     assert (4, 1009) in sizes  # zlib held bytes back that it gave out at the end
+
+
+def test_what_is_fed_at_once_grows_by_no_more_than_its_limit() -> None:
+    one = masked(BINARY, deflated(bytes(1000)), bits=RSV1)
+    for count, closes in ((9, False), (1000, True)):
+        receiver = Receiver(True, 1000, 10, True, max_grown=10_000)
+        messages = receiver.feed(one * count)
+        assert sum(map(len, messages)) <= 11_000
+        assert receiver.closing is closes
+    assert closed_with(receiver) == 1008
+
+
+def test_growth_is_counted_for_what_is_fed_at_once() -> None:
+    receiver = Receiver(True, 1000, 10, True, max_grown=2000)
+    for _ in range(5):
+        assert receiver.feed(masked(BINARY, deflated(bytes(1000)), bits=RSV1)) == [bytes(1000)]
+        assert 900 < receiver.grown < 1000
+        assert receiver.feed(masked(BINARY, b"plain")) == [b"plain"]
+        assert receiver.grown == 0
+    unbounded = Receiver(True, 1000, 10, True)
+    assert len(unbounded.feed(masked(BINARY, deflated(bytes(1000)), bits=RSV1) * 50)) == 50

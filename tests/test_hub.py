@@ -161,6 +161,7 @@ def test_a_heartbeat_goes_out_and_is_swallowed(places: Callable[..., Place]) -> 
     client, _, endpoint = place.connect(CHANNEL)
     assert client.read() == (Opcode.TEXT, b"--beat--")
     client.send(Opcode.TEXT, b"--beat--")
+    client.send(Opcode.BINARY, b"--beat--")
     client.send(Opcode.TEXT, b"a message")
     until(lambda: endpoint.got == ["a message"])
 

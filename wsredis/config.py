@@ -142,7 +142,8 @@ class Config:
     """Messages, pings and pongs of one socket in a second; more close it with 1008."""
 
     max_bytes_per_second: int | None = _option(2**24, int, "bytes above 0, or None")
-    """Bytes of one socket in a second, and 256 for each frame; more close it with 1008."""
+    """Bytes of one socket in a second, counted after inflation, and 256 for each frame; more close
+    it with 1008."""
 
     handshake_timeout: float = _option(10.0, float, "seconds above 0")
     """Seconds in which it must be known who asks for a websocket, and what for; else 503."""

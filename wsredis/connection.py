@@ -365,7 +365,8 @@ class Connection:
         messages = receiver.feed(data)
         replies = receiver.data_to_send()
         intake = self._intake = self._intake or Intake()
-        floods = intake.floods(self._hub.config, len(data), receiver.frames, receiver.heard)
+        size = len(data) + receiver.grown
+        floods = intake.floods(self._hub.config, size, receiver.frames, receiver.heard)
         if floods and self.state is State.OPEN:
             self._hub.stats.flooding += 1
             self.close(CloseCode.POLICY_VIOLATION, "too much in one second")
@@ -391,7 +392,7 @@ class Connection:
         for message in messages:
             if self.state is not State.OPEN:
                 return
-            if message != self._hub.config.heartbeat:
+            if message not in self._hub.beats:
                 self.received += 1
                 self._tell(self.endpoint.received, self, message)
 

@@ -28,13 +28,16 @@ COMPRESS_FROM = 128
 MAX_BEHIND = 16
 """Bytes that may follow a final block of deflate in a message: an empty one (RFC 7692, 7.2.3.4)."""
 
-MAX_REASON = 123
-"""Bytes of a close reason: a control frame's 125 less the code (RFC 6455 section 5.5)."""
+MAX_CONTROL = 125
+"""Bytes of a control frame's payload (RFC 6455 section 5.5)."""
+
+MAX_REASON = MAX_CONTROL - 2
+"""Bytes of a close reason: what a close frame holds beside the code."""
 
 PING = b"\x89\x00"
 """A ping frame without payload."""
 
-_FIN, _RSV1 = 0x80, 0x40
+_FIN, _RSV1, _CONTROL = 0x80, 0x40, 0x08
 _TAIL = b"\x00\x00\xff\xff"
 
 
@@ -81,22 +84,26 @@ def encode_close(code: int, reason: str = "") -> bytes:
 
 
 class _Reader(StreamReader):
-    """Know whether the parser waits at the start of a frame."""
+    """Know whether the parser waits at the start of a frame, and of which kind the last one is."""
 
-    at_start = False
+    at_start = control = False
 
     def at_eof(self) -> Generator[None, None, bool]:
         self.at_start = True
         ended = yield from super().at_eof()
         self.at_start = False
+        self.control = not ended and bool(self.buffer[0] & _CONTROL)
         return ended
 
 
 class _Deflate(PerMessageDeflate):
-    """Hold deflated fragments to the limits of their message."""
+    """Hold deflated fragments to the limits of their message, and count what they grow by."""
+
+    grown = 0
 
     def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
         inflated = super().decode(frame, max_size=max_size)
+        self.grown += max(0, len(inflated.data) - len(frame.data))
         if max_size is not None and len(inflated.data) > max_size:
             # zlib takes a limit of 0, where nothing is left to come, for no limit.
             raise PayloadTooBig(len(inflated.data), max_size)
@@ -117,6 +124,8 @@ class Receiver(Protocol):
         max_size: bytes of one message, counted after inflation; more is 1009.
         max_fragments: frames of one message; more is 1008.
         binary: whether binary messages are accepted; if not, one is 1003.
+        max_grown: bytes by which all that is fed at once may grow when it is inflated, or None;
+            more is 1008.
 
     Attributes:
         frames: how many came with the last bytes.
@@ -125,15 +134,23 @@ class Receiver(Protocol):
 
     reader: _Reader
 
-    def __init__(self, deflate: bool, max_size: int, max_fragments: int, binary: bool) -> None:
+    def __init__(
+        self,
+        deflate: bool,
+        max_size: int,
+        max_fragments: int,
+        binary: bool,
+        max_grown: int | None = None,
+    ) -> None:
         super().__init__(SERVER, max_size=max_size, logger=_log)
         self.reader = _Reader()
         self.parser = self.parse()
         next(self.parser)
-        if deflate:
-            # No context is kept, and a large window inflates what a smaller one has deflated.
-            self.extensions = [_Deflate(True, True, 15, 15)]
+        # No context is kept, and a large window inflates what a smaller one has deflated.
+        self._inflater = _Deflate(True, True, 15, 15) if deflate else None
+        self.extensions = [self._inflater] if self._inflater else []
         self.deflate = deflate
+        self._max_grown = max_grown
         self.frames = self.heard = 0
         self._max_fragments = max_fragments
         self._binary = binary
@@ -141,6 +158,23 @@ class Receiver(Protocol):
         self._fragments = 0
         self._parts: list[str] | bytearray = []
         self._decoder: codecs.IncrementalDecoder | None = None
+
+    @property
+    def max_message_size(self) -> int | None:
+        """Return what the parser holds the next frame to, with what its message has so far.
+
+        A control frame belongs to no message, and may stand in the middle of one that is full.
+        """
+        return MAX_CONTROL + (self.current_size or 0) if self.reader.control else self._max_size
+
+    @max_message_size.setter
+    def max_message_size(self, size: int | None) -> None:
+        self._max_size = size
+
+    @property
+    def grown(self) -> int:
+        """Return by how many bytes what came last has grown when it was inflated."""
+        return self._inflater.grown if self._inflater else 0
 
     @property
     def busy(self) -> bool:
@@ -164,6 +198,8 @@ class Receiver(Protocol):
         Write what `data_to_send` gives afterwards, whatever this returns.
         """
         self.frames = self.heard = 0
+        if self._inflater:
+            self._inflater.grown = 0
         self.receive_data(data)
         self.events.clear()
         messages, self._messages = self._messages, []
@@ -181,6 +217,9 @@ class Receiver(Protocol):
         super().recv_frame(frame)
         if opcode > Opcode.BINARY:
             return
+        if self._inflater and self._max_grown is not None and self.grown > self._max_grown:
+            self.fail(CloseCode.POLICY_VIOLATION, "too much in one second")
+            return
         if opcode == Opcode.BINARY and not self._binary:
             self.fail(CloseCode.UNSUPPORTED_DATA, "only text is understood here")
         elif opcode == Opcode.CONT or not frame.fin:
@@ -188,6 +227,12 @@ class Receiver(Protocol):
         else:
             data = bytes(frame.data)
             self._messages.append(data.decode() if opcode == Opcode.TEXT else data)
+
+    def fail(self, code: CloseCode | int, reason: str = "") -> None:
+        """Close with a code; a control frame that is too large breaks the protocol, no limit."""
+        if code == CloseCode.MESSAGE_TOO_BIG and self.reader.control:
+            code, reason = CloseCode.PROTOCOL_ERROR, "control frame too long"
+        super().fail(code, reason)
 
     def _collect(self, opcode: int, data: bytes, fin: bool) -> None:
         """Add a fragment to its message (RFC 6455 section 5.4); bad text fails at once."""

@@ -107,6 +107,7 @@ class Hub:
             self._every(0.5, self._revoke),
         ]
         self._pong_ticks = max(1, round(config.pong_timeout / config.ping_interval * BUCKETS))
+        self.beats = (beat, beat.encode()) if (beat := config.heartbeat) else ()  # swallowed
         if config.heartbeat is not None:
             self._heartbeat = Frames([Message("", config.heartbeat.encode())])
             self._heartbeat_at = 0
@@ -275,8 +276,9 @@ class Hub:
         spare = self._receivers[deflate]
         if spare:
             return spare.pop()
-        config = self.config
-        return Receiver(deflate, config.max_message_size, config.max_fragments, config.binary)
+        c = self.config
+        most = c.max_bytes_per_second
+        return Receiver(deflate, c.max_message_size, c.max_fragments, c.binary, most)
 
     def take_back(self, receiver: Receiver) -> None:
         """Take a receiver that is not busy for the next client."""

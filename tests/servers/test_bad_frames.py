@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from .support import Site, eventually, on
-from .wire import BINARY, CLOSE, CONT, PING, TEXT, frame
+from .wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, frame
 
 SOME = ("uwsgi-gevent", "gunicorn-gthread", "pywsgi", "wsgiref")
 pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("steady"), on(*SOME)]
@@ -33,6 +33,10 @@ BAD_FRAMES = {
     "reserved bit 3": (bits(0x91, b"x"), 1002),
     **{f"reserved opcode {opcode}": (frame(opcode), 1002) for opcode in (3, 7, 11, 15)},
     "ping of 126 bytes": (frame(PING, b"x" * 126), 1002),
+    "ping of a tebibyte inside a message": (
+        frame(TEXT, b"x", fin=False) + frame(PING, b"", size=2**40),
+        1002,
+    ),
     "close frame of 126 bytes": (frame(CLOSE, b"\x03\xe8" + b"x" * 124), 1002),
     "fragmented ping": (frame(PING, b"x", fin=False), 1002),
     "empty continuation of nothing": (bytes.fromhex("80 80 00 00 00 00"), 1002),
@@ -126,6 +130,27 @@ def test_a_deflate_bomb_is_1009_and_costs_little_memory(server: Site, room: str)
         wire.send(frame(BINARY, bomb(), reserved=4))
         assert wire.close_code() == 1009
     assert peak(server) < before + 16 * 2**20
+
+
+def test_what_is_small_on_the_wire_is_a_flood_if_it_is_large_inside(
+    server: Site, room: str
+) -> None:
+    deflate = zlib.compressobj(wbits=-15)
+    packed = deflate.compress(bytes(2**20)) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    flood = frame(BINARY, packed[:-4], reserved=4) * 50  # 50 MiB in 52 kB
+    with server.wire() as wire:
+        wire.upgrade(f"/ws/{room}?publish-broadcast", sec_websocket_extensions="permessage-deflate")
+        wire.send(flood)
+        assert wire.close_code() == 1008
+
+
+def test_a_ping_inside_a_message_that_is_full_is_answered(server: Site, room: str) -> None:
+    with server.wire(f"/ws/{room}?{TALK}") as wire:
+        wire.send_frame(TEXT, b"x" * 2**20, fin=False)
+        wire.send_frame(PING, b"p" * 125)
+        assert wire.receive() == (0x80 | PONG, b"p" * 125)
+        wire.send_frame(CONT)
+        assert wire.receive_text() == "x" * 2**20
 
 
 def test_a_compressed_message_that_is_none_ends_its_own_socket(server: Site, room: str) -> None:

@@ -305,6 +305,11 @@ def test_a_heartbeat_of_a_client_reaches_nobody(server: Site, room: str) -> None
         server.connect(room, BROADCAST) as other,
     ):
         sender.send("--heartbeat--")
+        sender.send(["--heart", "beat--"])
+        sender.send(b"--heartbeat--")
+        sender.send(b"\xffB--heartbeat--")  # what binary looks like in Redis
+        assert sender.recv(timeout=SECONDS) == b"\xffB--heartbeat--"
+        assert other.recv(timeout=SECONDS) == b"\xffB--heartbeat--"
         sender.send("word")
         assert sender.recv(timeout=SECONDS) == "word"
         assert other.recv(timeout=SECONDS) == "word"

@@ -90,6 +90,7 @@ def test_the_heartbeat_is_sent_and_swallowed(site: Site, live: Live, room: str) 
     site(WS4REDIS_HEARTBEAT="--heartbeat--")
     with live.open(f"/ws/{room}?{BOTH}&echo") as ws:
         ws.send("--heartbeat--")
+        ws.send(b"--heartbeat--")  # raw in Redis, this would come back as text
         ws.send("hello")
         heard = [hear(ws)]
         while heard[-1] != "--heartbeat--":
