@@ -97,6 +97,10 @@ def test_an_old_http_is_400_with_the_line_that_mends_it(protocol: str) -> None:
     assert "proxy_http_version 1.1;" in refusal.text
 
 
+def test_a_handshake_with_a_body_is_400() -> None:
+    assert refused(CONTENT_LENGTH="1").status == refused(HTTP_TRANSFER_ENCODING="x").status == 400
+
+
 @pytest.mark.parametrize("version", [None, "", "8", "14", "13, 13", "x"])
 def test_another_version_is_426_and_told_which_one_is_spoken(version: str | None) -> None:
     refusal = refused(HTTP_SEC_WEBSOCKET_VERSION=version)

@@ -31,6 +31,7 @@ __all__ = ["Handshake", "answer", "facility_of", "read_handshake"]
 PLAIN = "This address speaks websocket only: send GET with the headers to upgrade to a websocket."
 NOT_LISTED = "This origin may not connect; the site lists its origins."
 NOT_OWN = "This origin is not that of the site, as far as the Host tells that has arrived here."
+WITH_BODY = "A handshake has no body: its bytes would be taken for frames."
 REFUSED_BY = "X-Refused-By"
 _PORTS = {"http": 80, "https": 443}
 _DEFLATE = ServerPerMessageDeflateFactory(
@@ -108,6 +109,8 @@ def _check_upgrade(environ: dict[str, Any]) -> None:
         raise HandshakeError(
             400, "A websocket needs HTTP/1.1; behind nginx write: proxy_http_version 1.1;"
         )
+    if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:
+        raise HandshakeError(400, WITH_BODY)
     if environ.get("HTTP_SEC_WEBSOCKET_VERSION", "").strip() != "13":
         raise HandshakeError(
             426, "Websocket version 13 is spoken here.", [("Sec-WebSocket-Version", "13")]

@@ -33,6 +33,7 @@ __all__ = ["WebSocketMiddleware"]
 log = logging.getLogger("wsredis.middleware")
 
 TOO_LONG = "It took too long to find out who you are."
+TAKEN = "wsredis.taken"
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -102,6 +103,8 @@ class WebSocketMiddleware:
     ) -> Iterable[bytes]:
         """Turn a request into a websocket; HTTP answers exist until the 101, close codes after."""
         since = time.monotonic()
+        if TAKEN in environ:  # by a middleware around this one that tries again, say
+            raise HandshakeError(400, "This request is a websocket already.")
         server = server_for(environ)
         request = Request(environ)
         request.client_address = client_address(environ, self.config)
@@ -120,6 +123,7 @@ class WebSocketMiddleware:
         )
         connection.since = since
         loop.run(hub.join, connection, endpoint.channels, request.client_address)
+        environ[TAKEN] = True
         try:
             client = server.upgrade(environ, start_response, handshake.headers)
             loop.run(_open, connection, client, loop)

@@ -61,6 +61,31 @@ def assert_short_and_plain(body: str) -> None:
     assert not any(word in body for word in ("Traceback", "Error", "secret", "<html", "wsredis."))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "body"),
+    [
+        ("content_length", "5", b"hello"),
+        ("content_length", "6", b"\x81\x80" + bytes(4)),
+        ("transfer_encoding", "chunked", b"5\r\nhello\r\n0\r\n\r\n"),
+    ],
+)
+def test_a_handshake_with_a_body_is_refused(
+    server: Site, room: str, name: str, value: str, body: bytes
+) -> None:
+    with server.wire() as wire:
+        headers: dict[str, Any] = {name: value}
+        wire.send(wire.request(f"/ws/{room}?{ASK}", **headers) + body)
+        answer = wire.answer()
+        assert answer.status in (400, 501)
+        assert_short_and_plain(answer.body)
+
+
+def test_a_handshake_that_announces_no_body_is_let_in(server: Site, room: str) -> None:
+    with server.wire(f"/ws/{room}?{ASK}", content_length="0") as wire:
+        server.broadcast(room, "hello")
+        assert wire.receive_text() == "hello"
+
+
 @pytest.mark.parametrize("version", [None, "8", "0", "14", "thirteen", "013", "13, 8", ""])
 def test_another_version_is_426_and_is_told_13(
     server: Site, room: str, version: str | None
