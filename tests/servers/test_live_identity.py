@@ -11,8 +11,8 @@ import pytest
 from wsredis import Config, disconnect
 from wsredis.embedded import EmbeddedRedis
 
+from ..faults.proxy import Proxy
 from .support import HOST, Setup, Site, each, eventually
-from .test_redis_away import Proxy
 from .wire import TEXT, Wire
 
 pytestmark = pytest.mark.servers

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -11,7 +9,8 @@ import pytest
 
 from wsredis.embedded import EmbeddedRedis, free_port
 
-from .support import HOST, SECONDS, Setup, Site, each, eventually
+from ..faults.proxy import Proxy
+from .support import HOST, Setup, Site, each, eventually
 from .wire import PING, PONG, TEXT
 
 pytestmark = [pytest.mark.servers, each("uwsgi-gevent", "gunicorn-gthread", "pywsgi")]
@@ -110,75 +109,6 @@ def test_a_frozen_redis_costs_newcomers_a_503_and_nobody_a_message(
         eventually(lambda: site.stats()["broker_connected"], "the return is noticed")
         site.broadcast(room, "after")
         assert wire.receive_text() == "after"
-
-
-class Proxy:
-    """Stand between a server and its Redis; `hole` makes it swallow everything, `heal` ends that.
-
-    A connection that lost bytes in the hole stays silent for ever, as with a dropped route.
-    """
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self._swallows = threading.Event()
-        self._lock = threading.Lock()
-        self._listener = socket.create_server((HOST, 0))
-        self._open: list[socket.socket] = [self._listener]
-        self._threads: list[threading.Thread] = []
-        self.port: int = self._listener.getsockname()[1]
-        self._run(self._accept)
-
-    def _run(self, function: Callable[..., None], *args: object) -> None:
-        thread = threading.Thread(target=function, args=args)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            far = socket.create_connection((HOST, self._target))
-            with self._lock:
-                self._open += near, far
-            broken = threading.Event()
-            self._run(self._pump, near, far, broken)
-            self._run(self._pump, far, near, broken)
-
-    def _pump(self, source: socket.socket, sink: socket.socket, broken: threading.Event) -> None:
-        try:
-            while data := source.recv(65536):
-                if self._swallows.is_set():
-                    broken.set()
-                if not broken.is_set():
-                    sink.sendall(data)
-        except OSError:
-            pass
-        finally:
-            if not broken.is_set():
-                for one in (source, sink):
-                    try:
-                        one.shutdown(socket.SHUT_RDWR)
-                    except OSError:
-                        pass
-
-    def hole(self) -> None:
-        self._swallows.set()
-
-    def heal(self) -> None:
-        self._swallows.clear()
-
-    def close(self) -> None:
-        with self._lock:
-            for one in self._open:
-                try:
-                    one.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-                one.close()
-        for thread in self._threads:
-            thread.join(SECONDS)
 
 
 @pytest.fixture

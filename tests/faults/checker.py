@@ -1,0 +1,164 @@
+"""At most once, in order, never a silent gap: numbers go out, and what came of them is judged.
+
+`Numbers` publishes 1, 2, 3, ...; `check` reads what clients have noted (see `clients`) and finds:
+
+- each socket has heard numbers that rise, and no client has heard one twice;
+- between the moment a socket was open and the last number it has heard nothing is missing that
+  Redis has confirmed;
+- so what a client has missed lies between two of its sockets, and the first of them was not just
+  gone but told why, with one of the codes that the test expects.
+
+A number that Redis has not confirmed may have arrived or not: its publisher was told of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Self
+
+from wsredis.exceptions import BrokerUnavailable
+
+from ..servers.support import SECONDS, eventually
+from .clients import Client
+
+__all__ = ["Findings", "Numbers", "check"]
+
+
+class Numbers:
+    """Publish 1, 2, 3, ... in a thread, from `begin` to the end of a `with` block or `end`.
+
+    Args:
+        publish: takes a text; raises BrokerUnavailable if it may not have been published.
+        pause: seconds between two.
+        padding: bytes behind each number.
+    """
+
+    def __init__(
+        self, publish: Callable[[str], object], pause: float = 0.002, padding: int = 0
+    ) -> None:
+        self.begun = 0
+        self.confirmed: list[int] = []
+        self._publish = publish
+        self._pause = pause
+        self._padding = " " + "x" * padding if padding else ""
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="numbers")
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        if self._thread.ident is not None:
+            self._thread.join(SECONDS)
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def next(self) -> int:
+        """Publish one more and return it; for tests that set the pace themselves."""
+        self.begun += 1
+        try:
+            self._publish(f"{self.begun}{self._padding}")
+        except BrokerUnavailable:
+            pass
+        else:
+            self.confirmed.append(self.begun)
+        return self.begun
+
+    def _run(self) -> None:
+        try:
+            while not self._over.wait(self._pause):
+                self.next()
+        except BaseException as error:
+            self._error = error
+
+    def wait_confirmed(self) -> int:
+        """Wait for a number that is begun from now on and confirmed, and return it."""
+        begun = self.begun
+
+        def confirmed() -> int:
+            if self._error is not None:
+                raise self._error
+            last = self.confirmed[-1] if self.confirmed else 0
+            return last if last > begun else 0
+
+        return eventually(confirmed, "Redis takes numbers")
+
+    def end(self) -> int:
+        """Publish no more and return the last number that Redis has confirmed."""
+        self.__exit__(None, None, None)
+        if self._error is not None:
+            raise self._error
+        return self.confirmed[-1]
+
+
+class Findings:
+    """Say what came of the numbers.
+
+    Attributes:
+        codes: how sockets have ended, by close code.
+        missed: of each client, the confirmed numbers that it has not heard.
+        holes: of each client, how often some were missing within one socket.
+    """
+
+    def __init__(self) -> None:
+        self.codes: Counter[int] = Counter()
+        self.missed: list[set[int]] = []
+        self.holes: list[int] = []
+
+
+def check(
+    clients: Iterable[Client],
+    numbers: Numbers,
+    *,
+    told: Iterable[int] = (1012,),
+    holes: int = 0,
+) -> Findings:
+    """Judge what clients have noted of the numbers since each of them came.
+
+    Args:
+        clients: after each of them has heard the last confirmed number.
+        numbers: that were published.
+        told: codes by which a socket may end before a gap.
+        holes: gaps that the site has counted and whose sockets were kept (``on_gap="keep"``).
+    """
+    found = Findings()
+    confirmed = set(numbers.confirmed)
+    for client in clients:
+        heard: list[int] = []
+        missing_inside = 0
+        for session in client.sessions:
+            heard += session.numbers
+            assert session.numbers == sorted(set(session.numbers)), "out of order, or twice"
+            if session.numbers:
+                last = session.numbers[-1]
+                due = {n for n in confirmed if session.begun < n <= last}
+                missing_inside += _runs(sorted(due - set(session.numbers)), session.numbers)
+        assert heard == sorted(set(heard)), "a number has come again after a gap"
+        assert missing_inside <= holes, f"{missing_inside} gaps that nobody was told of"
+        *ended, still_open = client.sessions
+        for session in ended:
+            assert session.code in told, f"a socket has ended with {session.code}"
+            found.codes[session.code] += 1
+        assert still_open.code is None, f"the last socket has ended with {still_open.code}"
+        assert heard[-1] == max(confirmed), "the end is missing"
+        first = client.sessions[0].begun
+        found.missed.append({n for n in confirmed if n > first} - set(heard))
+        found.holes.append(missing_inside)
+    return found
+
+
+def _runs(missing: list[int], heard: list[int]) -> int:
+    """Return in how many places of what was heard some are missing."""
+    places = {sum(1 for n in heard if n < number) for number in missing}
+    return len(places)

@@ -1,0 +1,113 @@
+"""What can break, as fixtures: a proxy before a Redis of one's own, and a stage with everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+import redis
+
+from wsredis.embedded import EmbeddedRedis
+
+from ..servers.conftest import pytest_runtest_makereport, room, start
+from ..servers.support import Setup, Site, eventually
+from .checker import Numbers
+from .clients import Crowd
+from .proxy import Proxy
+
+__all__ = ["Stage", "pytest_runtest_makereport", "room", "start"]
+
+
+@pytest.fixture
+def proxy(own_redis: EmbeddedRedis) -> Iterator[Proxy]:
+    proxy = Proxy(own_redis.port)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+
+
+@pytest.fixture
+def admin(own_redis: EmbeddedRedis) -> Iterator[redis.Redis]:
+    """Give a client of the Redis that this test owns; it has another way than the site."""
+    with redis.Redis(port=own_redis.port, decode_responses=True) as client:
+        yield client
+
+
+@dataclass
+class Stage:
+    """Hold a site whose Redis can break, clients that listen, and somebody who publishes."""
+
+    site: Site
+    redis: EmbeddedRedis
+    proxy: Proxy
+    admin: redis.Redis
+    crowd: Crowd
+    numbers: Numbers
+
+    def gap(self, count: int = 1) -> None:
+        """Wait until the site has noticed that it has lost Redis."""
+        eventually(lambda: self.site.stats()["gaps"] >= count, "the loss is noticed")
+
+    def back(self, count: int = 1) -> None:
+        """Wait until the site has noticed that Redis is there again."""
+
+        def is_back() -> bool:
+            stats = self.site.stats()
+            return stats["reconnects"] >= count and stats["broker_connected"] > 0
+
+        eventually(is_back, "the return is noticed")
+
+    def publish_some(self, count: int = 20) -> None:
+        """Let some numbers be published, come who may."""
+        last = self.numbers.begun + count
+        eventually(lambda: self.numbers.begun >= last, f"{count} more numbers go out")
+
+    def all_hear(self) -> None:
+        """Wait until everybody has heard a number from after now."""
+        self.crowd.wait_for(self.numbers.wait_confirmed())
+
+    def end(self) -> None:
+        """Publish no more and wait until everybody has heard the last number."""
+        self.crowd.wait_for(self.numbers.end())
+
+
+@pytest.fixture
+def stage(
+    start: Callable[..., Site],
+    own_redis: EmbeddedRedis,
+    proxy: Proxy,
+    admin: redis.Redis,
+    room: str,
+) -> Iterator[Callable[..., Stage]]:
+    """Give a function that sets the stage: ``stage(setup, **config)``.
+
+    With ``direct=False`` numbers take the same way to Redis as the site.
+    """
+    with ExitStack() as stack:
+
+        def make(
+            setup: Setup | str,
+            *,
+            clients: int = 6,
+            padding: int = 0,
+            direct: bool = True,
+            **config: object,
+        ) -> Stage:
+            url = f"redis://127.0.0.1:{proxy.port}/0"
+            site = start(setup, **{"redis": url, "redis_deadline": 1, **config})
+            if direct:
+                site.redis = own_redis.url
+            publisher = site.publisher(room, broadcast=True)
+            numbers = stack.enter_context(Numbers(publisher.publish, padding=padding))
+            target = f"/ws/{room}?subscribe-broadcast"
+            crowd = Crowd(site.port, target, clients, begun=lambda: numbers.begun)
+            stack.enter_context(crowd).wait_open()
+            numbers.begin()
+            made = Stage(site, own_redis, proxy, admin, crowd, numbers)
+            made.all_hear()
+            return made
+
+        yield make

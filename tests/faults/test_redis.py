@@ -1,0 +1,132 @@
+"""Redis breaks in every way there is, and each client hears that something may be missing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from wsredis.embedded import EmbeddedRedis
+
+from ..servers.support import each, eventually
+from .checker import check
+from .conftest import Stage
+
+pytestmark = [pytest.mark.servers, each("uwsgi-gevent", "gunicorn-gthread")]
+
+MakeStage = Callable[..., Stage]
+
+
+def killed_and_restarted(stage: Stage) -> None:
+    stage.redis.kill()
+    stage.gap()
+    stage.redis.start()
+
+
+def frozen(stage: Stage) -> None:
+    stage.redis.freeze()
+    stage.gap()
+    stage.redis.thaw()
+
+
+def black_holed(stage: Stage) -> None:
+    stage.proxy.hole()
+    stage.publish_some()
+    stage.gap()
+    stage.proxy.heal()
+
+
+def reset_and_refusing(stage: Stage) -> None:
+    stage.proxy.refuse()
+    stage.proxy.reset()
+    stage.gap()
+    stage.publish_some()
+    stage.proxy.accept()
+
+
+def killed_subscriber(stage: Stage) -> None:
+    stage.proxy.refuse()
+    assert stage.admin.client_kill_filter(_type="pubsub") == 1
+    stage.gap()
+    stage.publish_some()
+    stage.proxy.accept()
+
+
+LOSSES = (black_holed, reset_and_refusing, killed_subscriber)
+"""Redis takes numbers while these last, so that some are lost for certain."""
+
+
+@pytest.mark.parametrize(
+    "fault", [killed_and_restarted, frozen, *LOSSES], ids=lambda fault: fault.__name__
+)
+def test_order_holds_and_everybody_is_told_of_the_gap(
+    stage: MakeStage, setup: object, fault: Callable[[Stage], None]
+) -> None:
+    there = stage(setup)
+    fault(there)
+    there.back()
+    there.all_hear()
+    there.end()
+    found = check(there.crowd.clients, there.numbers)
+    assert found.codes == {1012: len(there.crowd.clients)}
+    if fault in LOSSES:
+        assert all(found.missed)
+    stats = there.site.stats()
+    assert (stats["gaps"], stats["reconnects"], stats["dropped"]) == (1, 1, 0)
+    assert len(there.site.lines("WARNING .*lost Redis")) == 1
+    assert len(there.site.lines("WARNING .*Redis is back")) == 1
+
+
+def test_another_redis_at_the_same_address_is_found_and_everybody_is_told(
+    stage: MakeStage, setup: object
+) -> None:
+    with EmbeddedRedis() as other:
+        there = stage(setup, direct=False)
+        there.proxy.lead_to(other.port)
+        there.redis.kill()
+        there.back()
+        there.all_hear()
+        there.end()
+        found = check(there.crowd.clients, there.numbers)
+        assert found.codes == {1012: len(there.crowd.clients)}
+        stats = there.site.stats()
+        assert (stats["gaps"], stats["reconnects"]) == (1, 1)
+
+
+def test_a_process_too_slow_for_redis_is_cut_off_and_tells_everybody(
+    stage: MakeStage, setup: object
+) -> None:
+    there = stage(setup, clients=3, padding=30_000, max_outbox=2**26)
+    (worker,) = there.site.workers()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        there.admin.config_set("client-output-buffer-limit", "pubsub 65536 0 0")
+        eventually(lambda: not there.admin.client_list(_type="pubsub"), "Redis cuts it off")
+        there.publish_some()
+        there.admin.config_set("client-output-buffer-limit", "pubsub 32mb 8mb 60")
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    there.back()
+    there.all_hear()
+    there.end()
+    found = check(there.crowd.clients, there.numbers)
+    assert found.codes == {1012: len(there.crowd.clients)}
+    assert all(found.missed)
+    stats = there.site.stats()
+    assert (stats["gaps"], stats["reconnects"], stats["dropped"]) == (1, 1, 0)
+
+
+def test_whose_site_keeps_them_stay_and_the_gap_is_counted(stage: MakeStage, setup: object) -> None:
+    there = stage(setup, on_gap="keep")
+    killed_subscriber(there)
+    there.back()
+    there.all_hear()
+    there.end()
+    found = check(there.crowd.clients, there.numbers, holes=1)
+    assert not found.codes
+    assert all(found.missed)
+    assert found.holes == [1] * len(there.crowd.clients)
+    assert there.site.stats()["gaps"] == 1
+    assert len(there.site.lines("WARNING .*lost Redis")) == 1
