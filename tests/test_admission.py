@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsredis.admission import Admission
+from wsredis.admission import TLS, Admission
 from wsredis.config import Config
 from wsredis.connection import Connection
 from wsredis.exceptions import BrokerUnavailable, HandshakeError
@@ -42,6 +42,27 @@ def test_a_full_process_answers_503() -> None:
     admission.release(one)  # type: ignore[arg-type]
     assert refusal(admission, third) == 0
     assert admission.count == 2
+
+
+def test_a_tunnel_takes_two_descriptors_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def encrypted() -> Socket:
+        socket = Socket()
+        socket.seats = (TLS,)
+        return socket
+
+    monkeypatch.setattr(Config, "connection_limit", lambda config: 7)
+    admission, first = Admission(Config()), encrypted()
+    assert [refusal(admission, socket) for socket in (first, encrypted(), encrypted())] == [
+        0,
+        0,
+        503,
+    ]
+    assert [refusal(admission, Socket()) for _ in range(2)] == [0, 503]
+    admission.release(first)  # type: ignore[arg-type]
+    assert refusal(admission, encrypted()) == 0
+    assert admission.count == 3
+    counted = Admission(Config(max_connections=7))
+    assert [refusal(counted, encrypted()) for _ in range(8)] == [0] * 7 + [503]
 
 
 def test_one_user_too_many_times_gets_429_and_others_come_in() -> None:

@@ -16,7 +16,12 @@ from .exceptions import HandshakeError
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["Admission"]
+__all__ = ["TLS", "Admission"]
+
+TLS = ("descriptors", "tls")
+"""The seat of a websocket whose server ends TLS itself; its `Tunnel` takes two descriptors more."""
+
+TUNNEL = 2
 
 RETRY = [("Retry-After", "2")]
 
@@ -31,6 +36,7 @@ class Admission:
     def __init__(self, config: Config) -> None:
         self.count = 0
         self._most = config.connection_limit()
+        self._tunnel = TUNNEL if config.max_connections is None else 0  # that one counts websockets
         self._most_of = (
             ("user", config.max_connections_per_user),
             ("address", config.max_connections_per_address),
@@ -40,14 +46,17 @@ class Admission:
     def admit(self, connection: Connection, address: str) -> None:
         """Let one in, from a client's address, or from "" where that does not count.
 
+        Seats that it has already, which is `TLS`, are counted too.
+
         Raises:
             HandshakeError: 503 when the process is full, 429 when the user or the address has
                 enough.
         """
-        if self.count >= self._most:
+        seats = list(connection.seats)
+        taken = self.count + self._tunnel * (self._of[TLS] + len(seats))
+        if taken >= self._most:
             raise HandshakeError(503, "No room for another websocket.", RETRY)
         names = (connection.identity.user, _network(address))
-        seats = []
         for (kind, most), name in zip(self._most_of, names, strict=True):
             if name and most is not None:
                 if self._of[kind, name] >= most:

@@ -129,7 +129,8 @@ class Config:
     """Seconds a client has to answer a close frame before its socket is cut."""
 
     max_connections: int | None = _option(None, int, "a number above 0, or None")
-    """Websockets per process, more get 503; None leaves 128 of the process's file descriptors."""
+    """Websockets per process, more get 503; None leaves 128 of the process's file descriptors, of
+    which a websocket takes one, or three where a Python server ends TLS."""
 
     max_connections_per_user: int | None = _option(1000, int, "a number above 0, or None")
     """Websockets of one user per process; more get 429."""

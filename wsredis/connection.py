@@ -63,7 +63,7 @@ class Connection:
         fd: the socket's descriptor, -1 before it is open and when it is closed.
         outbox: what waits to be sent; None when nothing does, so that it is written at once.
         paused: whether it is not read until the broker has confirmed what it published.
-        seats: what it was admitted for, see `wsredis.admission`.
+        seats: what it takes beside its place, see `wsredis.admission`.
         since: when its handshake began, and so before anybody was asked who it is (monotonic).
     """
 

@@ -15,6 +15,7 @@ from typing import Any
 from webob import Request
 
 from .access import AllowedChannels, default_policy
+from .admission import TLS
 from .brokers import Broker, broker_for
 from .config import Config, current_config
 from .connection import Connection
@@ -26,7 +27,7 @@ from .hub import Hub
 from .identity import ANONYMOUS, Identity, IdentityResolver, anonymous
 from .loop import Loop, time_limit
 from .proxies import client_address
-from .servers import Detached, server_for
+from .servers import Detached, ends_tls, server_for
 
 __all__ = ["WebSocketMiddleware"]
 
@@ -122,6 +123,8 @@ class WebSocketMiddleware:
             hub, endpoint, identity, handshake.subprotocol, handshake.window_bits
         )
         connection.since = since
+        if ends_tls(environ):
+            connection.seats = (TLS,)
         loop.run(hub.join, connection, endpoint.channels, request.client_address)
         environ[TAKEN] = True
         try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import resource
 import signal
 import ssl
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -114,8 +116,31 @@ def test_who_comes_and_goes_leaves_no_descriptor(secure: Site, room: str) -> Non
         eventually(lambda: descriptors() <= before + 1, "the descriptors are back")
 
 
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="the limit is the process's own")
+def test_the_descriptors_of_the_tunnels_count(secure: Site, room: str) -> None:
+    for pid in secure.pids():
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (128 + 17, 128 + 17))
+    with ExitStack() as stack:
+        wires = [stack.enter_context(open_wire(secure, room)) for _ in range(5)]
+        with encrypted(secure) as late:
+            assert late.refused(f"/ws/{room}?{WISHES[0]}").status == 503
+        assert secure.get("/")[0] == 200
+        wires.pop().abort()
+        eventually(lambda: secure.stats()["connections"] == 4, "one has gone")
+        with open_wire(secure, room) as wire:
+            wire.send_frame(TEXT, b"hello")
+            assert wire.receive_text() == "hello"
+
+
 def open_wire(site: Site, room: str, receive_buffer: int = 0) -> Wire:
-    """Return an encrypted raw client whose handshake has been accepted.
+    """Return an encrypted raw client whose handshake has been accepted."""
+    wire = encrypted(site, receive_buffer)
+    wire.upgrade(f"/ws/{room}?{'&'.join(WISHES)}")
+    return wire
+
+
+def encrypted(site: Site, receive_buffer: int = 0) -> Wire:
+    """Return an encrypted raw client.
 
     Not the client of `websockets.sync`: it reads and writes one TLS object from two threads, which
     before Python 3.12.8 now and then loses what is sent (CPython issue 124984).
@@ -123,5 +148,4 @@ def open_wire(site: Site, room: str, receive_buffer: int = 0) -> Wire:
     assert site.trust is not None
     wire = Wire(site.port, receive_buffer)
     wire.socket = site.trust.wrap_socket(wire.socket, server_hostname="127.0.0.1")
-    wire.upgrade(f"/ws/{room}?{'&'.join(WISHES)}")
     return wire

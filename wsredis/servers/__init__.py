@@ -7,9 +7,10 @@ from typing import Any
 from ..exceptions import HandshakeError
 from .base import Detached, Server
 from .sockets import Gunicorn, PyWSGI, SocketServer, python_socket
+from .tls import is_tls
 from .uwsgi import UWSGI
 
-__all__ = ["Detached", "Server", "server_for"]
+__all__ = ["Detached", "Server", "ends_tls", "server_for"]
 
 NO_SOCKET = (
     "This WSGI server does not hand out its socket, so it cannot hold websockets: use uWSGI,"
@@ -36,3 +37,8 @@ def server_for(environ: dict[str, Any]) -> Server:
         return _SOCKETSERVER
     software = environ.get("SERVER_SOFTWARE", "")
     return _PYWSGI if software.startswith(("gevent/", "gunicorn/")) else _SOCKETSERVER
+
+
+def ends_tls(environ: dict[str, Any]) -> bool:
+    """Tell whether the server itself encrypts a request, so that its websocket needs a tunnel."""
+    return "uwsgi.version" not in environ and is_tls(python_socket(environ))
