@@ -88,7 +88,7 @@ def test_an_order_from_another_process_ends_whom_it_means_on_all_workers(
         def everywhere(**who: str) -> list[Wire]:
             """Let somebody in until every worker has one."""
             wires = []
-            while not wires or any(n["connections"] == 0 for n in members._numbers().values()):
+            while not wires or any(n["connections"] == 0 for n in members.each_worker().values()):
                 wires.append(come(**who))
                 assert len(wires) < 200, "some worker gets nobody"
             return wires

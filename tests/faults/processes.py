@@ -1,0 +1,20 @@
+"""What a process holds, read from /proc: memory of its own and open files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["descriptors", "memory"]
+
+
+def descriptors(pid: int) -> int:
+    """Return how many files a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def memory(pid: int) -> int:
+    """Return the bytes that a process alone has in memory."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    private = (line.split() for line in text.splitlines() if line.startswith("Private_"))
+    return 1024 * sum(int(words[1]) for words in private)

@@ -1,0 +1,77 @@
+"""A worker dies at once: its clients come back to others, and those of others notice nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+import redis
+
+from wsredis.embedded import EmbeddedRedis
+
+from ..servers.support import SETUPS, Setup, Site, eventually
+from .checker import Numbers, check
+from .clients import Crowd
+
+pytestmark = pytest.mark.servers
+
+TWO = [
+    (replace(SETUPS["uwsgi-gevent"], name="uwsgi-two", workers=2), ("--processes", "2")),
+    (replace(SETUPS["gunicorn-gthread"], name="gunicorn-two", workers=2), ("--workers", "2")),
+]
+
+
+@pytest.mark.parametrize(("setup", "options"), TWO, ids=lambda value: getattr(value, "name", ""))
+def test_who_is_with_a_killed_worker_sees_1006_and_comes_back_and_others_miss_nothing(
+    start: Callable[..., Site],
+    own_redis: EmbeddedRedis,
+    admin: redis.Redis,
+    room: str,
+    setup: Setup,
+    options: tuple[str, ...],
+) -> None:
+    site = start(setup, redis=own_redis.url, options=options)
+    target = f"/ws/{room}?subscribe-broadcast"
+    channel = f"ws:broadcast:{room}"
+    publisher = site.publisher(room, broadcast=True)
+    with Numbers(publisher.publish) as numbers:
+        with ExitStack() as stack:
+            crowds: list[Crowd] = []
+            while not all(stats["connections"] for stats in site.each_worker().values()):
+                more = Crowd(site.port, target, 12, begun=lambda: numbers.begun)
+                stack.enter_context(more).wait_open()
+                crowds.append(more)
+            clients = [client for crowd in crowds for client in crowd.clients]
+
+            def all_hear(number: int) -> None:
+                for crowd in crowds:
+                    crowd.wait_for(number)
+
+            numbers.begin()
+            all_hear(20)
+            shares = {pid: stats["connections"] for pid, stats in site.each_worker().items()}
+            victim = next(iter(shares))
+            site.excused.add("DAMN")  # uWSGI's word for it
+            os.kill(victim, signal.SIGKILL)
+
+            def all_there() -> bool:
+                try:
+                    workers = site.each_worker()
+                except OSError:  # it died with our request
+                    return False
+                there = sum(stats["connections"] for stats in workers.values())
+                return victim not in workers and there == len(clients)
+
+            eventually(all_there, "a new worker serves and all are back")
+            all_hear(numbers.wait_confirmed())
+            all_hear(numbers.end())
+            found = check(clients, numbers, told=(1006,))
+            assert found.codes == {1006: shares[victim]}
+            assert sum(map(bool, found.missed)) <= shares[victim]
+            listening = sum(bool(s["connections"]) for s in site.each_worker().values())
+            assert admin.pubsub_numsub(channel) == [(channel, listening)]
+        eventually(lambda: admin.pubsub_numsub(channel) == [(channel, 0)], "nobody is left")
