@@ -21,6 +21,9 @@ from .proxies import Proxies
 
 __all__ = ["Config", "configure", "configure_from", "current_config", "is_token"]
 
+ALIKE = 0.7
+"""How much a variable must be like an option to be taken for a slip of the pen, from 0 to 1."""
+
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "memory")
 
 
@@ -308,10 +311,21 @@ _SENSIBLE: dict[str, Callable[[Config, Any], bool]] = {
 
 
 def _environment() -> dict[str, Any]:
-    """Return the options that ``WSREDIS_<NAME>`` variables set."""
+    """Return the options that ``WSREDIS_<NAME>`` variables set.
+
+    A name that is nearly one of these is refused. Any other is somebody else's: Kubernetes, for
+    one, sets WSREDIS_PORT and more where a service is called so.
+    """
     found: dict[str, Any] = {}
-    for option in fields(Config):
-        name = f"WSREDIS_{option.name.upper()}"
+    known = {f"WSREDIS_{option.name.upper()}": option for option in fields(Config)}
+    for name in os.environ:
+        if name.startswith("WSREDIS_") and name not in known:
+            words = [other.removeprefix("WSREDIS_") for other in known]
+            if close := get_close_matches(name.removeprefix("WSREDIS_"), words, 1, ALIKE):
+                raise ConfigurationError(
+                    f"There is no variable {name}: did you mean WSREDIS_{close[0]}?"
+                )
+    for name, option in known.items():
         if (text := os.environ.get(name)) is not None:
             try:
                 found[option.name] = option.metadata["parse"](text)

@@ -21,7 +21,7 @@ from .config import Config, current_config
 from .connection import Connection
 from .drain import attach, install_signals
 from .endpoints import EndpointContext, EndpointFactory, PubSubEndpoint
-from .exceptions import HandshakeError, PermissionDenied
+from .exceptions import ConfigurationError, HandshakeError, PermissionDenied
 from .handshake import answer, facility_of, read_handshake
 from .hub import Hub
 from .identity import ANONYMOUS, Identity, IdentityResolver, anonymous
@@ -59,7 +59,8 @@ class WebSocketMiddleware:
         **options: fields of `Config`, laid over ``config``.
 
     Raises:
-        ConfigurationError: an option is unknown or makes no sense.
+        ConfigurationError: an option is unknown or makes no sense, or an argument is nothing that
+            can be called.
     """
 
     def __init__(
@@ -73,6 +74,14 @@ class WebSocketMiddleware:
         endpoint: EndpointFactory | None = None,
         **options: Any,
     ) -> None:
+        _check_callable("app", app, "the WSGI application itself, or None", may_be_class=True)
+        _check_callable("identity", identity, "a function, or an object like RemoteUserResolver()")
+        _check_callable("allowed_channels", allowed_channels, "a function (request, wishes)")
+        _check_callable("endpoint", endpoint, "a class like PubSubEndpoint", may_be_class=True)
+        given: object = config
+        if given is not None and not isinstance(given, Config):
+            kind = type(given).__name__
+            raise ConfigurationError(f"config is a {kind}: write config=Config(...).")
         self.app = app
         self.config = Config.make(config or current_config(), **options)
         self.broker = broker if broker is not None else broker_for(self.config)
@@ -199,6 +208,17 @@ class WebSocketMiddleware:
             _, hub, loop = self._home
             loop.run(hub.close)
             self._home = None
+
+
+def _check_callable(name: str, value: object, hint: str, *, may_be_class: bool = False) -> None:
+    """Refuse an argument that could not be called later, when a handshake needs it.
+
+    A class instead of an object would take each request for its own arguments.
+    """
+    if value is None or (callable(value) and (may_be_class or not isinstance(value, type))):
+        return
+    what = "a class" if isinstance(value, type) else "nothing that can be called"
+    raise ConfigurationError(f"{name}={value!r:.200} is {what}: write {hint}.")
 
 
 def _open(connection: Connection, client: Detached, loop: Loop) -> None:

@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..exceptions import ConfigurationError
+
 __all__ = ["ANONYMOUS", "Identity", "IdentityResolver", "Request", "anonymous", "chain"]
 
 
@@ -87,7 +89,17 @@ def chain(*resolvers: IdentityResolver) -> IdentityResolver:
     """Ask several resolvers in order; the first that knows somebody decides.
 
     One that raises ends the search: it denies the handshake, later ones are not asked.
+
+    Raises:
+        ConfigurationError: one is no resolver.
     """
+    every: tuple[object, ...] = resolvers
+    for one in every:
+        if not callable(one) or isinstance(one, type):
+            raise ConfigurationError(
+                f"{one!r:.200} is no resolver: write a function, or an object like"
+                " RemoteUserResolver()."
+            )
 
     def resolve(request: Any) -> Identity:
         for resolver in resolvers:

@@ -1,0 +1,30 @@
+"""Servers whose site is configured badly: they end, and their log says what to write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .support import Setup, Site, each
+
+pytestmark = pytest.mark.servers
+
+BAD = {
+    "orgins": ("https://example.com", "WSREDIS_ORGINS: did you mean WSREDIS_ORIGINS?"),
+    "origins": ("example.com", "write origins like ['https://example.com'"),
+    "max_message_size": ("1MB", "WSREDIS_MAX_MESSAGE_SIZE='1MB' makes no sense: write bytes above"),
+}
+
+
+@each("uwsgi-gevent", "gunicorn-gthread", "pywsgi")
+@pytest.mark.parametrize("name", BAD)
+def test_a_server_does_not_start_and_its_log_says_what_to_write(
+    setup: Setup, tmp_path: Path, redis_url: str, name: str
+) -> None:
+    value, hint = BAD[name]
+    site = Site(setup, tmp_path, redis_url, config={name: value})
+    with pytest.raises(AssertionError, match="it did not start"):
+        site.start()
+    assert hint in site.log()
+    assert site.wait() != 0
