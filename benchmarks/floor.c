@@ -1,10 +1,14 @@
 /* The floor: the least that a server can do for a message, to compare wsredis with.
  *
  * One thread, one epoll set, one Redis subscription. It answers the opening handshake, and for each
- * message it builds one frame and calls send() once for each socket. It has no pings, no close
- * handshake, no outbox, no limits and no checks: whatever a real server does comes on top.
+ * message it builds one frame and calls send() once for each socket of the channel. It has no
+ * timers, no close handshake, no outbox, no limits and no checks: whatever a real server does comes
+ * on top. A client names its channels in the path, with commas between them.
  *
- *     floor PORT REDIS_PORT CHANNEL
+ *     floor PORT REDIS_PORT (send|join)
+ *
+ * With `join` it puts the messages of one channel that one read of Redis has brought into one
+ * send().
  */
 
 #define _GNU_SOURCE
@@ -12,6 +16,8 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,17 +26,33 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "accept.h"
+
 #define EVENTS 512
 #define MAX_FD 65536
-#define KEY_SIZE 24 /* a nonce of 16 bytes in base 64 (RFC 6455 section 4.1) */
 #define KEY_HEADER "\r\nSec-WebSocket-Key: "
-#define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" /* RFC 6455 section 1.3 */
+#define TABLE 16384
+#define WAIT_MS 5000
 
-/* The sockets that are open, without gaps, and where in that list a descriptor stands. */
-static int members[MAX_FD];
-static int member_count;
-static int position[MAX_FD]; /* -1: no member */
+/* The sockets of a channel, without gaps; each knows its place. */
+struct channel {
+    char *name;
+    struct member **members;
+    int *fds;
+    int count, room;
+    struct channel *next; /* in the table */
+};
 
+struct member {
+    struct channel *channel;
+    int place;
+    struct member *next; /* of the same socket */
+};
+
+static struct channel *table[TABLE];
+static struct member *memberships[MAX_FD]; /* NULL: no websocket yet */
+static int redis;
+static bool join;
 static long short_sends; /* what a real server would have to keep in an outbox */
 
 static void die(const char *what) {
@@ -38,108 +60,93 @@ static void die(const char *what) {
     exit(1);
 }
 
-/* -- SHA-1 (RFC 3174) and base 64 (RFC 4648), for the accept key ------------------------------- */
+/* -- channels --------------------------------------------------------------------------------- */
 
-static uint32_t rotate(uint32_t word, int bits) {
-    return word << bits | word >> (32 - bits);
+/* Find a channel; one that is not there yet is made and subscribed to if `make` says so. */
+static struct channel *channel_named(const char *name, size_t size, bool make) {
+    uint32_t hash = 5381;
+    for (size_t i = 0; i < size; i++)
+        hash = hash * 33 + (uint8_t)name[i];
+    struct channel **slot = &table[hash % TABLE], *found;
+    for (found = *slot; found; found = found->next)
+        if (strlen(found->name) == size && !memcmp(found->name, name, size))
+            return found;
+    if (!make)
+        return NULL;
+    found = calloc(1, sizeof *found);
+    found->name = strndup(name, size);
+    found->next = *slot;
+    *slot = found;
+    dprintf(redis, "*2\r\n$9\r\nSUBSCRIBE\r\n$%zu\r\n%s\r\n", size, found->name);
+    return found;
 }
 
-static void sha1_block(uint32_t state[5], const uint8_t block[64]) {
-    uint32_t w[80];
-    for (int t = 0; t < 16; t++)
-        w[t] = (uint32_t)block[4 * t] << 24 | block[4 * t + 1] << 16 | block[4 * t + 2] << 8 |
-               block[4 * t + 3];
-    for (int t = 16; t < 80; t++)
-        w[t] = rotate(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
-
-    uint32_t a = state[0], b = state[1], c = state[2], d = state[3], e = state[4];
-    for (int t = 0; t < 80; t++) {
-        uint32_t mixed;
-        if (t < 20)
-            mixed = ((b & c) | (~b & d)) + 0x5A827999;
-        else if (t < 40)
-            mixed = (b ^ c ^ d) + 0x6ED9EBA1;
-        else if (t < 60)
-            mixed = ((b & c) | (b & d) | (c & d)) + 0x8F1BBCDC;
-        else
-            mixed = (b ^ c ^ d) + 0xCA62C1D6;
-        uint32_t next = rotate(a, 5) + mixed + e + w[t];
-        e = d;
-        d = c;
-        c = rotate(b, 30);
-        b = a;
-        a = next;
+static void enter(int fd, struct channel *channel) {
+    if (channel->count == channel->room) {
+        channel->room = channel->room ? channel->room * 2 : 4;
+        channel->fds = realloc(channel->fds, sizeof *channel->fds * (size_t)channel->room);
+        channel->members =
+            realloc(channel->members, sizeof *channel->members * (size_t)channel->room);
     }
-    state[0] += a;
-    state[1] += b;
-    state[2] += c;
-    state[3] += d;
-    state[4] += e;
+    struct member *member = malloc(sizeof *member);
+    *member = (struct member){channel, channel->count, memberships[fd]};
+    memberships[fd] = member;
+    channel->fds[channel->count] = fd;
+    channel->members[channel->count++] = member;
 }
-
-/* Hash a text of 56 to 119 bytes, which needs two blocks. */
-static void sha1(const char *text, size_t size, uint8_t digest[20]) {
-    uint8_t blocks[128] = {0};
-    memcpy(blocks, text, size);
-    blocks[size] = 0x80;
-    blocks[126] = (uint8_t)(size * 8 >> 8);
-    blocks[127] = (uint8_t)(size * 8);
-
-    uint32_t state[5] = {0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0};
-    sha1_block(state, blocks);
-    sha1_block(state, blocks + 64);
-    for (int i = 0; i < 20; i++)
-        digest[i] = (uint8_t)(state[i / 4] >> (24 - i % 4 * 8));
-}
-
-/* Write 20 bytes as 27 characters and one that fills up. */
-static void base64(const uint8_t digest[20], char out[29]) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (int i = 0; i < 27; i++) {
-        int bit = i * 6, byte = bit / 8;
-        unsigned pair = (unsigned)digest[byte] << 8 | (byte < 19 ? digest[byte + 1] : 0);
-        out[i] = digits[pair >> (10 - bit % 8) & 63];
-    }
-    out[27] = '=';
-    out[28] = '\0';
-}
-
-/* -- clients ---------------------------------------------------------------------------------- */
 
 static void forget(int fd) {
-    if (position[fd] >= 0) {
-        int last = members[--member_count];
-        members[position[fd]] = last;
-        position[last] = position[fd];
-        position[fd] = -1;
+    struct member *member;
+    while ((member = memberships[fd])) {
+        struct channel *channel = member->channel;
+        int last = --channel->count;
+        channel->fds[member->place] = channel->fds[last];
+        channel->members[member->place] = channel->members[last];
+        channel->members[member->place]->place = member->place;
+        memberships[fd] = member->next;
+        free(member);
     }
     close(fd);
 }
 
-/* Answer a handshake that has come in one piece, as on the loopback address it does. */
-static void upgrade(int fd, const char *request) {
-    const char *key = strcasestr(request, KEY_HEADER);
-    if (!key || strlen(key) < strlen(KEY_HEADER) + KEY_SIZE) {
-        forget(fd);
+/* -- clients ---------------------------------------------------------------------------------- */
+
+static void send_all(int fd, const char *data, size_t size) {
+    ssize_t sent = send(fd, data, size, MSG_NOSIGNAL);
+    while (sent != (ssize_t)size) {
+        short_sends++;
+        if (sent > 0) {
+            data += sent;
+            size -= (size_t)sent;
+        }
+        struct pollfd room = {.fd = fd, .events = POLLOUT};
+        if ((sent < 0 && errno != EAGAIN) || poll(&room, 1, WAIT_MS) < 1)
+            return;
+        sent = send(fd, data, size, MSG_NOSIGNAL);
+    }
+}
+
+/* Answer a request that has come in one piece, as on the loopback address it does. */
+static void answer(int fd, const char *request) {
+    const char *key = strcasestr(request, KEY_HEADER), *path = strchr(request, '/');
+    if (!key || !path || strlen(key) < strlen(KEY_HEADER) + KEY_SIZE) {
+        const char *plain = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        send_all(fd, plain, strlen(plain));
         return;
     }
-    char text[KEY_SIZE + sizeof GUID];
-    memcpy(text, key + strlen(KEY_HEADER), KEY_SIZE);
-    memcpy(text + KEY_SIZE, GUID, sizeof GUID);
-    uint8_t digest[20];
-    sha1(text, sizeof text - 1, digest);
-    char accept[29], answer[256];
-    base64(digest, accept);
-    int size = snprintf(answer, sizeof answer,
+    char accept[29], text[256];
+    accept_key(key + strlen(KEY_HEADER), accept);
+    int size = snprintf(text, sizeof text,
                         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                         "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
                         accept);
-    if (send(fd, answer, (size_t)size, MSG_NOSIGNAL) != size) {
-        forget(fd);
-        return;
-    }
-    position[fd] = member_count;
-    members[member_count++] = fd;
+    send_all(fd, text, (size_t)size);
+    do {
+        path++;
+        size_t length = strcspn(path, ",? ");
+        enter(fd, channel_named(path, length, true));
+        path += length;
+    } while (*path == ',');
 }
 
 static void client_readable(int fd) {
@@ -147,11 +154,13 @@ static void client_readable(int fd) {
     ssize_t size = recv(fd, input, sizeof input - 1, 0);
     if (size < 0 && errno == EAGAIN)
         return;
-    if (size <= 0)
+    if (size <= 0) {
         forget(fd);
-    else if (position[fd] < 0) { /* what members send is thrown away */
+    } else if (!memberships[fd]) {
         input[size] = '\0';
-        upgrade(fd, input);
+        answer(fd, input);
+    } else if (input[0] == (char)0x89) { /* a ping; whatever else a websocket says is thrown away */
+        send_all(fd, "\x8a\0", 2);
     }
 }
 
@@ -175,23 +184,29 @@ static void accept_all(int epoll, int listener) {
 
 /* -- messages --------------------------------------------------------------------------------- */
 
-static void broadcast(const char *payload, size_t size) {
-    static char frame[65536 + 4];
-    if (size > 65535) {
-        fprintf(stderr, "floor: a message of %zu bytes is too long\n", size);
-        return;
-    }
-    size_t head = size < 126 ? 2 : 4;
+/* The frames that wait to be sent, all for one channel. */
+static char frames[1 << 20];
+static size_t framed;
+static struct channel *target;
+
+static void flush_frames(void) {
+    for (int i = 0; framed && i < target->count; i++)
+        send_all(target->fds[i], frames, framed);
+    framed = 0;
+}
+
+static void broadcast(struct channel *channel, const char *payload, size_t size) {
+    if (target != channel || !join || framed + size + 10 > sizeof frames)
+        flush_frames();
+    target = channel;
+    char *frame = frames + framed;
+    size_t length_size = size < 126 ? 0 : size < 65536 ? 2 : 8;
     frame[0] = (char)0x81; /* text, in one frame */
-    frame[1] = (char)(size < 126 ? size : 126);
-    if (head == 4) {
-        frame[2] = (char)(size >> 8);
-        frame[3] = (char)size;
-    }
-    memcpy(frame + head, payload, size);
-    for (int i = 0; i < member_count; i++)
-        if (send(members[i], frame, head + size, MSG_NOSIGNAL) != (ssize_t)(head + size))
-            short_sends++;
+    frame[1] = (char)(length_size == 0 ? size : length_size == 2 ? 126 : 127);
+    for (size_t i = 0; i < length_size; i++)
+        frame[2 + i] = (char)(size >> 8 * (length_size - 1 - i));
+    memcpy(frame + 2 + length_size, payload, size);
+    framed += 2 + length_size + size;
 }
 
 /* Go past one element of a reply, a number or a string; NULL: it has not all come yet. */
@@ -210,10 +225,10 @@ static char *element(char *at, char *end, char **text, size_t *size) {
 }
 
 /* Read what Redis has sent: arrays of three, the kind, the channel and the payload. */
-static void redis_readable(int fd) {
-    static char input[1 << 20];
+static void redis_readable(void) {
+    static char input[1 << 22];
     static size_t held;
-    ssize_t size = recv(fd, input + held, sizeof input - held, 0);
+    ssize_t size = recv(redis, input + held, sizeof input - held, 0);
     if (size <= 0) {
         fprintf(stderr, "floor: Redis has gone\n");
         exit(1);
@@ -221,16 +236,18 @@ static void redis_readable(int fd) {
     char *end = input + held + size, *done = input, *at, *text;
     size_t length;
     while ((at = element(done, end, &text, &length))) {
-        char *kind, *payload;
-        size_t kind_size, payload_size;
+        char *kind, *name, *payload;
+        size_t kind_size, name_size, payload_size;
         if (!(at = element(at, end, &kind, &kind_size)) ||
-            !(at = element(at, end, &text, &length)) ||
+            !(at = element(at, end, &name, &name_size)) ||
             !(at = element(at, end, &payload, &payload_size)))
             break;
-        if (kind_size == 7 && !memcmp(kind, "message", 7))
-            broadcast(payload, payload_size);
+        struct channel *channel = channel_named(name, name_size, false);
+        if (channel && kind_size == 7 && !memcmp(kind, "message", 7))
+            broadcast(channel, payload, payload_size);
         done = at;
     }
+    flush_frames();
     held = (size_t)(end - done);
     memmove(input, done, held);
     if (short_sends) {
@@ -247,12 +264,12 @@ static struct sockaddr_in loopback(const char *port) {
     return address;
 }
 
-static int subscribe(const char *port, const char *channel) {
+static int connect_to_redis(const char *port) {
     struct sockaddr_in address = loopback(port);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int on = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address))
         die("Redis");
-    dprintf(fd, "*2\r\n$9\r\nSUBSCRIBE\r\n$%zu\r\n%s\r\n", strlen(channel), channel);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     return fd;
 }
 
@@ -269,11 +286,11 @@ static int listen_on(const char *port) {
 
 int main(int count, char **arguments) {
     if (count != 4) {
-        fprintf(stderr, "usage: floor PORT REDIS_PORT CHANNEL\n");
+        fprintf(stderr, "usage: floor PORT REDIS_PORT (send|join)\n");
         return 2;
     }
-    memset(position, -1, sizeof position);
-    int redis = subscribe(arguments[2], arguments[3]);
+    join = !strcmp(arguments[3], "join");
+    redis = connect_to_redis(arguments[2]);
     int listener = listen_on(arguments[1]);
     int epoll = epoll_create1(0);
     watch(epoll, redis);
@@ -284,7 +301,7 @@ int main(int count, char **arguments) {
         for (int i = 0; i < ready; i++) {
             int fd = events[i].data.fd;
             if (fd == redis)
-                redis_readable(fd);
+                redis_readable();
             else if (fd == listener)
                 accept_all(epoll, fd);
             else

@@ -1,17 +1,22 @@
-/* The load: many websocket clients in one thread, driven by run.py over stdin and stdout.
+/* The load: many websocket clients in one thread, driven over stdin and stdout.
  *
- *     load PORT TARGET CONNECTIONS AT_ONCE (silent|speaking)
+ *     load PORT TARGETS AT_ONCE (websocket|socketio)
  *
- * It opens the connections, at most AT_ONCE of them shaking hands at a time, and then prints
- * {"event": "open", ...}. Those who speak send one frame as soon as they are open: a pong that
- * nobody asked for, which every client may (RFC 6455 section 5.5.3). Commands, a line each:
+ * TARGETS is a file with a line for each client: the request target and, after tabs, more header
+ * lines. It opens the connections, at most AT_ONCE of them shaking hands at a time, and then prints
+ * {"event": "open", ...}. Those of Socket.IO connect to its namespace and answer its pings.
+ * Commands, a line each:
  *
- *     mark         forget what was counted so far       -> {"event": "marked"}
- *     watch EVERY  report each EVERY messages from now  -> {"event": "progress", "messages": ...}
- *     stat         tell what was counted                -> {"event": "stat", ...}
+ *     mark                       forget what was counted          -> {"event": "marked"}
+ *     watch EVERY                report each EVERY messages       -> {"event": "progress", ...}
+ *     stat                       tell what was counted            -> {"event": "stat", ...}
+ *     say COUNT PER_SECOND SIZE  send text messages, each from the next client
+ *                                                                 -> {"event": "said", ...}
+ *     churn PER_SECOND           close and open again, each time the next client; 0 ends it
  *
- * It ends with stdin. A message is to begin with the 20 digits of CLOCK_MONOTONIC in nanoseconds at
- * the moment it was published; the time until it was read here is its latency.
+ * It ends with stdin. What counts is a message with a stamp near its beginning, the 20 digits of
+ * CLOCK_MONOTONIC in nanoseconds at the moment it was published; the time until it was read here is
+ * its latency. A compressed message counts too, unread.
  */
 
 #define _GNU_SOURCE
@@ -26,25 +31,27 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "frames.h"
+#include "targets.h"
+#include "times.h"
 
 #define EVENTS 1024
 #define INPUT_SIZE (1 << 18) /* no frame may be longer */
 #define STAMP_SIZE 20
-#define BUCKET_NS 10000 /* latencies are told to ten microseconds */
-#define BUCKETS 200000  /* up to two seconds */
+#define STAMP_WITHIN 64 /* what comes before it is what a protocol above puts there */
 
 /* The pair of RFC 6455 section 1.3; a server that computes nothing does not know it. */
 #define KEY "dGhlIHNhbXBsZSBub25jZQ=="
 #define ACCEPT "\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
 
-enum opcode { TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
-
 struct client {
     enum { CONNECTING, SHAKING_HANDS, OPEN, GONE } state;
     int fd;
     uint64_t messages;
+    uint64_t began; /* to connect */
+    struct target target;
     char *rest; /* the beginning of what has not all come yet */
     size_t rest_size;
 };
@@ -52,19 +59,15 @@ struct client {
 static struct client *clients;
 static int client_count, started, shaking, opened, failed, lost;
 static int epoll;
-static bool speaking;
-static struct sockaddr_in server;
-static char request[1024];
+static bool socketio;
+static struct sockaddr_in server, source;
 static char problem[200]; /* the first one */
 
-static uint64_t messages, pings, watch_every, next_report;
-static uint64_t latency[BUCKETS], latency_count, latency_max;
+static struct times latency, handshake;
+static uint64_t messages, others, pings, watch_every, next_report;
 
-static uint64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
+static struct pace saying, churning;
+static size_t say_size;
 
 /* -- one client ------------------------------------------------------------------------------- */
 
@@ -83,38 +86,52 @@ static void drop(struct client *client, const char *why) {
     client->rest = NULL;
 }
 
+static void watch(struct client *client, int how, uint32_t events) {
+    struct epoll_event event = {.events = events, .data.ptr = client};
+    epoll_ctl(epoll, how, client->fd, &event);
+}
+
 static void start(struct client *client) {
     int on = 1;
-    started++;
     shaking++;
+    client->state = CONNECTING;
+    client->began = now();
     client->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (client->fd < 0) {
         drop(client, strerror(errno));
         return;
     }
     setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    struct epoll_event event = {.events = EPOLLOUT, .data.ptr = client};
-    epoll_ctl(epoll, EPOLL_CTL_ADD, client->fd, &event);
-    if (connect(client->fd, (struct sockaddr *)&server, sizeof server) && errno != EINPROGRESS)
+    setsockopt(client->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    watch(client, EPOLL_CTL_ADD, EPOLLOUT);
+    if (bind(client->fd, (struct sockaddr *)&source, sizeof source))
+        drop(client, strerror(errno));
+    else if (connect(client->fd, (struct sockaddr *)&server, sizeof server) && errno != EINPROGRESS)
         drop(client, strerror(errno));
 }
 
 static void connected(struct client *client) {
-    ssize_t size = (ssize_t)strlen(request);
+    char request[4096];
+    int port = ntohs(server.sin_port);
+    ssize_t size = snprintf(request, sizeof request,
+                            "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
+                            "Origin: http://127.0.0.1:%d\r\n"
+                            "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " KEY "\r\n%s\r\n",
+                            client->target.target, port, port, client->target.headers);
     if (send(client->fd, request, (size_t)size, MSG_NOSIGNAL) != size) {
         drop(client, strerror(errno));
         return;
     }
     client->state = SHAKING_HANDS;
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
-    epoll_ctl(epoll, EPOLL_CTL_MOD, client->fd, &event);
+    watch(client, EPOLL_CTL_MOD, EPOLLIN);
 }
 
-/* Send a control frame, masked with zeroes, which leave the payload as it is. */
-static void send_control(struct client *client, enum opcode opcode, const char *data, size_t size) {
-    char frame[6 + 125] = {(char)(0x80 | opcode), (char)(0x80 | size)};
-    memcpy(frame + 6, data, size);
-    send(client->fd, frame, 6 + size, MSG_NOSIGNAL);
+static void send_frame(struct client *client, enum opcode opcode, const char *data, size_t size) {
+    char frame[8 + MAX_SAID];
+    size_t whole = build_frame(frame, opcode, data, size);
+    if (send(client->fd, frame, whole, MSG_NOSIGNAL) != (ssize_t)whole && !problem[0])
+        snprintf(problem, sizeof problem, "a frame could not be sent");
 }
 
 /* Return the size of a whole answer to the handshake, 0 while there is more to come. */
@@ -133,47 +150,41 @@ static size_t take_answer(struct client *client, const char *data, size_t size) 
         client->state = OPEN;
         shaking--;
         opened++;
-        if (speaking)
-            send_control(client, PONG, "", 0);
+        add_time(&handshake, now() - client->began);
+        if (socketio)
+            send_frame(client, TEXT, "40", 2); /* connect to the default namespace */
     }
     return used;
 }
 
 static void count_message(struct client *client, const char *data, size_t size, uint64_t at) {
+    uint64_t sent = 0;
+    size_t digits = 0;
+    for (size_t i = 0; i < size && i < STAMP_WITHIN && digits < STAMP_SIZE; i++) {
+        bool digit = data[i] >= '0' && data[i] <= '9';
+        digits = digit ? digits + 1 : 0;
+        sent = digit ? sent * 10 + (uint64_t)(data[i] - '0') : 0;
+    }
+    if (digits < STAMP_SIZE) {
+        others++;
+        if (socketio && size == 1 && data[0] == '2') /* its ping */
+            send_frame(client, TEXT, "3", 1);
+        return;
+    }
     messages++;
     client->messages++;
-    uint64_t sent = 0;
-    for (size_t i = 0; i < STAMP_SIZE; i++) {
-        if (i == size || data[i] < '0' || data[i] > '9')
-            return;
-        sent = sent * 10 + (uint64_t)(data[i] - '0');
-    }
-    uint64_t spent = at > sent ? at - sent : 0;
-    uint64_t bucket = spent / BUCKET_NS;
-    latency[bucket < BUCKETS ? bucket : BUCKETS - 1]++;
-    latency_count++;
-    if (spent > latency_max)
-        latency_max = spent;
+    add_time(&latency, at > sent ? at - sent : 0);
 }
 
 /* Take the frame at the beginning and return its size, 0 while there is more to come. */
 static size_t take_frame(struct client *client, const char *data, size_t size, uint64_t at) {
-    if (size < 2)
+    size_t payload_size, head_size = read_head((const uint8_t *)data, size, &payload_size);
+    if (!head_size)
         return 0;
-    const uint8_t *head = (const uint8_t *)data;
-    size_t head_size = 2, payload_size = head[1] & 0x7F;
-    if (payload_size >= 126) {
-        size_t length_size = payload_size == 126 ? 2 : 8;
-        head_size += length_size;
-        if (size < head_size)
-            return 0;
-        payload_size = 0;
-        for (size_t i = 2; i < head_size; i++)
-            payload_size = payload_size << 8 | head[i];
-    }
-    enum opcode opcode = head[0] & 0x0F;
-    if ((head[0] & 0xF0) != 0x80 || head[1] & 0x80) {
-        drop(client, "a fragment, a compressed or a masked frame: none is expected");
+    enum opcode opcode = data[0] & 0x0F;
+    bool compressed = data[0] & 0x40;
+    if ((data[0] & 0xB0) != 0x80 || data[1] & 0x80) {
+        drop(client, "a fragment or a masked frame: none is expected");
         return 0;
     }
     if (payload_size > (opcode < CLOSE ? INPUT_SIZE - head_size : 125)) {
@@ -183,13 +194,16 @@ static size_t take_frame(struct client *client, const char *data, size_t size, u
     if (size < head_size + payload_size)
         return 0;
     const char *payload = data + head_size;
-    if (opcode == TEXT || opcode == BINARY) {
+    if (compressed) {
+        messages++;
+        client->messages++;
+    } else if (opcode == TEXT || opcode == BINARY) {
         count_message(client, payload, payload_size, at);
     } else if (opcode == PING) {
         pings++;
-        send_control(client, PONG, payload, payload_size);
+        send_frame(client, PONG, payload, payload_size);
     } else if (opcode == CLOSE) {
-        send_control(client, CLOSE, payload, payload_size);
+        send_frame(client, CLOSE, payload, payload_size);
         drop(client, "the server has closed a connection");
     }
     return head_size + payload_size;
@@ -224,17 +238,9 @@ static void readable(struct client *client) {
 
 /* -- the driver ------------------------------------------------------------------------------- */
 
-static double percentile_ms(double part) {
-    uint64_t wanted = (uint64_t)(part * (double)latency_count), seen = 0;
-    for (int i = 0; i < BUCKETS; i++)
-        if ((seen += latency[i]) > wanted)
-            return (i + 0.5) * BUCKET_NS / 1e6;
-    return 0;
-}
-
 static void mark(void) {
-    messages = pings = watch_every = latency_count = latency_max = 0;
-    memset(latency, 0, sizeof latency);
+    messages = others = pings = watch_every = 0;
+    memset(&latency, 0, sizeof latency);
     for (int i = 0; i < client_count; i++)
         clients[i].messages = 0;
     printf("{\"event\": \"marked\"}\n");
@@ -243,16 +249,49 @@ static void mark(void) {
 static void tell(void) {
     uint64_t fewest = UINT64_MAX, most = 0;
     for (int i = 0; i < client_count; i++) {
-        if (clients[i].messages < fewest)
-            fewest = clients[i].messages;
-        if (clients[i].messages > most)
-            most = clients[i].messages;
+        fewest = clients[i].messages < fewest ? clients[i].messages : fewest;
+        most = clients[i].messages > most ? clients[i].messages : most;
     }
     printf("{\"event\": \"stat\", \"messages\": %lu, \"fewest\": %lu, \"most\": %lu, "
-           "\"pings\": %lu, \"lost\": %d, \"stamped\": %lu, \"p50_ms\": %.3f, \"p99_ms\": %.3f, "
-           "\"max_ms\": %.3f, \"problem\": \"%s\"}\n",
-           messages, fewest, most, pings, lost, latency_count, percentile_ms(0.5),
-           percentile_ms(0.99), (double)latency_max / 1e6, problem);
+           "\"others\": %lu, \"pings\": %lu, \"lost\": %d, \"failed\": %d, \"p50_ms\": %.3f, "
+           "\"p99_ms\": %.3f, \"max_ms\": %.3f, \"problem\": \"%s\"}\n",
+           messages, fewest, most, others, pings, lost, failed, percentile_ms(&latency, 0.5),
+           percentile_ms(&latency, 0.99), (double)latency.max / 1e6, problem);
+}
+
+static void tell_open(double seconds) {
+    printf("{\"event\": \"open\", \"opened\": %d, \"failed\": %d, \"seconds\": %.3f, "
+           "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"problem\": \"%s\"}\n",
+           opened, failed, seconds, percentile_ms(&handshake, 0.5), percentile_ms(&handshake, 0.99),
+           (double)handshake.max / 1e6, problem);
+}
+
+static void say(void) {
+    uint64_t more = due(&saying);
+    for (uint64_t i = saying.done - more; i < saying.done; i++) {
+        char data[MAX_SAID];
+        memset(data, 'x', sizeof data);
+        snprintf(data, sizeof data, "%020lu", now());
+        data[STAMP_SIZE] = ' ';
+        struct client *client = &clients[i % (uint64_t)client_count];
+        if (client->state == OPEN)
+            send_frame(client, TEXT, data, say_size);
+    }
+    if (more && saying.done == saying.count)
+        printf("{\"event\": \"said\", \"count\": %lu}\n", saying.count);
+}
+
+static void churn(void) {
+    for (uint64_t more = due(&churning), i = churning.done - more; i < churning.done; i++) {
+        struct client *client = &clients[i % (uint64_t)client_count];
+        if (client->state != OPEN)
+            continue;
+        close(client->fd);
+        free(client->rest);
+        client->rest = NULL;
+        client->rest_size = 0;
+        start(client);
+    }
 }
 
 static void command(const char *line) {
@@ -262,6 +301,11 @@ static void command(const char *line) {
         tell();
     else if (sscanf(line, "watch %lu", &watch_every) == 1)
         next_report = messages + watch_every;
+    else if (sscanf(line, "say %lu %lf %zu", &saying.count, &saying.per_second, &say_size) == 3)
+        saying.done = 0, saying.began = now();
+    else if (sscanf(line, "churn %lf", &churning.per_second) == 1)
+        churning.done = 0, churning.began = now(),
+        churning.count = churning.per_second > 0 ? UINT64_MAX : 0;
     else
         fprintf(stderr, "load: no such command: %s\n", line);
 }
@@ -293,18 +337,23 @@ static void report_progress(void) {
     }
 }
 
+static void read_targets(FILE *file) {
+    struct target target;
+    while (file && read_target(file, &target)) {
+        clients = realloc(clients, sizeof *clients * (size_t)(client_count + 1));
+        clients[client_count++] = (struct client){.target = target};
+    }
+}
+
 static void prepare(char **arguments) {
     int port = atoi(arguments[1]);
     server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    snprintf(request, sizeof request,
-             "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nOrigin: http://127.0.0.1:%d\r\n"
-             "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-             "Sec-WebSocket-Key: " KEY "\r\n\r\n",
-             arguments[2], port, port);
-    speaking = !strcmp(arguments[5], "speaking");
-    client_count = atoi(arguments[3]);
-    clients = calloc((size_t)client_count, sizeof *clients);
+    /* An address of its own for each process: ports that one has closed stay taken for a while. */
+    source = (struct sockaddr_in){.sin_family = AF_INET};
+    source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + (uint32_t)getpid() % 65000);
+    socketio = !strcmp(arguments[4], "socketio");
+    read_targets(fopen(arguments[2], "r"));
     epoll = epoll_create1(0);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL}; /* the driver */
     epoll_ctl(epoll, EPOLL_CTL_ADD, STDIN_FILENO, &event);
@@ -312,25 +361,24 @@ static void prepare(char **arguments) {
 }
 
 int main(int count, char **arguments) {
-    if (count != 6) {
-        fprintf(stderr, "usage: load PORT TARGET CONNECTIONS AT_ONCE (silent|speaking)\n");
+    if (count != 5) {
+        fprintf(stderr, "usage: load PORT TARGETS AT_ONCE (websocket|socketio)\n");
         return 2;
     }
     prepare(arguments);
-    int at_once = atoi(arguments[4]);
+    int at_once = atoi(arguments[3]);
     uint64_t began = now();
     bool all_open = false;
     for (;;) {
         while (started < client_count && shaking < at_once)
-            start(&clients[started]);
+            start(&clients[started++]);
         if (!all_open && started == client_count && !shaking) {
             all_open = true;
-            printf("{\"event\": \"open\", \"opened\": %d, \"failed\": %d, \"seconds\": %.3f, "
-                   "\"problem\": \"%s\"}\n",
-                   opened, failed, (double)(now() - began) / 1e9, problem);
+            tell_open((double)(now() - began) / 1e9);
         }
+        bool busy = saying.done < saying.count || churning.done < churning.count;
         struct epoll_event events[EVENTS];
-        int ready = epoll_wait(epoll, events, EVENTS, -1);
+        int ready = epoll_wait(epoll, events, EVENTS, busy ? 1 : -1);
         for (int i = 0; i < ready; i++) {
             struct client *client = events[i].data.ptr;
             if (!client) {
@@ -338,9 +386,13 @@ int main(int count, char **arguments) {
                     return 0;
             } else if (client->state == CONNECTING) {
                 connected(client);
-            } else {
+            } else if (client->state != GONE) {
                 readable(client);
             }
+        }
+        if (busy) {
+            say();
+            churn();
         }
         report_progress();
     }

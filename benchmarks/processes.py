@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import IO, Any, Self
 
 STOP_SECONDS = 5.0
 START_SECONDS = 20.0
-REPORT_SECONDS = 60.0
+REPORT_SECONDS = 30.0
 TICKS = os.sysconf("SC_CLK_TCK")
 PR_SET_PDEATHSIG = 1
 
@@ -28,9 +29,12 @@ _libc = ctypes.CDLL(None)
 
 
 def choose_cpus() -> tuple[set[int], set[int]]:
-    """Return the CPUs for the server, and for the clients, Redis and this driver."""
+    """Return the CPUs for the server, and for the clients, Redis and this driver.
+
+    The server gets one, so that every server is measured alike, however many threads it has.
+    """
     cpus = sorted(os.sched_getaffinity(0))
-    return ({cpus[0]}, {cpus[1]}) if len(cpus) > 1 else (set(cpus), set(cpus))
+    return ({cpus[0]}, set(cpus[1:])) if len(cpus) > 1 else (set(cpus), set(cpus))
 
 
 class Process:
@@ -118,23 +122,49 @@ class Process:
 
 
 class Load(Process):
-    """Hold websockets with the load client, opened by the time this returns."""
+    """Hold websockets with the load client, opened by the time this returns.
 
-    def __init__(self, command: Sequence[str], connections: int, **options: Any) -> None:
-        super().__init__(command, pipes=True, **options)
-        assert self._popen.stdin is not None
-        assert self._popen.stdout is not None
-        self.connections = connections
-        self._stdin = self._popen.stdin
-        self._stdout = self._popen.stdout
-        self._held = b""
-        try:
-            answer = self.report("open")
-            if answer["failed"]:
-                raise RuntimeError(f"{answer['failed']} handshakes failed: {answer['problem']}")
-        except BaseException as error:
-            self.__exit__(type(error), error, None)
-            raise
+    Args:
+        program: the load client.
+        port: of the server.
+        targets: for each client the request target and, after tabs, more header lines.
+        at_once: how many handshakes there may be at a time.
+        manner: `websocket` or `socketio`.
+        **options: those of `Process`.
+
+    Raises:
+        RuntimeError: not all of them could be opened.
+    """
+
+    def __init__(
+        self,
+        program: Path,
+        port: int,
+        targets: Sequence[str],
+        *,
+        at_once: int,
+        manner: str = "websocket",
+        **options: Any,
+    ) -> None:
+        self.connections = len(targets)
+        with tempfile.NamedTemporaryFile("w", suffix=".targets") as file:
+            file.write("".join(f"{target}\n" for target in targets))
+            file.flush()
+            words = (str(program), str(port), file.name, str(at_once), manner)
+            super().__init__(words, pipes=True, **options)
+            assert self._popen.stdin is not None
+            assert self._popen.stdout is not None
+            self._stdin = self._popen.stdin
+            self._stdout = self._popen.stdout
+            self._held = b""
+            try:
+                self.opened = self.report("open")
+                if self.opened["failed"]:
+                    failed, problem = self.opened["failed"], self.opened["problem"]
+                    raise RuntimeError(f"{failed} handshakes failed: {problem}")
+            except BaseException as error:
+                self.__exit__(type(error), error, None)
+                raise
 
     def mark(self) -> None:
         """Count from zero."""
@@ -145,28 +175,36 @@ class Load(Process):
         """Let `progress` return after each so many messages."""
         self._command(f"watch {every}")
 
-    def progress(self) -> int:
+    def progress(self, seconds: float = REPORT_SECONDS) -> int:
         """Wait until the next share of messages is here and return how many have come in all."""
-        return int(self.report("progress")["messages"])
+        return int(self.report("progress", seconds)["messages"])
+
+    def say(self, count: int, per_second: float, size: int) -> None:
+        """Send messages of so many bytes, each from the next client; return at once."""
+        self._command(f"say {count} {per_second} {size}")
+
+    def churn(self, per_second: float) -> None:
+        """Close and open so many connections in a second from now on; 0 ends it."""
+        self._command(f"churn {per_second}")
 
     def stat(self) -> dict[str, Any]:
         """Return what was counted since `mark`."""
         self._command("stat")
         return self.report("stat")
 
-    def report(self, event: str) -> dict[str, Any]:
+    def report(self, event: str, seconds: float = REPORT_SECONDS) -> dict[str, Any]:
         """Wait for a line about an event; what comes before it is passed over."""
         while True:
-            answer: dict[str, Any] = json.loads(self._line())
+            answer: dict[str, Any] = json.loads(self._line(seconds))
             if answer["event"] == event:
                 return answer
 
     def _command(self, text: str) -> None:
         self._stdin.write(f"{text}\n".encode())
 
-    def _line(self) -> bytes:
+    def _line(self, seconds: float) -> bytes:
         while b"\n" not in self._held:
-            if not select.select([self._stdout], [], [], REPORT_SECONDS)[0]:
+            if not select.select([self._stdout], [], [], seconds)[0]:
                 raise RuntimeError("the load client waits in vain: messages were lost")
             data = os.read(self._stdout.fileno(), 65536)
             if not data:

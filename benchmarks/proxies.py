@@ -16,27 +16,26 @@ import signal
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from environment import compile_programs
 from processes import Process, choose_cpus
-from run import (
-    HERE,
-    SETTLE_SECONDS,
-    Bench,
-    Figures,
-    Options,
-    circumstances,
-    compile_programs,
-)
+from run import circumstances
+from scenarios import SCENARIOS
+from servers import HERE, SERVERS, Place
+from sizes import FULL, TINY, Sizes
+from stage import Figures, Stage, Theatre
 
 from wsredis.embedded import EmbeddedRedis, free_port
 
 # Debian keeps servers where only root looks.
 PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
 MODULES = Path("/usr/lib/apache2/modules")
+PACE = 50  # broadcasts a second
 
 NGINX = """
 daemon off;
@@ -90,79 +89,66 @@ ProxyPass / http://127.0.0.1:{behind}/ upgrade=websocket
 """
 
 
-class Both:
-    """Add up two servers, one behind the other."""
-
-    def __init__(self, *servers: Process) -> None:
-        self._servers = servers
-
-    def cpu_seconds(self) -> float:
-        return sum(server.cpu_seconds() for server in self._servers)
-
-
-class Ways(Bench):
-    """Drive uWSGI through the same phases, reached in several ways."""
+class Ways:
+    """Drive uWSGI through the same scenarios, reached in several ways."""
 
     NAMES = ("direct", "router", "nginx", "apache")
 
-    @contextmanager
-    def reached(self, way: str) -> Iterator[tuple[Both, int]]:
-        """Start uWSGI and what stands before it, and have them do everything once."""
-        behind, port = free_port(), free_port()
-        options = {"cpus": self.server_cpus, "log": self.log, "folder": self.options.build}
-        env = {"WSREDIS_REDIS": self.redis_server.url}
-        own = self._router(port) if way == "router" else self._uwsgi(behind)
-        with ExitStack() as stack:
-            servers = [stack.enter_context(Process(own, env=env, **options))]  # type: ignore[arg-type]
-            if way == "direct":
-                port = behind
-            elif way != "router":
-                servers[0].wait_for_port(behind)
-                front = self._front(way, port, behind)
-                servers.append(stack.enter_context(Process(front, **options)))  # type: ignore[arg-type]
-            servers[-1].wait_for_port(port)
-            with self.load(port, 20) as load:
-                self._broadcast_and_wait(load, 20)
-            time.sleep(SETTLE_SECONDS)
-            yield Both(*servers), port
+    def __init__(self, theatre: Theatre) -> None:
+        self.theatre = theatre
+        (self.server,) = (server for server in SERVERS if server.key == "wsredis")
 
-    def _router(self, port: int) -> list[str]:
-        direct = self._uwsgi(port)
-        direct[direct.index("--http-socket")] = "--http"
-        return [*direct, "--http-websockets"]
+    @contextmanager
+    def reached(self, way: str) -> Iterator[Stage]:
+        """Start uWSGI and what stands before it, and have them do everything once."""
+        theatre = self.theatre
+        place = Place(free_port(), theatre.redis_server.port, theatre.build)
+        behind = place if way in ("direct", "router") else replace(place, port=free_port())
+        command = self.server.command(behind)
+        if way == "router":
+            command[command.index("--http-socket")] = "--http"
+            command.append("--http-websockets")
+        with ExitStack() as stack:
+            own = Process(command, env={"WSREDIS_REDIS": theatre.redis_server.url}, **self._options)
+            processes = [stack.enter_context(own)]
+            own.wait_for_port(behind.port)
+            if behind is not place:
+                front = Process(self._front(way, place.port, behind.port), **self._options)
+                processes.append(stack.enter_context(front))
+                front.wait_for_port(place.port)
+            publisher = self.server.publisher(place)
+            stack.callback(publisher.close)
+            stage = Stage(theatre, self.server, place, processes, publisher)
+            stack.callback(stage.leave)
+            stage.warm()
+            yield stage
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        theatre = self.theatre
+        return {"cpus": theatre.server_cpus, "log": theatre.log, "folder": theatre.build}
 
     def _front(self, way: str, port: int, behind: int) -> list[str]:
-        words = {"folder": self.options.build, "port": port, "behind": behind}
-        conf = self.options.build / f"{way}.conf"
+        build = self.theatre.build
+        words = {"folder": build, "port": port, "behind": behind}
+        conf = build / f"{way}.conf"
         if way == "nginx":
             user = "user root;" if os.geteuid() == 0 else ""  # as which it sees our folder
             conf.write_text(NGINX.format(user=user, **words))
-            return [
-                program("nginx"),
-                "-p",
-                str(self.options.build),
-                "-c",
-                str(conf),
-                "-e",
-                "stderr",
-            ]
-        threads = self.options.connections + 64
+            return [program("nginx"), "-p", str(build), "-c", str(conf), "-e", "stderr"]
+        threads = self.theatre.sizes.small + 64
         conf.write_text(APACHE.format(modules=MODULES, threads=threads, **words))
         return [program("apache2"), "-f", str(conf), "-DFOREGROUND"]
 
     def measure(self, way: str) -> Figures:
         """Take the figures of one way."""
-        with (
-            self.reached(way) as (servers, port),
-            self.load(port, self.options.connections) as load,
-        ):
-            figures = self.paced(servers, load)  # type: ignore[arg-type]
-            return figures | self.saturated(servers, load)  # type: ignore[arg-type]
+        with self.reached(way) as stage:
+            return SCENARIOS["fan_small"](stage) | SCENARIOS["saturated"](stage)
 
     def rounds(self) -> Iterator[dict[str, Figures]]:
         """Measure all ways again and again, each round in another order."""
-        for number in range(self.options.rounds):
-            print(f"round {number + 1} of {self.options.rounds} ...", file=sys.stderr, flush=True)
+        for number in range(self.theatre.sizes.rounds):
+            print(f"round {number + 1} of {self.theatre.sizes.rounds} ...", file=sys.stderr)
             shift = number % len(self.NAMES)
             order = (*self.NAMES[shift:], *self.NAMES[:shift])
             found = {way: self.measure(way) for way in order}
@@ -185,7 +171,7 @@ def table(rounds: list[dict[str, Figures]]) -> str:
     ]
     for way in Ways.NAMES:
         cells = [way]
-        for key in ("paced_cpu", "saturated_cpu"):
+        for key in ("fan_small_cpu", "saturated_cpu"):
             cost = statistics.median(found[way][key] for found in rounds)
             ratio = statistics.median(found[way][key] / found["direct"][key] for found in rounds)
             cells += [f"{cost * 1e6:.2f}", f"{ratio:.1f}"]
@@ -193,38 +179,47 @@ def table(rounds: list[dict[str, Figures]]) -> str:
     return "\n".join(lines)
 
 
-def parse(arguments: list[str]) -> Options:
+def parse(arguments: list[str]) -> tuple[Sizes, Path]:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, help="how often (3)")
     parser.add_argument("--connections", type=int, default=500, help="subscribers (500)")
-    parser.add_argument("--quick", action="store_true", help="short phases, one round")
+    parser.add_argument("--quick", action="store_true", help="short scenarios, one round")
     parser.add_argument("--build", type=Path, default=HERE / "build", help="folder for programs, "
                         "the servers' log and proxies.json (benchmarks/build)")  # fmt: skip
     found = parser.parse_args(arguments)
-    rounds = found.rounds or (1 if found.quick else 3)
+    sizes = TINY if found.quick else FULL
+    rounds = sizes.rounds if found.rounds is None else found.rounds
     if min(rounds, found.connections) < 1:
         parser.error("numbers have to be above 0")
-    return Options(rounds, found.connections, 0, found.quick, found.build.resolve())
+    sizes = replace(
+        sizes,
+        rounds=rounds,
+        small=found.connections,
+        depths=sizes.depths[:1],
+        deliveries_per_second=PACE * found.connections,
+        paced_seconds=sizes.paced_seconds * 4,
+    )
+    return sizes, found.build.resolve()
 
 
 def main(arguments: list[str]) -> int:
     """Run the measurement."""
-    options = parse(arguments)
+    sizes, build = parse(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    compile_programs(options.build)
+    compile_programs(build)
     with ExitStack() as stack:
-        log = stack.enter_context(open(options.build / "proxies.log", "wb"))
-        cpus = choose_cpus()
-        os.sched_setaffinity(0, cpus[1])  # Redis and the clients inherit that
-        bench = Ways(options, stack.enter_context(EmbeddedRedis()), log, cpus)
-        stack.enter_context(bench.redis)
-        about = circumstances(bench) | {name: version_of(name) for name in ("nginx", "apache2")}
-        rounds = list(bench.rounds())
-    result = {"about": about, "connections": options.connections, "rounds": rounds}
-    (options.build / "proxies.json").write_text(json.dumps(result, indent=2) + "\n")
+        log = stack.enter_context((build / "proxies.log").open("wb"))
+        server_cpus, client_cpus = choose_cpus()
+        os.sched_setaffinity(0, client_cpus)  # Redis and the clients inherit that
+        store = stack.enter_context(EmbeddedRedis())
+        ways = Ways(Theatre(sizes, build, store, log, server_cpus, client_cpus))
+        about = circumstances(store) | {name: version_of(name) for name in ("nginx", "apache2")}
+        rounds = list(ways.rounds())
+    result = {"about": about, "connections": sizes.small, "rounds": rounds}
+    (build / "proxies.json").write_text(json.dumps(result, indent=2) + "\n")
     print(table(rounds))
     return 0
 

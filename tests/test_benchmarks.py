@@ -7,7 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -15,7 +19,11 @@ from .proxies import needs_apache, needs_nginx
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 COMPILER = shlex.split(os.environ.get("CC", "cc"))
-SMALL = ["--quick", "--connections", "50", "--idle", "50", "--rounds", "1"]
+
+SIZES = {
+    "few": 100, "small": 1000, "large": 5000, "huge": 10000, "storm": 2000, "middle": 4096,
+    "long": 65536, "users": 2000, "groups": 2000, "group_members": 10, "depths": [16, 4, 2],
+}
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads /proc and uses epoll"),
@@ -27,7 +35,23 @@ pytestmark = [
 def command(tmp_path: Path) -> list[str]:
     if not Path(sys.executable).with_name("uwsgi").exists():
         pytest.skip("uWSGI is not installed beside this Python")
-    return [sys.executable, str(FOLDER / "run.py"), *SMALL, "--build", str(tmp_path / "build")]
+    return [sys.executable, str(FOLDER / "run.py"), "--tiny", "--build", str(tmp_path / "build")]
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Import a module of the benchmark as it imports itself, and forget it afterwards."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+    def load(name: str) -> ModuleType:
+        return __import__(name)
+
+    yield load
+    for name in set(sys.modules) - before:
+        found = getattr(sys.modules[name], "__file__", None)
+        if found and Path(found).parent == FOLDER:
+            del sys.modules[name]
 
 
 def processes_naming(folder: Path) -> list[int]:
@@ -51,19 +75,32 @@ def test_the_c_programs_compile_without_a_warning(name: str, tmp_path: Path) -> 
 
 
 @pytest.mark.servers
-def test_a_small_run_delivers_every_message_and_tells_every_figure(
-    command: list[str], tmp_path: Path
+def test_a_small_run_takes_every_figure_of_wsredis_and_the_floor(
+    command: list[str], modules: Any, tmp_path: Path
 ) -> None:
-    # The run itself refuses to go on when a connection has missed a message or had one twice.
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    # A scenario refuses its figures when a connection has missed a message or had one twice.
+    page = tmp_path / "page.md"
+    page.write_text(
+        "before\n<!-- the benchmark's last run begins -->\nthe run before\n"
+        "<!-- the benchmark's last run ends -->\nafter\n"
+    )
+    ours = ["--servers", "floor,wsredis,wsredis2,floor_join", "--page", str(page)]
+    done = subprocess.run([*command, *ours], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
     result = json.loads((tmp_path / "build" / "result.json").read_text())
+    assert result["problems"] == []
     (figures,) = result["rounds"]
-    for name in ("floor", "wsredis"):
-        assert figures[name]["paced_cpu"] > 0
-        assert figures[name]["saturated_rate"] > 0
-        assert figures[name]["newcomer_cpu"] > 0
-    assert done.stdout.count("\n| ") == len(result["medians"]["wsredis"])
+    assert set(figures) == {"floor", "wsredis", "wsredis2", "floor_join"}
+    rows = modules("report").ROWS
+    assert set(rows) <= set(figures["wsredis"])
+    assert all(figures["wsredis"][name] > 0 for name in rows if name != "idle_pss")
+    assert "MISSED" in done.stdout or "reached" in done.stdout
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "the run before" not in text
+    assert "| C floor |" in text
+    ElementTree.parse(tmp_path / "page.svg")
     assert not processes_naming(tmp_path)
 
 
@@ -79,7 +116,7 @@ def test_a_small_run_behind_proxies_delivers_every_message_and_tells_what_each_c
     result = json.loads((tmp_path / "build" / "proxies.json").read_text())
     (figures,) = result["rounds"]
     assert list(figures) == ["direct", "router", "nginx", "apache"]
-    assert all(found["paced_cpu"] > 0 for found in figures.values())
+    assert all(found["fan_small_cpu"] > 0 for found in figures.values())
     assert done.stdout.count("\n| ") == len(figures)
     assert not processes_naming(tmp_path)
 
@@ -88,7 +125,8 @@ def test_a_small_run_behind_proxies_delivers_every_message_and_tells_what_each_c
 def test_ctrl_c_in_the_middle_of_a_run_leaves_no_process(
     command: list[str], tmp_path: Path
 ) -> None:
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as run:
+    words = [*command, "--servers", "floor,wsredis"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as run:
         assert run.stderr
         while run.poll() is None and b"round 1" not in run.stderr.readline():
             pass
@@ -98,3 +136,66 @@ def test_ctrl_c_in_the_middle_of_a_run_leaves_no_process(
         finally:
             run.kill()
     assert not processes_naming(tmp_path)
+
+
+def test_a_server_that_cannot_be_installed_is_left_out_with_the_reason(
+    modules: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    missing = modules("environment").install(tmp_path / "build", ["node", ""])
+    assert missing == {"node": "there is no npm"}
+
+
+def recorded(modules: Any, **changes: dict[str, float]) -> Any:
+    """Return the result of a run in which wsredis costs what the floor does."""
+    report = modules("report")
+    figures = dict.fromkeys(report.ROWS, 1e-06)
+    servers = ("floor", "wsredis", "wsredis2", "nchan", "node", "uvicorn", "socketio")
+    found = {server: {**figures, **changes.get(server, {})} for server in servers}
+    return report.Result({"date": "2026-01-01"}, SIZES, [found] * 3, {"picows": "no"}, [])
+
+
+def test_a_target_tells_whether_it_is_reached_and_what_was_measured(modules: Any) -> None:
+    result = recorded(modules, wsredis={"fan_small_cpu": 1.2e-6}, uvicorn={"fan_large_cpu": 1e-4})
+    lines = modules("report").verdicts(result).splitlines()
+    assert "MISSED   fan-out to 1,000: CPU, times the floor: 1.20 (≤ 1.15)" in lines
+    assert "reached  fan-out to 5,000: CPU, times the floor: 1.00 (≤ 1.15)" in lines
+    assert (
+        "reached  fan-out to 5,000: CPU of Channels on uvicorn, times ours: 100.00 (≥ 30)" in lines
+    )
+    assert "left out picows: no" in lines
+
+
+def test_a_target_without_its_figures_is_not_judged(modules: Any) -> None:
+    report = modules("report")
+    result = report.Result({}, SIZES, [{"wsredis": {"idle_pss": 2048.0}}], {}, ["it broke"])
+    assert report.verdicts(result).splitlines() == [
+        "",
+        "reached  idle: memory of a connection: 2.00 KiB (≤ 3 KiB)",
+        "problem  it broke",
+    ]
+
+
+def test_ratios_are_those_within_a_round(modules: Any) -> None:
+    report = modules("report")
+    rounds = [
+        {"floor": {"fan_small_cpu": floor}, "wsredis": {"fan_small_cpu": ours}}
+        for floor, ours in ((1.0, 2.0), (10.0, 11.0), (5.0, 6.0))
+    ]
+    result = report.Result({}, SIZES, rounds, {}, [])
+    assert report.ratio(result, "wsredis", "fan_small_cpu") == pytest.approx(1.2)
+    assert report.median(result, "wsredis", "fan_small_cpu") == 6.0
+
+
+def test_the_chart_is_a_picture_with_a_bar_for_each_server(modules: Any) -> None:
+    picture = ElementTree.fromstring(modules("chart").draw(recorded(modules)))
+    bars = [found for found in picture.iter() if found.tag.endswith("rect")]
+    assert len(bars) == 1 + 2 * 7  # the background, and both panels
+
+
+def test_a_page_without_marks_stays_as_it_is(modules: Any, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("nothing to fill\n")
+    with pytest.raises(ValueError, match="needs the lines"):
+        modules("page").fill(page, "new")
+    assert page.read_text() == "nothing to fill\n"

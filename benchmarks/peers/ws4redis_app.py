@@ -1,0 +1,53 @@
+"""django-websocket-redis 0.6 on uWSGI's gevent loop, as its documentation deploys it.
+
+Three things are patched, and only so that it runs: the wheel of uWSGI has no SSL and so cannot
+answer a handshake itself; newer Djangos have no `_headers`; redis-py has a limit of 100
+connections, and here each websocket takes one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from typing import Any
+
+import gevent.socket
+import redis.connection
+import uwsgi
+from django.conf import settings
+
+settings.configure(
+    SECRET_KEY="of no use",
+    ALLOWED_HOSTS=["127.0.0.1"],
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "ws4redis"],
+    WEBSOCKET_URL="/ws/",
+    WS4REDIS_EXPIRE=0,
+    WS4REDIS_CONNECTION={
+        "host": "127.0.0.1",
+        "port": int(os.environ["REDIS_PORT"]),
+        "max_connections": 20000,
+    },
+)
+redis.connection.socket = gevent.socket
+
+from django.http import HttpResponseBase  # noqa: E402
+from ws4redis.uwsgi_runserver import uWSGIWebsocket, uWSGIWebsocketServer  # noqa: E402
+
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+def upgrade(self: Any, environ: dict[str, Any], start_response: Any) -> uWSGIWebsocket:
+    key = environ["HTTP_SEC_WEBSOCKET_KEY"].encode() + GUID
+    accept = base64.b64encode(hashlib.sha1(key).digest())
+    os.write(
+        uwsgi.connection_fd(),
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n",
+    )
+    return uWSGIWebsocket()
+
+
+uWSGIWebsocketServer.upgrade_websocket = upgrade
+HttpResponseBase._headers = property(lambda self: {k: (k, v) for k, v in self.items()})
+application = uWSGIWebsocketServer()

@@ -1,0 +1,160 @@
+"""How a message gets to each server: over Redis in that server's own form, or over HTTP.
+
+Every server is published to by this one process; what it writes is what the server's own publisher
+would write, byte for byte or near enough, so that no second Python has to be measured around.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Protocol
+
+import redis
+
+__all__ = [
+    "HttpPublisher",
+    "Publisher",
+    "RedisPublisher",
+    "channels_form",
+    "plain_form",
+    "socketio_form",
+    "stamped",
+    "ws4redis_form",
+    "wsredis_form",
+]
+
+STAMP = 21  # 20 digits and a space
+ANSWER_SECONDS = 20.0
+
+Form = Callable[[str, bytes], tuple[str, bytes]]
+"""Turn the name of a channel and a payload into the channel and the message of Redis."""
+
+
+def stamped(size: int) -> bytes:
+    """Return a message of so many bytes, beginning with the time at which it was made."""
+    return b"%020d " % time.monotonic_ns() + filler(size - STAMP)
+
+
+@cache
+def filler(size: int) -> bytes:
+    """Return text that compresses about as well as JSON does; it has no quotes to be escaped."""
+    record = b"{id: %d, price: %d.%02d},"
+    records = [record % (i * 7919 % 99991, i * 31 % 997, i % 100) for i in range(size // 16 + 1)]
+    return b"".join(records)[:size]
+
+
+class Publisher(Protocol):
+    """Publish messages to channels, several at a time; return once they have been taken."""
+
+    def publish(self, messages: Sequence[tuple[str, bytes]]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class RedisPublisher:
+    """Publish with PUBLISH, in the form that a server expects."""
+
+    def __init__(self, port: int, form: Form) -> None:
+        self._redis = redis.Redis(port=port)
+        self._form = form
+
+    def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for name, payload in messages:
+            pipeline.publish(*self._form(name, payload))
+        pipeline.execute()
+
+    def close(self) -> None:
+        self._redis.close()
+
+
+class HttpPublisher:
+    """Publish with POST, one request after the other on one connection."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        for name, payload in messages:
+            head = f"POST /publish/{name} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            head += f"Content-Length: {len(payload)}\r\n\r\n"
+            self._socket.sendall(head.encode() + payload)
+            self._read_answer()
+
+    def _read_answer(self) -> None:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += self._more()
+        head, _, body = data.partition(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 2"):
+            raise RuntimeError(f"publishing was refused: {head[:40]!r}")
+        lengths = [
+            line[15:] for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"
+        ]
+        missing = int(lengths[0]) - len(body) if lengths else 0
+        while missing > 0:
+            missing -= len(self._more())
+
+    def _more(self) -> bytes:
+        data = self._socket.recv(65536)
+        if not data:
+            raise RuntimeError("the server closed the publisher's connection")
+        return data
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def plain_form(name: str, payload: bytes) -> tuple[str, bytes]:
+    """Publish as it is, to a channel of that name."""
+    return name, payload
+
+
+def wsredis_form(name: str, payload: bytes) -> tuple[str, bytes]:
+    """Name channels as wsredis does: `u7` is a user, `g7` a group, all else a facility."""
+    return f"ws:{_audience(name)}", payload
+
+
+def ws4redis_form(name: str, payload: bytes) -> tuple[str, bytes]:
+    """Name channels as django-websocket-redis does."""
+    return _audience(name), payload
+
+
+def _audience(name: str) -> str:
+    kind = {"u": "user", "g": "group"}.get(name[0]) if name[1:].isdigit() else None
+    return f"{kind}:{name}:bench" if kind else f"broadcast:{name}"
+
+
+def channels_form(name: str, payload: bytes) -> tuple[str, bytes]:
+    """Write a `group_send` of channels_redis: a map of two texts in MessagePack."""
+    return f"asgi__group__{name}", b"\x82\xa4type\xadbench.message\xa4text" + _packed(payload)
+
+
+def _packed(text: bytes) -> bytes:
+    size = len(text)
+    if size < 256:
+        return b"\xd9" + size.to_bytes(1, "big") + text
+    if size < 65536:
+        return b"\xda" + size.to_bytes(2, "big") + text
+    return b"\xdb" + size.to_bytes(4, "big") + text
+
+
+def socketio_form(name: str, payload: bytes) -> tuple[str, bytes]:
+    """Write an `emit` of python-socketio to a room."""
+    emit = {
+        "method": "emit",
+        "event": "message",
+        "data": [payload.decode()],
+        "binary": False,
+        "namespace": "/",
+        "room": name,
+        "skip_sid": None,
+        "callback": None,
+        "host_id": "bench",
+    }
+    return "flask-socketio", json.dumps(emit).encode()

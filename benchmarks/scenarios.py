@@ -1,0 +1,245 @@
+"""What the servers are put through, one function for each scenario; README.md explains them.
+
+A function gets a stage and returns its figures: CPU in seconds for each thing done, times in
+milliseconds, memory in bytes.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+from probe import Probe, page_seconds
+from processes import Load
+from stage import Figures, Stage
+
+__all__ = ["FRESH", "SCENARIOS"]
+
+DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
+FORERUN_SECONDS = 0.003  # a broadcast's, before something else comes in its way
+POLL_SECONDS = 0.005
+INBOUND_SECONDS = 30.0
+
+FRESH = ("idle", "growth", "fairness")
+"""What is measured on a server of its own: memory that others have freed would hide a growth."""
+
+
+def named(prefix: str, figures: Figures, *keys: str) -> Figures:
+    """Return figures under longer names: `cpu` becomes `prefix_cpu`."""
+    return {f"{prefix}_{key}": figures[key] for key in keys or figures}
+
+
+def fan(stage: Stage, load: Load, size: int = 0, count: int = 0) -> Figures:
+    """Broadcast at the pace that brings so many deliveries per second."""
+    sizes = stage.sizes
+    rate = sizes.deliveries_per_second / load.connections
+    count = count or max(sizes.paced_least, int(rate * sizes.paced_seconds))
+    return stage.paced(load, ["bench"], load.connections, rate=rate, count=count, size=size)
+
+
+def idle(stage: Stage) -> Figures:
+    """Open many sockets, one after the other, and look at the memory."""
+    count = stage.sizes.huge_slow if stage.server.slow else stage.sizes.huge
+    pss, cpu = stage.pss(), stage.cpu_seconds()
+    load = stage.load([["bench"]] * count)
+    try:
+        stage.rest()
+        found = {
+            "handshake_cpu": (stage.cpu_seconds() - cpu) / count,
+            "idle_pss": (stage.pss() - pss) / count,
+        }
+        stage.ready(load, ["bench"], count)
+    except BaseException:
+        load.__exit__(None, None, None)
+        raise
+    stage.adopt(load, "bench")
+    return found
+
+
+def growth(stage: Stage) -> Figures:
+    """Broadcast to all the sockets that there are."""
+    return named("fan_huge", fan(stage, stage.audience(stage.sizes.huge)), "cpu")
+
+
+def fairness(stage: Stage) -> Figures:
+    """Let a message for one, a ping and a request for a page come behind a broadcast to many."""
+    count = stage.sizes.huge_slow if stage.server.slow else stage.sizes.huge
+    load = stage.audience(count)
+    waits: dict[str, list[float]] = {"unicast": [], "ping": [], "page": [], "whole": []}
+    with Probe(stage.place.port, stage.server.target(["u7"])) as probe:
+        stage.publish(["u7"])
+        probe.wait_for(1)
+        for kind in ("unicast", "ping", "page") * stage.sizes.fair_times:
+            load.mark()
+            load.watch(count)
+            began = time.monotonic()
+            if kind == "unicast":
+                stage.publish(["bench", "u7"])
+                probe.wait_for(1)
+                waited = time.monotonic() - began
+            else:
+                stage.publish(["bench"])
+                time.sleep(FORERUN_SECONDS)
+                then = time.monotonic()
+                if kind == "ping":
+                    probe.ping()
+                    probe.wait_for(10)
+                else:
+                    page_seconds(stage.place.port)
+                waited = time.monotonic() - then
+            waits[kind].append(waited)
+            load.progress()
+            waits["whole"].append(load.stat()["max_ms"] / 1e3)
+    return {f"fair_{kind}": statistics.median(found) * 1e3 for kind, found in waits.items()}
+
+
+def storm(stage: Stage) -> Figures:
+    """Open many sockets at once: on a server that has seen only a few, and when it is warm."""
+    stage.leave()
+    figures: Figures = {}
+    count = stage.sizes.storm
+    for name in ("storm_cold", "storm"):
+        cpu = stage.cpu_seconds()
+        with stage.load([["bench"]] * count, at_once=count) as load:
+            stage.rest()
+            figures[f"{name}_cpu"] = (stage.cpu_seconds() - cpu) / count
+            figures[f"{name}_p99"] = load.opened["p99_ms"]
+        stage.rest()
+    return figures
+
+
+def fan_few(stage: Stage) -> Figures:
+    """Broadcast to a few."""
+    return named("fan_few", fan(stage, stage.audience(stage.sizes.few)), "cpu")
+
+
+def fan_small(stage: Stage) -> Figures:
+    """Broadcast to many."""
+    return named("fan_small", fan(stage, stage.audience(stage.sizes.small)))
+
+
+def fan_large(stage: Stage) -> Figures:
+    """Broadcast to more."""
+    return named("fan_large", fan(stage, stage.audience(stage.sizes.large)))
+
+
+def saturated(stage: Stage) -> Figures:
+    """Broadcast as fast as the server can, with several messages on their way."""
+    load = stage.audience(stage.sizes.small)
+    first, *others = stage.sizes.depths
+    figures = named("saturated", stage.saturated(load, "bench", first))
+    if stage.server.key in ("wsredis", "floor", "floor_join"):
+        for depth in others:
+            figures |= named(f"saturated{depth}", stage.saturated(load, "bench", depth), "cpu")
+    return figures
+
+
+def lengths(stage: Stage) -> Figures:
+    """Broadcast longer messages."""
+    load = stage.audience(stage.sizes.small)
+    few = stage.sizes.long_messages
+    middle = fan(stage, load, stage.sizes.middle)
+    return named("middle", middle, "cpu") | named(
+        "long", fan(stage, load, stage.sizes.long, few), "cpu"
+    )
+
+
+def compressed(stage: Stage) -> Figures:
+    """Broadcast the middle length to clients that take permessage-deflate (RFC 7692)."""
+    stage.leave()
+    count = stage.sizes.small
+    with stage.load([["bench"]] * count, header=DEFLATE) as load:
+        stage.publish(["bench"])
+        stage.rest()
+        return named("compressed", fan(stage, load, stage.sizes.middle), "cpu")
+
+
+def crowd_small(stage: Stage) -> Figures:
+    """Broadcast to many while more sit idle."""
+    return _crowd(stage, stage.sizes.small, "crowd_small")
+
+
+def crowd_large(stage: Stage) -> Figures:
+    """Broadcast to more while as many sit idle."""
+    return _crowd(stage, stage.sizes.large, "crowd_large")
+
+
+def _crowd(stage: Stage, count: int, name: str) -> Figures:
+    load = stage.audience(count)
+    with stage.load([["other"]] * stage.sizes.large):
+        stage.rest()
+        return named(name, fan(stage, load))
+
+
+def churn(stage: Stage) -> Figures:
+    """Broadcast while sockets come and go."""
+    load = stage.audience(stage.sizes.small)
+    with stage.load([["other"]] * stage.sizes.churn_sockets) as passers:
+        passers.churn(stage.sizes.churn_per_second)
+        figures = named("churn", fan(stage, load), "p50", "p99")
+        passers.churn(0)
+        stage.check(passers, None)
+    return figures
+
+
+def unicast(stage: Stage) -> Figures:
+    """Send each message to one of many users."""
+    stage.leave()
+    sizes = stage.sizes
+    names = [f"u{number}" for number in range(sizes.users)]
+    with stage.load([[name] for name in names]) as load:
+        stage.ready(load, names, len(names))
+        rate, count = sizes.unicasts_per_second, sizes.unicasts
+        return named("unicast", stage.paced(load, names, 1, rate=rate, count=count))
+
+
+def groups(stage: Stage) -> Figures:
+    """Send each message to one of many small groups; everybody is in several."""
+    stage.leave()
+    sizes = stage.sizes
+    step = sizes.groups // sizes.group_members
+    names = [f"g{number}" for number in range(sizes.groups)]
+    members = [
+        [names[(number + step * i) % sizes.groups] for i in range(sizes.group_members)]
+        for number in range(sizes.groups)
+    ]
+    with stage.load(members) as load:
+        listeners = sizes.group_members
+        stage.ready(load, names, len(names) * listeners)
+        rate, count = sizes.unicasts_per_second / 4, sizes.group_messages
+        figures = stage.paced(load, names, listeners, rate=rate, count=count)
+        return named("groups", figures, "cpu")
+
+
+def inbound(stage: Stage) -> Figures:
+    """Let sockets publish to a channel nobody here listens to, until Redis has had it all."""
+    stage.leave()
+    sizes = stage.sizes
+    with stage.load([["publish-inbound"]] * sizes.speakers) as load:
+        load.say(sizes.speakers, sizes.spoken_per_second, sizes.message)
+        load.report("said")
+        stage.rest()
+        before, cpu = stage.redis_stat(), stage.cpu_seconds()
+        load.say(sizes.spoken, sizes.spoken_per_second, sizes.message)
+        load.report("said")
+        deadline = time.monotonic() + INBOUND_SECONDS
+        asked = 1
+        while (now := stage.redis_stat())["publish"] - before["publish"] < sizes.spoken:
+            asked += 1
+            if time.monotonic() > deadline:
+                raise RuntimeError("what sockets said did not get to Redis")
+            time.sleep(POLL_SECONDS)
+        cpu = stage.cpu_seconds() - cpu
+        stage.check(load, None)
+        trips = now["reads"] - before["reads"] - 2 * asked
+        return {"inbound_cpu": cpu / sizes.spoken, "inbound_trips": trips / sizes.spoken}
+
+
+SCENARIOS: dict[str, Callable[[Stage], Figures]] = {
+    function.__name__: function
+    for function in (
+        *(idle, growth, fairness, storm, fan_small, saturated, lengths, crowd_small, churn),
+        *(fan_large, crowd_large, fan_few, compressed, unicast, groups, inbound),
+    )
+}

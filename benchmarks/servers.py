@@ -1,0 +1,274 @@
+"""Every server that is measured: how it starts, how it is published to, what it takes part in.
+
+A channel is `bench`, `other` or `inbound` for everybody, `u7` for one user, `g7` for a group; a
+client that only publishes asks for `publish-inbound`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from publishers import (
+    Form,
+    HttpPublisher,
+    Publisher,
+    RedisPublisher,
+    channels_form,
+    plain_form,
+    socketio_form,
+    ws4redis_form,
+    wsredis_form,
+)
+
+__all__ = ["SERVERS", "Place", "Server"]
+
+HERE = Path(__file__).resolve().parent
+PEERS = HERE / "peers"
+UWSGI = Path(sys.executable).with_name("uwsgi")
+
+MOST = ("idle", "storm", "fan_small", "saturated", "fan_large", "unicast")
+CLOSE = ("idle", "fairness", "storm", "fan_small", "saturated", "lengths", "crowd_small", "churn")
+CLOSE_LARGE = ("fan_large", "crowd_large", "unicast")
+"""What is compared most closely: with those that are fast."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Say where a server runs: its port, that of Redis, and the folder of what was built."""
+
+    port: int
+    redis_port: int
+    build: Path
+
+
+def plain_target(names: Sequence[str]) -> str:
+    """Ask for channels by their names in the path."""
+    return f"/{','.join(names)}"
+
+
+def wsredis_target(names: Sequence[str]) -> str:
+    """Ask for channels as wsredis and django-websocket-redis have it."""
+    first = names[0]
+    if first.startswith("publish-"):
+        return f"/ws/{first.removeprefix('publish-')}?publish-broadcast"
+    if first[1:].isdigit():
+        if first[0] == "u":
+            return f"/ws/bench?subscribe-user\tX-Bench-User: {first}"
+        return f"/ws/bench?subscribe-group\tX-Bench-Groups: {','.join(names)}"
+    return f"/ws/{first}?subscribe-broadcast"
+
+
+def socketio_target(names: Sequence[str]) -> str:
+    """Ask for rooms."""
+    return f"/socket.io/?EIO=4&transport=websocket&rooms={','.join(names)}"
+
+
+@dataclass(frozen=True)
+class Server:
+    """Describe a server.
+
+    Args:
+        key: its name in the results.
+        title: its name in the table.
+        command: what starts it; it finds its ports in the environment too.
+        scenarios: what it takes part in, in the order of scenarios.py.
+        form: its messages in Redis; None publishes over HTTP.
+        target: what a client asks for.
+        needs: what has to be installed for it, see environment.py.
+        manner: of its clients, see load.c.
+        slow: opening so many sockets takes long, so fewer idle.
+        lossy: it holds messages back, so what has not come is not waited for.
+    """
+
+    key: str
+    title: str
+    command: Callable[[Place], list[str]]
+    scenarios: tuple[str, ...]
+    form: Form | None = plain_form
+    target: Callable[[Sequence[str]], str] = plain_target
+    needs: str = ""
+    manner: str = "websocket"
+    slow: bool = False
+    lossy: bool = False
+
+    def publisher(self, place: Place) -> Publisher:
+        """Return what publishes to it."""
+        if self.form is None:
+            return HttpPublisher(place.port)
+        return RedisPublisher(place.redis_port, self.form)
+
+
+def backlog() -> str:
+    """Return how many handshakes may wait, as far as the system allows."""
+    return str(min(4096, int(Path("/proc/sys/net/core/somaxconn").read_text())))
+
+
+def wsredis_command(place: Place, workers: int = 1) -> list[str]:
+    """Start uWSGI with wsredis as a site would."""
+    return [
+        *(str(UWSGI), "--master", "--die-on-term", "--workers", str(workers)),
+        *("--gevent", "200", "--listen", backlog(), "--disable-logging"),
+        *("--http-socket", f"127.0.0.1:{place.port}", "--wsgi-file", str(HERE / "app.py")),
+    ]
+
+
+def floor_command(place: Place, manner: str = "send") -> list[str]:
+    """Start the floor."""
+    return [str(place.build / "floor"), str(place.port), str(place.redis_port), manner]
+
+
+def python(place: Place, program: str, *words: str, folder: str = "python") -> list[str]:
+    """Start a program of the environment that was made for the peers."""
+    return [str(place.build / "peers" / folder / "bin" / program), *words]
+
+
+def ws4redis_command(place: Place) -> list[str]:
+    """Start uWSGI as django-websocket-redis is deployed; each websocket takes a core of gevent."""
+    words = ("--master", "--die-on-term", "--workers", "1", "--gevent", "3000", "--disable-logging")
+    listen = (
+        "--http-socket",
+        f"127.0.0.1:{place.port}",
+        "--http-websockets",
+        "--listen",
+        backlog(),
+    )
+    file = ("--wsgi-file", str(PEERS / "ws4redis_app.py"))
+    return python(place, "uwsgi", *words, *listen, *file, folder="ws4redis")
+
+
+def nginx_command(place: Place) -> list[str]:
+    """Write nginx's configuration and start it."""
+    root = place.build / "peers" / "nginx"
+    folder = root / "run"
+    folder.mkdir(exist_ok=True)
+    words = {
+        "USER": "user root;" if os.geteuid() == 0 else "",  # as which it sees our folder
+        "FOLDER": str(folder),
+        "MODULE": str(root / "usr/lib/nginx/modules/ngx_nchan_module.so"),
+        "NOFILE": "20000",
+        "CONNECTIONS": "18000",
+        "PORT": str(place.port),
+    }
+    text = (PEERS / "nchan.conf").read_text()
+    for word, value in words.items():
+        text = text.replace(word, value)
+    conf = folder / "nginx.conf"
+    conf.write_text(text)
+    return [str(root / "usr/sbin/nginx"), "-p", str(folder), "-c", str(conf), "-e", "stderr"]
+
+
+def uvicorn_command(place: Place) -> list[str]:
+    """Start uvicorn with what its `standard` extra brings."""
+    words = ("--port", str(place.port), "--app-dir", str(PEERS), "--log-level", "warning")
+    return python(place, "uvicorn", "channels_app:application", *words, "--backlog", "4096")
+
+
+def daphne_command(place: Place) -> list[str]:
+    """Start daphne."""
+    return python(place, "daphne", "-p", str(place.port), "-v", "0", "channels_app:application")
+
+
+SERVERS = (
+    Server(
+        "floor",
+        "C floor",
+        floor_command,
+        ("growth", *CLOSE, *CLOSE_LARGE, "fan_few", "groups"),
+    ),
+    Server(
+        "wsredis",
+        "wsredis",
+        wsredis_command,
+        ("growth", *CLOSE, "compressed", *CLOSE_LARGE, "fan_few", "groups", "inbound"),
+        form=wsredis_form,
+        target=wsredis_target,
+    ),
+    Server(
+        "wsredis2",
+        "wsredis, 2 workers",
+        lambda place: wsredis_command(place, workers=2),
+        ("fan_small", "saturated"),
+        form=wsredis_form,
+        target=wsredis_target,
+    ),
+    Server(
+        "floor_join",
+        "C floor that joins",
+        lambda place: floor_command(place, "join"),
+        ("saturated",),
+    ),
+    Server(
+        "node",
+        "Node ws",
+        lambda place: ["node", str(place.build / "peers" / "node" / "ws_node.js")],
+        (*CLOSE, "compressed", *CLOSE_LARGE, "groups", "inbound"),
+        needs="node",
+    ),
+    Server(
+        "nchan",
+        "nginx + nchan",
+        nginx_command,
+        (*CLOSE, *CLOSE_LARGE),
+        form=None,
+        needs="nginx",
+    ),
+    Server(
+        "websockets",
+        "websockets",
+        lambda place: python(place, "python", str(PEERS / "websockets_app.py")),
+        (*MOST, "groups", "inbound"),
+        needs="python",
+        slow=True,
+    ),
+    Server(
+        "picows",
+        "picows",
+        lambda place: python(place, "python", str(PEERS / "picows_app.py")),
+        (*MOST, "groups"),
+        needs="python",
+    ),
+    Server(
+        "socketio",
+        "Flask-SocketIO",
+        lambda place: python(place, "python", str(PEERS / "socketio_app.py")),
+        MOST,
+        form=socketio_form,
+        target=socketio_target,
+        needs="python",
+        manner="socketio",
+        slow=True,
+    ),
+    Server(
+        "uvicorn",
+        "Channels, uvicorn",
+        uvicorn_command,
+        MOST,
+        form=channels_form,
+        needs="python",
+        slow=True,
+    ),
+    Server(
+        "daphne",
+        "Channels, daphne",
+        daphne_command,
+        ("idle", "fan_small", "saturated"),
+        form=channels_form,
+        needs="python",
+        slow=True,
+    ),
+    Server(
+        "ws4redis",
+        "django-websocket-redis",
+        ws4redis_command,
+        ("idle", "fan_small"),
+        form=ws4redis_form,
+        target=wsredis_target,
+        needs="ws4redis",
+        slow=True,
+        lossy=True,
+    ),
+)

@@ -1,0 +1,110 @@
+"""How much is measured: every number of a run stands here, and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["FULL", "QUICK", "TINY", "Sizes"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Hold the numbers of a run; times are in seconds, sizes in bytes, paces per second."""
+
+    rounds: int = 3
+
+    few: int = 100
+    """Subscribers where growth begins."""
+    small: int = 1000
+    """Subscribers of most scenarios."""
+    large: int = 5000
+    """Subscribers of the second fan-out, and how many sockets idle beside those who listen."""
+    huge: int = 10_000
+    """Idle sockets, and subscribers where growth ends."""
+    huge_slow: int = 2000
+    """Idle sockets of the servers that take long to open them."""
+    storm: int = 2000
+    """Handshakes that begin at once."""
+
+    message: int = 100
+    middle: int = 4096
+    long: int = 65536
+    """Sizes of a message."""
+
+    deliveries_per_second: int = 50_000
+    """What the paced scenarios deliver, to however many subscribers."""
+    paced_seconds: float = 1.5
+    paced_least: int = 8
+    """Broadcasts of a paced scenario at least."""
+    load_limit: float = 0.5
+    """Share of a CPU above which a server's pace is lowered."""
+    long_messages: int = 8
+    """Broadcasts of the long message."""
+
+    depths: tuple[int, ...] = (16, 4, 2)
+    """Broadcasts outstanding when saturated; all servers have the first one."""
+    saturated_seconds: float = 1.2
+
+    users: int = 2000
+    unicasts: int = 4000
+    unicasts_per_second: int = 4000
+    groups: int = 2000
+    group_members: int = 10
+    group_messages: int = 2000
+
+    speakers: int = 500
+    spoken: int = 5000
+    spoken_per_second: int = 5000
+
+    fair_times: int = 9
+    """Broadcasts behind which something else waits."""
+
+    churn_sockets: int = 200
+    churn_per_second: int = 200
+
+    settle: float = 0.3
+    """Pause before memory and CPU are read."""
+
+
+FULL = Sizes()
+
+QUICK = Sizes(
+    rounds=1,
+    huge_slow=500,
+    paced_seconds=0.4,
+    paced_least=3,
+    long_messages=3,
+    saturated_seconds=0.5,
+    unicasts=1500,
+    group_messages=500,
+    spoken=2500,
+    fair_times=3,
+    settle=0.2,
+)
+
+TINY = Sizes(
+    rounds=1,
+    few=5,
+    small=20,
+    large=40,
+    huge=60,
+    huge_slow=20,
+    storm=30,
+    deliveries_per_second=4000,
+    paced_seconds=0.1,
+    paced_least=3,
+    long_messages=2,
+    saturated_seconds=0.1,
+    users=30,
+    unicasts=60,
+    groups=20,
+    group_members=4,
+    group_messages=30,
+    speakers=10,
+    spoken=60,
+    spoken_per_second=2000,
+    fair_times=2,
+    churn_sockets=5,
+    churn_per_second=50,
+    settle=0.05,
+)

@@ -1,0 +1,270 @@
+"""The stage of the benchmark: one server with its clients and its Redis, and what is read off it.
+
+What is done on it stands in scenarios.py. Costs are CPU seconds of all processes of the server.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import redis
+from processes import Load, Process
+from publishers import Publisher, stamped
+from servers import PEERS, Place, Server
+from sizes import Sizes
+
+from wsredis.embedded import EmbeddedRedis, free_port
+
+__all__ = ["Figures", "Stage", "Theatre"]
+
+Figures = dict[str, float]
+
+AT_ONCE = 128  # handshakes, where nothing else is said
+READY_TRIES = 10
+READY_SECONDS = 1.5
+WARM_CLIENTS = 20
+CALM_SECONDS = 1.0  # for which a lossy server must have delivered nothing
+
+
+@dataclass(frozen=True)
+class Theatre:
+    """Hold what all servers of a run share."""
+
+    sizes: Sizes
+    build: Path
+    redis_server: EmbeddedRedis
+    log: IO[bytes]
+    server_cpus: set[int]
+    client_cpus: set[int]
+
+    @contextmanager
+    def serving(self, server: Server) -> Iterator[Stage]:
+        """Start a server and have it do everything once, so that nothing is loaded later."""
+        place = Place(free_port(), self.redis_server.port, self.build)
+        env = {
+            "PORT": str(place.port),
+            "REDIS_PORT": str(place.redis_port),
+            "WSREDIS_REDIS": self.redis_server.url,
+            "PYTHONPATH": str(PEERS),
+        }
+        folder = self.build if not server.needs else PEERS
+        command = server.command(place)
+        with (
+            Process(
+                command, env=env, cpus=self.server_cpus, log=self.log, folder=folder
+            ) as process,
+            ExitStack() as stack,
+        ):
+            process.wait_for_port(place.port)
+            publisher = server.publisher(place)
+            stack.callback(publisher.close)
+            stage = Stage(self, server, place, [process], publisher)
+            stack.callback(stage.leave)
+            stage.warm()
+            yield stage
+
+
+class Stage:
+    """Drive one running server.
+
+    Args:
+        theatre: what all servers share.
+        server: which one this is.
+        place: where it listens.
+        processes: what it consists of, with what stands in front of it.
+        publisher: publishes to it.
+    """
+
+    def __init__(
+        self,
+        theatre: Theatre,
+        server: Server,
+        place: Place,
+        processes: Sequence[Process],
+        publisher: Publisher,
+    ) -> None:
+        self.sizes = theatre.sizes
+        self.server = server
+        self.place = place
+        self.processes = processes
+        self.publisher = publisher
+        self.redis = redis.Redis(port=place.redis_port)
+        self._theatre = theatre
+        self._audience: tuple[object, Load] | None = None
+
+    # Clients
+
+    def load(
+        self, channels: Sequence[Sequence[str]], *, at_once: int = AT_ONCE, header: str = ""
+    ) -> Load:
+        """Open websockets, each for its channels."""
+        targets = [self.server.target(names) + (header and f"\t{header}") for names in channels]
+        theatre = self._theatre
+        options: dict[str, Any] = {"cpus": theatre.client_cpus, "log": theatre.log}
+        manner = self.server.manner
+        program = theatre.build / "load"
+        return Load(program, self.place.port, targets, at_once=at_once, manner=manner, **options)
+
+    def audience(self, count: int, name: str = "bench") -> Load:
+        """Return that many listeners of a channel: those that are there, or new ones alone."""
+        if self._audience is not None and self._audience[0] == (count, name):
+            return self._audience[1]
+        self.leave()
+        load = self.load([[name]] * count)
+        self._audience = ((count, name), load)
+        self.ready(load, [name], count)
+        return load
+
+    def adopt(self, load: Load, name: str) -> None:
+        """Take clients as the audience of a channel; they are closed with the stage."""
+        self.leave()
+        self._audience = ((load.connections, name), load)
+
+    def leave(self) -> None:
+        """Let the audience go."""
+        if self._audience is not None:
+            self._audience[1].__exit__(None, None, None)
+            self._audience = None
+            self.rest()
+
+    def warm(self) -> None:
+        """Have the server do everything once."""
+        with self.load([["bench"]] * WARM_CLIENTS) as load:
+            self.ready(load, ["bench"], WARM_CLIENTS)
+            for _ in range(20):
+                self.publish(["bench"])
+                time.sleep(0.002)
+        self.rest()
+
+    def ready(self, load: Load, names: Sequence[str], expected: int) -> None:
+        """Publish until everybody has got something: a server may subscribe after the handshake."""
+        for _ in range(READY_TRIES):
+            load.mark()
+            self.publish(names)
+            deadline = time.monotonic() + max(READY_SECONDS, len(names) / 1000)
+            while load.stat()["messages"] < expected and time.monotonic() < deadline:
+                time.sleep(0.005)
+            if load.stat()["fewest"] >= 1:
+                break
+        else:
+            raise RuntimeError(f"not everybody hears: {load.stat()}")
+        self.calm(load)
+
+    def calm(self, load: Load) -> None:
+        """Wait until nothing comes any more."""
+        seconds = CALM_SECONDS if self.server.lossy else 0.05
+        before = -1
+        while (count := load.stat()["messages"]) != before:
+            before = count
+            time.sleep(seconds)
+
+    def rest(self) -> None:
+        """Give the server time to finish what it does aside."""
+        time.sleep(self.sizes.settle)
+
+    def publish(self, names: Sequence[str], size: int = 0) -> None:
+        """Publish one message to each channel."""
+        size = size or self.sizes.message
+        self.publisher.publish([(name, stamped(size)) for name in names])
+
+    # What it costs
+
+    def cpu_seconds(self) -> float:
+        """Return what all processes of the server have used."""
+        return sum(process.cpu_seconds() for process in self.processes)
+
+    def pss(self) -> int:
+        """Return the memory of all processes of the server, in bytes."""
+        return sum(process.pss() for process in self.processes)
+
+    def redis_stat(self) -> Mapping[str, Any]:
+        """Return how many `publish` commands Redis has had, and how often it has read (`reads`)."""
+        stats: dict[str, Any] = self.redis.info("stats")  # type: ignore[assignment]
+        commands: dict[str, Any] = self.redis.info("commandstats")  # type: ignore[assignment]
+        publish = commands.get("cmdstat_publish", {"calls": 0})
+        return {"publish": publish["calls"], "reads": stats["total_reads_processed"]}
+
+    # What is done
+
+    def paced(
+        self,
+        load: Load,
+        names: Sequence[str],
+        listeners: int,
+        *,
+        rate: float,
+        count: int,
+        size: int = 0,
+    ) -> Figures:
+        """Publish at a pace, to the channels in turn; return `cpu` of a delivery and latencies.
+
+        A pace that would take too much of a CPU is lowered; `rate` tells the one there was.
+        """
+        rate = min(rate, self._bearable(load, names, listeners, size))
+        load.mark()
+        load.watch(count * listeners)
+        cpu = self.cpu_seconds()
+        due = time.monotonic()
+        for number in range(count):
+            time.sleep(max(0.0, due - time.monotonic()))
+            self.publish([names[number % len(names)]], size)
+            due += 1 / rate
+        if self.server.lossy:
+            self.calm(load)
+        else:
+            load.progress()
+        cpu = self.cpu_seconds() - cpu
+        stat = self.check(load, count if len(names) == 1 else None)
+        if stat["messages"] < count * listeners and not self.server.lossy:
+            raise RuntimeError(f"{count * listeners} messages should have come: {stat}")
+        return {
+            "cpu": cpu / max(1, stat["messages"]),
+            "p50": stat["p50_ms"],
+            "p99": stat["p99_ms"],
+            "rate": rate,
+        }
+
+    def _bearable(self, load: Load, names: Sequence[str], listeners: int, size: int) -> float:
+        """Return the pace that takes the permitted share of a CPU, from a few messages."""
+        few = names[: max(1, len(names) // 20)]
+        load.mark()
+        load.watch(listeners * len(few))
+        cpu = self.cpu_seconds()
+        self.publish(few, size)
+        if self.server.lossy:
+            self.calm(load)
+        else:
+            load.progress()
+        cost = (self.cpu_seconds() - cpu) / len(few)
+        return self.sizes.load_limit / max(cost, 1e-6)
+
+    def saturated(self, load: Load, name: str, depth: int) -> Figures:
+        """Publish as soon as an earlier message has reached everybody, so many outstanding."""
+        load.mark()
+        load.watch(load.connections)
+        published = delivered = 0
+        cpu, began = self.cpu_seconds(), time.monotonic()
+        while (spent := time.monotonic() - began) < self.sizes.saturated_seconds:
+            more = delivered // load.connections + depth - published
+            self.publish([name] * more)
+            published += more
+            delivered = load.progress()
+        rate = delivered / spent
+        while delivered < published * load.connections:
+            delivered = load.progress()
+        cpu = self.cpu_seconds() - cpu
+        self.check(load, published)
+        return {"cpu": cpu / delivered, "rate": rate}
+
+    def check(self, load: Load, count: int | None) -> dict[str, Any]:
+        """Refuse figures of a run in which a message was lost or came twice."""
+        stat = load.stat()
+        whole = count is None or stat["fewest"] == stat["most"] == count
+        if stat["lost"] or not (whole or self.server.lossy):
+            raise RuntimeError(f"each connection should have had {count} messages: {stat}")
+        return stat

@@ -1,0 +1,162 @@
+"""What wsredis is to reach, and whether a run has shown it.
+
+Each target compares figures of the same round and takes the median over the rounds, so that a slow
+minute of the machine counts on both sides.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["TARGETS", "Target", "Verdict"]
+
+Round = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Say what a run has shown of a target."""
+
+    text: str
+    value: float
+    reached: bool
+    shown: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """Describe a target.
+
+    Args:
+        text: what is compared, in words; `{...}` is one of the sizes.
+        limit: what the value may be at most, or has to be at least.
+        value: computes it from a round; KeyError where a figure is missing.
+        at_least: whether more is better.
+        unit: of the value.
+    """
+
+    text: str
+    limit: float
+    value: Callable[[Round], float]
+    at_least: bool = False
+    unit: str = ""
+
+    def judge(self, rounds: Sequence[Round], sizes: Mapping[str, Any]) -> Verdict | None:
+        """Return the verdict; None where no round has all the figures."""
+        found = []
+        for figures in rounds:
+            try:
+                found.append(self.value(figures))
+            except (KeyError, ZeroDivisionError):
+                continue
+        if not found:
+            return None
+        value = statistics.median(found)
+        reached = value >= self.limit if self.at_least else value <= self.limit
+        sign = "≥" if self.at_least else "≤"
+        shown = f"{value:.2f}{self.unit} ({sign} {self.limit:g}{self.unit})"
+        return Verdict(self.text.format(**sizes), value, reached, shown)
+
+
+def times(figure: str, other: str, server: str = "wsredis") -> Callable[[Round], float]:
+    """Compare a figure of two servers."""
+    return lambda r: r[server][figure] / r[other][figure]
+
+
+def own(figure: str, scale: float = 1.0) -> Callable[[Round], float]:
+    """Take a figure of wsredis as it is."""
+    return lambda r: r["wsredis"][figure] * scale
+
+
+def best_peer(figure: str) -> Callable[[Round], float]:
+    """Compare with the better one of nchan and Node."""
+    return lambda r: r["wsredis"][figure] / min(r["nchan"][figure], r["node"][figure])
+
+
+def growth(r: Round) -> float:
+    """Compare how a delivery gets dearer with the number of subscribers, here and on the floor."""
+    ours = r["wsredis"]["fan_huge_cpu"] / r["wsredis"]["fan_small_cpu"]
+    return ours / max(1.0, r["floor"]["fan_huge_cpu"] / r["floor"]["fan_small_cpu"])
+
+
+def workers(r: Round) -> float:
+    """Compare a delivery by two workers with one by a single worker."""
+    return r["wsredis2"]["saturated_cpu"] / r["wsredis"]["saturated_cpu"]
+
+
+def crowd(r: Round) -> float:
+    """Compare a delivery beside idle sockets with one without them."""
+    return r["wsredis"]["crowd_small_cpu"] / r["wsredis"]["fan_small_cpu"]
+
+
+TARGETS = (
+    *(
+        Target(f"fan-out to {name}: CPU, times {title}", limit, times(figure, other), least)
+        if not least
+        else Target(
+            f"fan-out to {name}: CPU of {title}, times ours",
+            limit,
+            times(figure, "wsredis", other),
+            least,
+        )
+        for figure, name in (("fan_small_cpu", "{small:,}"), ("fan_large_cpu", "{large:,}"))
+        for other, title, limit, least in (
+            ("floor", "the floor", 1.15, False),
+            ("nchan", "nchan", 1.0, False),
+            ("uvicorn", "Channels on uvicorn", 30, True),
+            ("socketio", "Flask-SocketIO", 3, True),
+        )
+    ),
+    Target("{depths[0]} outstanding: CPU, times the floor", 0.15, times("saturated_cpu", "floor")),
+    Target(
+        "{depths[0]} outstanding: million deliveries per second and core",
+        1.5,
+        lambda r: 1e-6 / r["wsredis"]["saturated_cpu"],
+        at_least=True,
+    ),
+    Target("4 outstanding: CPU, times the floor", 0.99, times("saturated4_cpu", "floor")),
+    Target("2 outstanding: CPU, times the floor", 0.99, times("saturated2_cpu", "floor")),
+    *(
+        Target(f"{text} a broadcast to {{huge:,}}", 5, own(f"fair_{name}"), unit=" ms")
+        for name, text in (
+            ("unicast", "fairness: a unicast behind"),
+            ("ping", "fairness: a ping during"),
+            ("page", "fairness: a page during"),
+        )
+    ),
+    *(
+        Target(
+            f"{text}: {part}, times the better of nchan and Node", 1, best_peer(f"{name}_{part}")
+        )
+        for name, text in (
+            ("fan_small", "latency, {small:,}"),
+            ("crowd_small", "latency, {small:,} beside {large:,} idle"),
+            ("fan_large", "latency, {large:,}"),
+            ("crowd_large", "latency, {large:,} beside {large:,} idle"),
+        )
+        for part in ("p50", "p99")
+    ),
+    Target(
+        "latency while sockets come and go: p99, times that without",
+        1.5,
+        lambda r: r["wsredis"]["churn_p99"] / r["wsredis"]["fan_small_p99"],
+    ),
+    Target("idle: memory of a connection", 3, own("idle_pss", 1 / 1024), unit=" KiB"),
+    Target("unicast: CPU, times Node", 1, times("unicast_cpu", "node")),
+    Target("a delivery beside idle sockets: CPU, times that without", 1.1, crowd),
+    Target("handshake: CPU, 128 at a time, times Node", 1.5, times("handshake_cpu", "node")),
+    Target("handshake: CPU, {storm:,} at once, warm, times Node", 1.5, times("storm_cpu", "node")),
+    Target("handshake: p99, {storm:,} at once, warm, times Node", 1, times("storm_p99", "node")),
+    Target("a delivery to {huge:,}, times one to {small:,}, over the floor's growth", 1.3, growth),
+    Target("inbound: CPU of a message", 40, own("inbound_cpu", 1e6), unit=" µs"),
+    Target("inbound: Redis round trips of a message", 2, own("inbound_trips")),
+    Target(
+        "compressed: CPU, times that of the same uncompressed",
+        1.3,
+        lambda r: r["wsredis"]["compressed_cpu"] / r["wsredis"]["middle_cpu"],
+    ),
+    Target("two workers: CPU of a delivery, times that of one", 1.1, workers),
+)
