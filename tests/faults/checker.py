@@ -64,6 +64,10 @@ class Numbers:
     def begin(self) -> None:
         self._thread.start()
 
+    def last(self) -> int:
+        """Return the last number that somebody has begun to publish."""
+        return self.begun
+
     def next(self) -> int:
         """Publish one more and return it; for tests that set the pace themselves."""
         self.begun += 1

@@ -103,7 +103,7 @@ def stage(
             publisher = site.publisher(room, broadcast=True)
             numbers = stack.enter_context(Numbers(publisher.publish, padding=padding))
             target = f"/ws/{room}?subscribe-broadcast"
-            crowd = Crowd(site.port, target, clients, begun=lambda: numbers.begun)
+            crowd = Crowd(site.port, target, clients, begun=numbers.last)
             stack.enter_context(crowd).wait_open()
             numbers.begin()
             made = Stage(site, own_redis, proxy, admin, crowd, numbers)

@@ -30,8 +30,8 @@ def test_who_does_not_answer_is_cut_and_counted_and_others_miss_nothing(
     publisher = site.publisher(room, broadcast=True)
     with (
         Numbers(publisher.publish, pause=0.01) as numbers,
-        Crowd(site.port, target, 4, begun=lambda: numbers.begun) as crowd,
-        Crowd(site.port, target, 3, begun=lambda: numbers.begun, back=False) as mute,
+        Crowd(site.port, target, 4, begun=numbers.last) as crowd,
+        Crowd(site.port, target, 3, begun=numbers.last, back=False) as mute,
         subprocess.Popen(
             [sys.executable, SLEEPER, site.url(room, "subscribe-broadcast")],
             stdout=subprocess.PIPE,

@@ -32,7 +32,7 @@ def test_who_never_reads_costs_at_most_the_outbox_and_delays_nobody(
     target = f"/ws/{room}?subscribe-broadcast"
     with (
         site.wire(target, receive_buffer=4096) as stuck,
-        Crowd(site.port, target, 3, begun=lambda: numbers.begun) as crowd,
+        Crowd(site.port, target, 3, begun=numbers.last) as crowd,
     ):
         crowd.wait_open()
         while numbers.begun * PADDING < OUTBOX:  # what everybody's buffers need

@@ -42,7 +42,7 @@ def test_who_is_with_a_killed_worker_sees_1006_and_comes_back_and_others_miss_no
         with ExitStack() as stack:
             crowds: list[Crowd] = []
             while not all(stats["connections"] for stats in site.each_worker().values()):
-                more = Crowd(site.port, target, 12, begun=lambda: numbers.begun)
+                more = Crowd(site.port, target, 12, begun=numbers.last)
                 stack.enter_context(more).wait_open()
                 crowds.append(more)
             clients = [client for crowd in crowds for client in crowd.clients]
