@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
 import time
@@ -90,6 +91,25 @@ def test_a_server_that_never_greets_is_unavailable_at_the_deadline(listen: Any) 
             with pytest.raises(BrokerUnavailable):
                 call()
             assert time.monotonic() - before < SECONDS / 2
+
+
+def test_without_credentials_no_connection_is_left_open(listen: Any) -> None:
+    class Provider(redis.CredentialProvider):
+        def get_credentials(self) -> tuple[str]:
+            raise LookupError("no token today")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(SECONDS)
+        where = {"port": server.getsockname()[1], "credential_provider": Provider()}
+        gc.disable()  # which would find it some day
+        try:
+            listen(broker_at(where))
+            peer, _ = server.accept()
+            with peer:
+                peer.settimeout(SECONDS)
+                assert peer.recv(1) == b""
+        finally:
+            gc.enable()
 
 
 def test_a_feed_finds_a_redis_that_starts_later(listen: Any, eventually: Any) -> None:

@@ -99,8 +99,12 @@ class _Connection:
         self._connection = _new_connection(client)
         try:
             blocking(self._connection.connect)
-        except _FOREIGN as exc:
-            raise BrokerUnavailable(_explain(exc)) from exc
+        except BaseException as exc:
+            # What is no error of redis-py, like that of a credential provider, leaves the socket.
+            self.close()
+            if isinstance(exc, _FOREIGN):
+                raise BrokerUnavailable(_explain(exc)) from exc
+            raise
         self.sock: Socket = self._connection._sock
 
     def close(self) -> None:

@@ -181,6 +181,7 @@ class Socket:
             raise NotAccepted(str(exc))
         self.deflate = bool(protocol.extensions)
         self.opened = self.last = time.monotonic()
+        self._flush()  # a ping or a close may have come with the 101
         self._arrived = self._frames()
 
     def receive(self, seconds: float) -> list[Frame]:
@@ -189,7 +190,7 @@ class Socket:
         Raises:
             Gone: there will be no more.
         """
-        if not self._arrived:
+        if not self._arrived and self._protocol.state is State.OPEN:
             if (data := self._wire.receive(seconds)) is None:
                 return []
             if data:

@@ -37,8 +37,10 @@ def is_tls(sock: Any) -> bool:
 class Tunnel:
     """Carry bytes between a TLS client and a plain socket.
 
-    No way holds more than one piece: the next is read when it has gone on. Made in the request's
-    own thread or greenlet; `start` and all that follows run on the hub's loop.
+    No way holds more than one piece: the next is read when it has gone on. To read never waits for
+    room to write: who asks for new keys (RFC 8446 section 4.6.3) is answered with the next piece,
+    and OpenSSL 3 lets no client negotiate TLS 1.2 anew. Made in the request's own thread or
+    greenlet; `start` and all that follows run on the hub's loop.
 
     Args:
         sock: the server's `SSLSocket`, its 101 sent.
@@ -59,7 +61,6 @@ class Tunnel:
         self.fd = far.detach()
         self._in = b""  # on its way to the hub
         self._out = b""  # on its way to the client
-        self._ended = False  # whether one side has sent its last byte
         self._watchers: list[Any] = []
 
     def start(self, io: Callable[[int, int], Any]) -> None:
@@ -86,8 +87,6 @@ class Tunnel:
         except ssl.SSLWantReadError:
             self._plain_writable.stop()
             self._tls_readable.start(self._carry_in)
-        except ssl.SSLWantWriteError:  # a new key is being agreed upon
-            self._tls_writable.start(self._carry_both)
         except BlockingIOError:
             self._tls_readable.stop()
             self._plain_writable.start(self._carry_in)
@@ -104,7 +103,7 @@ class Tunnel:
                         return
                 # OpenSSL wants the very same bytes again after it could not send them.
                 self._out = self._out[self._tls._sslobj.write(self._out) :]
-        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+        except ssl.SSLWantWriteError:
             self._plain_readable.stop()
             self._tls_writable.start(self._carry_out)
         except BlockingIOError:
@@ -113,16 +112,8 @@ class Tunnel:
         except OSError:
             self._end()
 
-    def _carry_both(self) -> None:
-        self._tls_writable.stop()
-        self._carry_in()
-        self._carry_out()
-
     def _end(self) -> None:
         """End both sides; the hub has sent its last byte, or nobody is left to read it."""
-        if self._ended:
-            return
-        self._ended = True
         for watcher in self._watchers:
             watcher.stop()
             watcher.close()

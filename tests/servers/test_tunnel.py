@@ -1,0 +1,156 @@
+"""The tunnel behind a server's own TLS, its client's TLS in the hands of the test."""
+
+from __future__ import annotations
+
+import _ssl
+import ctypes
+import random
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+
+import gevent
+import pytest
+import trustme
+
+from wsredis.loop import Loop
+from wsredis.servers.tls import Tunnel
+
+Eventually = Callable[[Callable[[], object]], None]
+
+
+class Ends:
+    """Hold the tunnel, its client and what the hub would hold of it."""
+
+    def __init__(self, loop: Loop, contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+        near, far = socket.socketpair()
+        for sock in (near, far):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        serving, visiting = contexts
+        near.setblocking(False)
+        self.server = serving.wrap_socket(near, server_side=True, do_handshake_on_connect=False)
+        far.setblocking(False)
+        self.client = visiting.wrap_socket(
+            far, server_hostname="127.0.0.1", do_handshake_on_connect=False
+        )
+        waiting = [self.client, self.server]
+        while waiting:
+            side = waiting.pop(0)
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                waiting.append(side)
+        self.loop = loop
+        self.tunnel = Tunnel(self.server)
+        self.hub = socket.socket(fileno=self.tunnel.fd)
+        self.hub.setblocking(False)
+
+    def start(self) -> None:
+        self.loop.run(self.tunnel.start, self.loop.gevent.io)
+
+    def fill(self, send: Callable[[bytes], int]) -> bytes:
+        """Send, to somebody who reads nothing, until nothing more goes; return what went."""
+        sent = bytearray()
+        for _ in range(100):
+            data = random.randbytes(1 << 14)
+            try:
+                sent += data[: send(data)]
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                self.turn()
+        return bytes(sent)
+
+    def turn(self, times: int = 5) -> None:
+        """Let the loop go round."""
+
+        def go() -> None:
+            for _ in range(times):
+                gevent.sleep(0)
+
+        self.loop.run(go)
+
+    def close(self) -> None:
+        self.server.close()
+        self.client.close()
+        self.hub.close()
+        self.turn()
+
+
+@pytest.fixture(scope="module")
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    authority = trustme.CA()
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(serving)
+    visiting = ssl.create_default_context()
+    authority.configure_trust(visiting)
+    return serving, visiting
+
+
+@pytest.fixture
+def ends(loop: Loop, contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> Iterator[Ends]:
+    made = Ends(loop, contexts)
+    yield made
+    made.close()
+
+
+def ask_for_new_keys(sock: ssl.SSLSocket) -> None:
+    """Let a client change its key and ask the other side to do so (RFC 8446 section 4.6.3)."""
+    openssl = ctypes.CDLL(_ssl.__file__)
+    # The standard library has no such function, but its object holds OpenSSL's behind two others.
+    own = ctypes.c_void_p.from_address(id(sock._sslobj) + object.__basicsize__ + 8)  # type: ignore[attr-defined]
+    assert openssl.SSL_key_update(own, 1) == 1
+
+
+def take(receive: Callable[[int], bytes], size: int, eventually: Eventually) -> bytes:
+    """Receive so many bytes."""
+    got = bytearray()
+
+    def more() -> bool:
+        try:
+            got.extend(receive(1 << 14))
+        except (BlockingIOError, ssl.SSLWantReadError):
+            pass
+        return len(got) >= size
+
+    eventually(more)
+    return bytes(got)
+
+
+def test_a_client_that_wants_new_keys_and_reads_nothing_is_heard_and_gets_all_in_the_end(
+    ends: Ends, eventually: Eventually
+) -> None:
+    ends.start()
+    sent = ends.fill(ends.hub.send)
+    ask_for_new_keys(ends.client)
+    ends.client.send(b"hello")
+    assert take(ends.hub.recv, 5, eventually) == b"hello"
+    assert take(ends.client.recv, len(sent), eventually) == sent
+    ends.hub.send(b"and back")
+    assert take(ends.client.recv, 8, eventually) == b"and back"
+
+
+def over(sock: socket.socket) -> bool:
+    """Tell whether a socket is at its end."""
+    try:
+        return not sock.recv(1 << 16)
+    except BlockingIOError:
+        return False
+
+
+def test_a_client_that_says_so_ends_both_sides_and_is_told_so(
+    ends: Ends, eventually: Eventually
+) -> None:
+    ends.start()
+    ends.client.setblocking(True)
+    with ends.client.unwrap() as plain:  # it has got the alert that nothing was cut off
+        assert over(plain)
+    eventually(lambda: over(ends.hub))
+
+
+def test_a_client_that_has_gone_ends_what_is_written_to_it(
+    ends: Ends, eventually: Eventually
+) -> None:
+    ends.start()
+    ends.fill(ends.client.send)  # so that nobody reads from the client any more
+    ends.client.close()
+    ends.hub.send(b"are you there?")
+    eventually(lambda: over(ends.hub))
