@@ -21,8 +21,17 @@ FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 COMPILER = shlex.split(os.environ.get("CC", "cc"))
 
 SIZES = {
-    "few": 100, "small": 1000, "large": 5000, "huge": 10000, "storm": 2000, "middle": 4096,
-    "long": 65536, "users": 2000, "groups": 2000, "group_members": 10, "depths": [16, 4, 2],
+    "few": 100,
+    "small": 1000,
+    "large": 5000,
+    "huge": 10000,
+    "storm": 2000,
+    "middle": 4096,
+    "long": 65536,
+    "users": 2000,
+    "groups": 2000,
+    "group_members": 10,
+    "depths": [16, 4, 2],
 }
 
 pytestmark = [

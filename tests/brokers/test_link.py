@@ -72,6 +72,20 @@ def test_a_silent_redis_is_asked_and_its_answer_is_enough(fake: FakeRedis, liste
     assert listener.feed.stats.gaps == 0
 
 
+def test_a_process_that_was_held_up_asks_before_it_gives_redis_up(
+    fake: FakeRedis, listen: Any, loop: Loop
+) -> None:
+    listener = listen(Broker(fake, 0.2))
+    peer = fake.peer()
+    for number in range(3):
+        peer.say(message(str(number)))
+        listener.wait(lambda n=number: len(listener.data) == n + 1)
+        loop.run(lambda: time.sleep(0.5))  # nothing else of the loop has its turn
+        peer.expect("PING")
+        peer.say(b"+PONG\r\n")
+    assert listener.feed.stats.gaps == 0
+
+
 def test_a_redis_that_stays_silent_is_lost_at_the_deadline(fake: FakeRedis, listen: Any) -> None:
     listener = listen(Broker(fake, 0.1))
     before = time.monotonic()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
@@ -41,7 +42,7 @@ class Numbers:
     ) -> None:
         self.begun = 0
         self.confirmed: list[int] = []
-        self._publish = publish
+        self.publish = publish
         self._pause = pause
         self._padding = " " + "x" * padding if padding else ""
         self._over = threading.Event()
@@ -72,7 +73,7 @@ class Numbers:
         """Publish one more and return it; for tests that set the pace themselves."""
         self.begun += 1
         try:
-            self._publish(f"{self.begun}{self._padding}")
+            self.publish(f"{self.begun}{self._padding}")
         except BrokerUnavailable:
             pass
         else:
@@ -113,12 +114,16 @@ class Findings:
         codes: how sockets have ended, by close code.
         missed: of each client, the confirmed numbers that it has not heard.
         holes: of each client, how often some were missing within one socket.
+        ended: when the last of the sockets ended that were told of something.
+        away: the most seconds that a client was without a socket.
     """
 
     def __init__(self) -> None:
         self.codes: Counter[int] = Counter()
         self.missed: list[set[int]] = []
         self.holes: list[int] = []
+        self.ended = 0.0
+        self.away = 0.0
 
 
 def check(
@@ -154,6 +159,9 @@ def check(
         for session in ended:
             assert session.code in told, f"a socket has ended with {session.code}"
             found.codes[session.code] += 1
+            found.ended = max(found.ended, session.ended)
+        for before, after in pairwise(client.sessions):
+            found.away = max(found.away, after.opened - before.ended)
         assert still_open.code is None, f"the last socket has ended with {still_open.code}"
         assert heard[-1] == max(confirmed), "the end is missing"
         first = client.sessions[0].begun

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import os
 import selectors
 import socket
-import struct
 import threading
 import time
 from collections import Counter
@@ -39,11 +37,14 @@ class Session:
 
     Attributes:
         begun: the last number that somebody had begun to publish when it was open.
+        opened, ended: when, in monotonic seconds.
         numbers: what it has heard.
         code: how it has ended, None while it has not.
     """
 
     begun: int
+    opened: float
+    ended: float = 0.0
     numbers: list[int] = field(default_factory=list)
     code: int | None = None
 
@@ -88,7 +89,7 @@ class Client:
                 return status
             self._held = rest
             self.is_open = True
-            self.sessions.append(Session(begun()))
+            self.sessions.append(Session(begun(), time.monotonic()))
         while (found := self._frame()) is not None:
             self._heard(*found)
         return status
@@ -119,8 +120,10 @@ class Client:
 
     def end(self) -> None:
         """Note that the socket has ended."""
-        if self.is_open and self.sessions[-1].code is None:
-            self.sessions[-1].code = ABNORMAL
+        if self.is_open:
+            session = self.sessions[-1]
+            session.ended = time.monotonic()
+            session.code = session.code or ABNORMAL
         self.is_open = False
         self.socket = None
 
@@ -151,6 +154,7 @@ class Crowd:
         users: Iterable[str] = (),
     ) -> None:
         self.refused: Counter[int] = Counter()
+        self.target = target
         self._port = port
         self._begun = begun
         self._back = back
@@ -275,14 +279,3 @@ def _request(port: int, target: str, user: str) -> bytes:
     ]
     lines += [f"X-User: {user}"] if user else []
     return "\r\n".join([*lines, "\r\n"]).encode()
-
-
-def abort(sock: socket.socket) -> None:
-    """Go away with a reset."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
-
-
-def descriptors(pid: int) -> int:
-    """Return how many files a process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))

@@ -84,7 +84,8 @@ def stage(
 ) -> Iterator[Callable[..., Stage]]:
     """Give a function that sets the stage: ``stage(setup, **config)``.
 
-    With ``direct=False`` numbers take the same way to Redis as the site.
+    With ``direct=False`` numbers take the same way to Redis as the site; with ``publish=False``
+    nobody publishes yet.
     """
     with ExitStack() as stack:
 
@@ -94,6 +95,7 @@ def stage(
             clients: int = 6,
             padding: int = 0,
             direct: bool = True,
+            publish: bool = True,
             **config: object,
         ) -> Stage:
             url = f"redis://127.0.0.1:{proxy.port}/0"
@@ -105,9 +107,10 @@ def stage(
             target = f"/ws/{room}?subscribe-broadcast"
             crowd = Crowd(site.port, target, clients, begun=numbers.last)
             stack.enter_context(crowd).wait_open()
-            numbers.begin()
             made = Stage(site, own_redis, proxy, admin, crowd, numbers)
-            made.all_hear()
+            if publish:
+                numbers.begin()
+                made.all_hear()
             return made
 
         yield make

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from wsredis.embedded import EmbeddedRedis
 
 from ..servers.support import each, eventually
+from ..servers.wire import TEXT, Wire
 from .checker import check
 from .conftest import Stage
 
@@ -66,10 +68,13 @@ def test_order_holds_and_everybody_is_told_of_the_gap(
 ) -> None:
     there = stage(setup)
     fault(there)
+    mended = time.monotonic()
     there.back()
     there.all_hear()
     there.end()
     found = check(there.crowd.clients, there.numbers)
+    print(f"told {found.ended - mended:.2f} s after it was mended, away for {found.away:.2f} s")
+    print(f"missed {max(map(len, found.missed))} of {len(there.numbers.confirmed)} numbers")
     assert found.codes == {1012: len(there.crowd.clients)}
     if fault in LOSSES:
         assert all(found.missed)
@@ -130,3 +135,31 @@ def test_whose_site_keeps_them_stay_and_the_gap_is_counted(stage: MakeStage, set
     assert found.holes == [1] * len(there.crowd.clients)
     assert there.site.stats()["gaps"] == 1
     assert len(there.site.lines("WARNING .*lost Redis")) == 1
+
+
+def test_what_sockets_say_into_the_gap_is_counted_and_they_are_told(
+    stage: MakeStage, setup: object
+) -> None:
+    there = stage(setup, publish=False)
+    crowd, numbers = there.crowd, there.numbers
+    target = crowd.target.replace("subscribe", "publish")
+
+    def say(wire: Wire, count: int) -> int:
+        numbers.publish = lambda text: wire.send_frame(TEXT, text.encode())
+        return [numbers.next() for _ in range(count)][-1]
+
+    with there.site.wire(target) as wire:
+        crowd.wait_for(say(wire, 30))
+        there.proxy.hole()
+        say(wire, 20)
+        del numbers.confirmed[30:]  # nobody has confirmed these
+        assert wire.close_code() == 1013
+        assert there.site.stats()["unpublished"] == 20
+        there.proxy.heal()
+        there.back()
+    with there.site.wire(target) as wire:
+        crowd.wait(lambda client: len(client.sessions) == 2 and client.is_open, "all are back")
+        crowd.wait_for(say(wire, 30))
+    found = check(crowd.clients, numbers)
+    assert found.codes == {1012: len(crowd.clients)}
+    assert not any(found.missed), "what was lost is what the speaker was told of"

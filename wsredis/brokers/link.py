@@ -68,7 +68,7 @@ class Link:
         self._out: list[bytes] = []
         self._rest = memoryview(b"")  # of what is being sent
         self._flushing = False
-        self._asked = False  # whether a silent Redis was sent a PING
+        self._asked_at: float | None = None  # when a silent Redis was sent a PING
         self._loop: Any = gevent.get_hub().loop
         self._heard_at = time.monotonic()  # the loop's time jumps with the machine's clock
         self._reader: Any = self._loop.io(sock.fileno(), READ)
@@ -134,7 +134,7 @@ class Link:
         except (OSError, ValueError) as exc:
             self._fail(exc)
             return
-        self._heard_at, self._asked = time.monotonic(), False
+        self._heard_at, self._asked_at = time.monotonic(), None
         self._work = self._take(replies)
         self._go_on()
 
@@ -177,16 +177,19 @@ class Link:
             yield from self._pushed(pushed)
 
     def _listen(self) -> None:
-        """Ask a silent Redis whether it is there: a black-holed link raises nothing by itself."""
+        """Ask a silent Redis whether it is there: a black-holed link raises nothing by itself.
+
+        It is lost if it leaves that unanswered, and not because this process was held up itself.
+        """
         if not self._reader.active:
             return  # it may have spoken, but nobody listens at the moment
-        self._readable()  # nor was it silent if this process was
-        silent = time.monotonic() - self._heard_at
-        if silent >= self._deadline:
-            self._fail(TimeoutError(f"Redis was silent for {self._deadline:g} s"))
-        elif silent >= self._deadline / 2 and not self._asked:
-            self._asked = True
+        self._readable()
+        now = time.monotonic()
+        if self._asked_at is None and now - self._heard_at >= self._deadline / 2:
+            self._asked_at = now
             self.command(lambda reply: None, "PING")
+        elif self._asked_at is not None and now - self._asked_at >= self._deadline / 2:
+            self._fail(TimeoutError(f"Redis was silent for {self._deadline:g} s"))
 
     # Out
 
