@@ -11,8 +11,9 @@ import pytest
 from websockets.frames import Opcode
 
 from wsredis.connection import Connection, State
+from wsredis.dispatch import TURN
 from wsredis.exceptions import BrokerUnavailable, HandshakeError
-from wsredis.hub import BUCKETS, TURN
+from wsredis.hub import BUCKETS
 from wsredis.identity import ANONYMOUS
 
 from .place import CHANNEL, Client, Place, Recorder, until

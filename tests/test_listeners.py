@@ -72,17 +72,26 @@ def test_pieces_hold_everything_in_order_and_are_small_or_single(sizes: list[int
 # Coming and going
 
 
+def come(listeners: Listeners, *texts: str, gaps: int = 0) -> Any:
+    """Let messages come and take them at once."""
+    listeners.wait(said(*texts), gaps)
+    messages, groups, apart = listeners.take()
+    assert messages == said(*texts)
+    assert not listeners.waiting
+    return groups if not apart else (groups, apart)
+
+
 def test_everybody_who_is_there_gets_what_comes() -> None:
     listeners, (alice, bob) = Listeners(), (Socket(), Socket())
-    assert listeners.take(said("nobody")) == ()
+    assert come(listeners, "nobody") == ()
     listeners.add(alice)
-    assert listeners.take(said("one")) == ((0, (alice,)),)
+    assert come(listeners, "one") == ((0, (alice,)),)
     listeners.add(bob)
-    assert listeners.take(said("two", "three")) == ((0, (alice, bob)),)
+    assert come(listeners, "two", "three") == ((0, (alice, bob)),)
     assert listeners.remove(alice) == 3
-    assert listeners.take(said("four")) == ((0, (bob,)),)
+    assert come(listeners, "four") == ((0, (bob,)),)
     assert listeners.remove(bob) == 3
-    assert listeners.take(said("five")) == ()
+    assert come(listeners, "five") == ()
     assert listeners.count == 6
 
 
@@ -90,7 +99,7 @@ def test_who_leaves_during_a_delivery_does_not_disturb_it() -> None:
     listeners, sockets = Listeners(), [Socket() for _ in range(5)]
     for socket in sockets:
         listeners.add(socket)
-    taken = listeners.take(said("hello"))
+    taken = come(listeners, "hello")
     listeners.remove(sockets[0])
     assert taken == ((0, tuple(sockets)),)
 
@@ -100,20 +109,73 @@ def test_those_who_get_the_same_frames_stand_together() -> None:
     plain, packed, small = [Socket() for _ in range(3)], [Socket(15), Socket(15)], Socket(9)
     for socket in (plain[0], packed[0], plain[1], small, packed[1], plain[2]):
         listeners.add(socket)
-    assert listeners.take(said("hello")) == ((0, tuple(plain)), (15, tuple(packed)), (9, (small,)))
+    assert come(listeners, "hello") == ((0, tuple(plain)), (15, tuple(packed)), (9, (small,)))
 
 
 def test_what_comes_while_one_joins_is_told_once_it_has_joined() -> None:
     listeners, (alice, bob) = Listeners(), (Socket(), Socket())
     listeners.add(alice)
-    listeners.take(said("one"))
+    come(listeners, "one")
     listeners.add(bob)
-    listeners.take(said("two"))
+    come(listeners, "two")
     assert listeners.joined(bob) == said("two")
-    listeners.take(said("three"))
+    come(listeners, "three")
     assert listeners.joined(alice) == said("one", "two", "three")
     assert listeners.joined(alice) == []
     assert not listeners.joining
+
+
+def test_what_still_waits_for_who_joins_is_told_too() -> None:
+    listeners, alice = Listeners(), Socket()
+    listeners.wait(said("one"), 0)
+    listeners.add(alice)
+    listeners.wait(said("two"), 0)
+    assert listeners.joined(alice) == said("one", "two")
+    assert listeners.take() == (said("one", "two"), ((0, (alice,)),), {})
+
+
+# Waiting
+
+
+def test_what_waits_is_joined_up_to_a_size() -> None:
+    listeners, alice = Listeners(), Socket()
+    listeners.add(alice)
+    half = "x" * (JOIN_AT_MOST // 2)
+    for text in ("", half, half, "end"):
+        listeners.wait(said(text), 0)
+    assert [listeners.take()[0] for _ in range(2)] == [said("", half, half), said("end")]
+    assert listeners.remove(alice) == 4
+
+
+def test_who_has_had_what_waits_gets_only_the_rest() -> None:
+    listeners, (alice, bob, carol) = Listeners(), (Socket(), Socket(), Socket())
+    listeners.add(alice)
+    listeners.add(bob)
+    listeners.wait(said("one", "two"), 0)
+    assert listeners.ahead(alice) == said("one", "two")
+    assert listeners.ahead(alice) == []
+    assert listeners.ahead(carol) == []
+    assert come_on(listeners, "three") == (((0, (bob,)),), {alice: (said("three"), 0)})
+    assert come(listeners, "four") == ((0, (alice, bob)),)
+
+
+def come_on(listeners: Listeners, text: str) -> Any:
+    """Let one more message come and take all that wait."""
+    listeners.wait(said(text), 0)
+    return listeners.take()[1:]
+
+
+def test_who_has_had_more_than_is_taken_gets_nothing_twice() -> None:
+    listeners, (alice, bob) = Listeners(), (Socket(), Socket())
+    listeners.add(alice)
+    listeners.add(bob)
+    large = "x" * JOIN_AT_MOST
+    listeners.wait(said(large, large), 0)
+    assert listeners.ahead(alice) == said(large, large)
+    listeners.wait(said("end"), 0)
+    assert listeners.take() == (said(large), ((0, (bob,)),), {alice: ([], 0)})
+    assert listeners.take() == (said(large), ((0, (bob,)),), {alice: ([], 0)})
+    assert listeners.take() == (said("end"), ((0, (alice, bob)),), {})
 
 
 # One's own
@@ -131,19 +193,41 @@ def test_a_sender_misses_its_own_messages_only() -> None:
     echo(listeners, alice, "a1")
     echo(listeners, bob, "b1")
     echo(listeners, alice, "a2")
-    arrived = said("other", "a1", "b1", "more", "a2", "end")
-    assert listeners.without_own(arrived, 0) == {
-        alice: said("other", "b1", "more", "end"),
-        bob: said("other", "a1", "more", "a2", "end"),
-    }
+    assert come(listeners, "other", "a1", "b1", "more", "a2", "end") == (
+        ((0, ()),),
+        {
+            alice: (said("other", "b1", "more", "end"), 2),
+            bob: (said("other", "a1", "more", "a2", "end"), 1),
+        },
+    )
     assert not listeners.echoes
+
+
+def test_ones_own_is_missed_where_it_was_joined_with_others() -> None:
+    listeners, alice = Listeners(), Socket()
+    listeners.add(alice)
+    echo(listeners, alice, "mine")
+    large = "x" * JOIN_AT_MOST
+    listeners.wait(said(large), 0)
+    listeners.wait(said("mine", "end"), 0)
+    assert listeners.take() == (said(large), ((0, (alice,)),), {})
+    assert listeners.take() == (said("mine", "end"), ((0, ()),), {alice: (said("end"), 1)})
+
+
+def test_who_gets_something_ahead_misses_its_own() -> None:
+    listeners, alice = Listeners(), Socket()
+    listeners.add(alice)
+    echo(listeners, alice, "mine")
+    listeners.wait(said("one", "mine"), 0)
+    assert listeners.ahead(alice) == said("one")
+    assert come_on(listeners, "end") == (((0, ()),), {alice: (said("end"), 1)})
 
 
 def test_an_equal_message_of_somebody_else_after_ones_own_is_not_missed() -> None:
     listeners, alice = Listeners(), Socket()
     listeners.add(alice)
     echo(listeners, alice, "same")
-    assert listeners.without_own(said("same", "same"), 0) == {alice: said("same")}
+    assert come(listeners, "same", "same") == (((0, ()),), {alice: (said("same"), 1)})
 
 
 def test_who_has_left_meanwhile_is_no_exception() -> None:
@@ -151,15 +235,15 @@ def test_who_has_left_meanwhile_is_no_exception() -> None:
     listeners.add(alice)
     echo(listeners, alice, "mine")
     listeners.remove(alice)
-    assert listeners.without_own(said("mine"), 0) == {}
+    assert come(listeners, "mine") == ()
     assert not listeners.echoes
 
 
 def test_where_nobody_has_sent_anything_nobody_is_an_exception() -> None:
     listeners, alice = Listeners(), Socket()
-    assert listeners.without_own(said("one"), 0) == {}
+    listeners.add(alice)
     echo(listeners, alice, "not back yet")
-    assert listeners.without_own(said("one"), 0) == {}
+    assert come(listeners, "one") == ((0, (alice,)),)
     assert len(listeners.echoes) == 1
 
 
@@ -168,7 +252,7 @@ def test_a_gap_ends_the_expectations_from_before_it() -> None:
     listeners.add(alice)
     echo(listeners, alice, "lost", 0)
     echo(listeners, alice, "mine", 1)
-    assert listeners.without_own(said("lost", "mine"), 1) == {alice: said("lost")}
+    assert come(listeners, "lost", "mine", gaps=1) == (((0, ()),), {alice: (said("lost"), 1)})
     assert not listeners.echoes
 
 

@@ -13,6 +13,7 @@ import gevent
 
 from .brokers.base import Deliver, FeedStats
 from .config import Config
+from .dispatch import TURN
 from .exceptions import BrokerUnavailable
 from .frames import CloseCode
 from .logs import get_logger
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Gaps"]
 
 log = get_logger("wsredis.gaps")
-
-TURN = 256
-"""Sockets told before other work of the loop has its turn."""
 
 
 class Gaps:

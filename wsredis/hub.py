@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import gevent
@@ -18,11 +20,11 @@ from .admission import Admission
 from .brokers.base import Broker
 from .config import Config
 from .connection import Connection, State
+from .dispatch import Dispatch
 from .exceptions import BrokerUnavailable, HandshakeError
-from .fanout import write_all
 from .frames import PING, CloseCode, Receiver
 from .gaps import Gaps
-from .listeners import Frames, Listeners, parts
+from .listeners import Frames, Listeners
 from .logs import get_logger
 from .loop import Loop
 from .message import Message, decode
@@ -35,8 +37,7 @@ log = get_logger("wsredis.hub")
 
 RETRY = [("Retry-After", "2")]
 
-TURN = 256
-"""Sockets written before other work of the loop has its turn."""
+CHANNEL = attrgetter("channel")
 
 BUCKETS = 31
 """Parts of all sockets that are pinged one after the other, so that no moment has them all."""
@@ -89,7 +90,6 @@ class Hub:
         self.soon = loop.soon
         self._admission = Admission(config)
         self._validity = Validity(self.connections, config.handshake_timeout)
-        self._sheds = config.overflow != "close"
         self._control = control_channel(config.key_prefix)
         self._obeys = False  # whether it is subscribed to the control channel
         self._ping_at = 0
@@ -101,6 +101,8 @@ class Hub:
         self._gaps = Gaps(config, self.connections, self.deliver, self._catch_up)
         self._feed = broker.open(loop, self._gaps.deliver)
         self._gaps.stats = self._feed.stats
+        lose = self._feed.stats.lose
+        self._dispatch = Dispatch(loop, self.stats, config.overflow != "close", lose)
         self._timers = [
             self._every(config.ping_interval / BUCKETS, self._ping),
             self._every(min(0.25, config.close_timeout / 4), self._sweep),
@@ -201,48 +203,21 @@ class Hub:
     # Out
 
     def deliver(self, messages: list[Message]) -> Iterator[None]:
-        """Write what one turn of the loop has brought: one write for each socket and channel.
+        """Write what one turn of the loop has brought, or plan to, in order for each socket.
 
-        Yields after every `TURN` sockets; the feed brings nothing else before the end, so order
-        holds.
+        Yields where others may have their turn; the feed brings nothing else before the end.
         """
-        batches: dict[str, list[Message]] = {}
-        for message in messages:
-            batches.setdefault(message.channel, []).append(message)
-        for order in batches.pop(self._control, ()):
+        orders = [message for message in messages if message.channel == self._control]
+        for order in orders:
             self.stats.revoked += self._validity.obey(order)
             yield
-        for name, batch in batches.items():
-            for part in parts(batch):
+        gaps = self._feed.stats.gaps
+        try:
+            for name, run in groupby(messages, CHANNEL):
                 if (channel := self._channels.get(name)) is not None:
-                    yield from self._fan_out(channel, part)
-
-    def _fan_out(self, channel: Listeners, batch: list[Message]) -> Iterator[None]:
-        groups = channel.take(batch)
-        rest = channel.without_own(batch, self._feed.stats.gaps) if channel.echoes else {}
-        for sender, messages in rest.items():
-            self._write_rest(sender, messages, len(batch))
-        frames = Frames(batch)
-        origin = frames if self._sheds else None
-        written = 0
-        for bits, group in groups:
-            data = frames[bits]
-            for start in range(0, len(group), TURN):
-                if written >= TURN:
-                    yield
-                    written = 0
-                part = group[start : start + TURN]
-                write_all([c for c in part if c not in rest] if rest else part, data, origin)
-                written += len(part)
-                self.stats.delivered += len(batch) * len(part)
-
-    def _write_rest(self, sender: Connection, messages: list[Message], of: int) -> None:
-        """Write to a sender what others have sent."""
-        sender.sent -= of - len(messages)
-        self.stats.delivered -= of - len(messages)
-        if messages:
-            frames = Frames(messages)
-            sender.write(frames[sender.window_bits], frames if self._sheds else None)
+                    yield from self._dispatch.put(channel, list(run), gaps)
+        finally:
+            self._dispatch.go()
 
     # In
 
@@ -349,6 +324,7 @@ class Hub:
             timer.stop()
             timer.close()
         self._timers = []
+        self._dispatch.close()
         self._feed.close()
 
     # Numbers

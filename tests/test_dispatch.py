@@ -1,0 +1,199 @@
+"""When listeners are written to: many a piece at a time, few in between, each in order."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import socket
+from typing import Any
+
+import gevent
+import pytest
+from websockets.frames import Opcode
+
+from wsredis import dispatch
+from wsredis.dispatch import TURN
+
+from .place import CHANNEL, Client, Place, until
+
+ALICE = "ws:user:alice:news"
+
+MANY = TURN * 4
+
+
+@pytest.fixture
+def crowd(place: Place) -> list[Client]:
+    """Clients that listen to the channel of all; the last one has another of its own."""
+    clients = [place.connect(CHANNEL)[0] for _ in range(MANY - 1)]
+    return [*clients, place.connect(CHANNEL, ALICE)[0]]
+
+
+def heard(client: Client) -> list[bytes]:
+    """Return what a client has been sent so far."""
+    messages = []
+    client.sock.setblocking(False)
+    try:
+        while True:
+            messages.append(client.read()[1])
+    except BlockingIOError:
+        return messages
+    finally:
+        client.sock.setblocking(True)
+
+
+def bring(place: Place, *pairs: tuple[str, str]) -> None:
+    """Deliver (channel, text) pairs as if each had come in a turn of its own."""
+
+    def deliver() -> None:
+        for channel, text in pairs:
+            place.broker.publish([channel], text.encode(), 0)
+            gevent.sleep(0)
+
+    place.run(deliver)
+
+
+def test_many_are_written_to_a_piece_at_a_time(place: Place, crowd: list[Client]) -> None:
+    def deliver() -> list[int]:
+        place.broker.publish([CHANNEL], b"to all", 0)
+        turns = []
+        while place.hub.stats.delivered < MANY:
+            turns.append(place.hub.stats.delivered)
+            gevent.sleep(1e-6)
+        return turns
+
+    turns = place.run(deliver)
+    assert {TURN, TURN * 2, TURN * 3} <= set(turns)
+    assert all(heard(client) == [b"to all"] for client in crowd)
+
+
+def test_one_is_served_while_many_wait_and_hears_things_in_order(
+    place: Place, crowd: list[Client]
+) -> None:
+    alice = crowd[-1]
+
+    def deliver() -> int:
+        place.broker.publish([CHANNEL], b"to all", 0)
+        place.broker.publish([ALICE], b"to alice", 0)
+        while place.hub.stats.delivered == 0:
+            gevent.sleep(1e-6)
+        while not (texts := heard(alice)):
+            gevent.sleep(1e-6)
+        assert texts == [b"to all", b"to alice"]
+        return place.hub.stats.delivered
+
+    assert place.run(deliver) < MANY
+    until(lambda: place.numbers()["delivered"] == MANY + 1)
+    assert heard(alice) == []
+    assert all(heard(client) == [b"to all"] for client in crowd[:-1])
+
+
+def test_what_comes_meanwhile_is_joined(
+    place: Place, crowd: list[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces: list[int] = []
+    write_all = dispatch.write_all
+
+    def note(connections: Any, data: bytes, frames: Any) -> None:
+        pieces.append(len(connections))
+        write_all(connections, data, frames)
+
+    monkeypatch.setattr(dispatch, "write_all", note)
+    bring(place, *((CHANNEL, str(number)) for number in range(10)))
+    until(lambda: place.numbers()["delivered"] == MANY * 10)
+    assert len(pieces) < 5 * MANY / TURN
+    assert sum(pieces) == len(pieces) * TURN
+    assert all(heard(client) == [b"%d" % n for n in range(10)] for client in crowd)
+
+
+def test_the_order_holds_whatever_comes_and_whoever_goes(place: Place) -> None:
+    """Each socket listens to one channel of many and to some of few: it hears all in order."""
+    chance = random.Random(20)
+    many, few = [CHANNEL, "ws:broadcast:sport"], ["ws:group:editors:news", ALICE]
+    audience: list[tuple[Client, set[str]]] = []
+    for number in range(MANY):
+        mine = {many[number % 2]}
+        mine |= {few[0]} if number % 40 == 0 else set()
+        mine |= {few[1]} if number % 200 == 0 else set()
+        audience.append((place.connect(*mine, bits=15 if number % 3 else 0)[0], mine))
+    said = [(chance.choice(many + few), f"{number:03}" * 50) for number in range(300)]
+    for start in range(0, 300, 10):
+        bring(place, *said[start : start + 10])
+        audience.pop(1)[0].sock.close()
+    for client, mine in audience:
+        expected = [text.encode() for channel, text in said if channel in mine]
+        assert [client.read()[1] for _ in expected] == expected
+        assert heard(client) == []
+
+
+def test_a_sender_misses_its_own_among_many(place: Place, crowd: list[Client]) -> None:
+    sender, connection, _ = place.connect(CHANNEL)
+
+    def publish() -> None:
+        for text, echo in (("one", True), ("mine", False), ("two", True)):
+            connection.publish([CHANNEL], text, echo=echo)
+
+    place.run(publish)
+    until(lambda: place.numbers()["delivered"] == MANY * 3 + 2)
+    assert heard(sender) == [b"one", b"two"]
+    assert all(heard(client) == [b"one", b"mine", b"two"] for client in crowd)
+
+
+def test_who_leaves_before_its_turn_disturbs_nobody(place: Place, crowd: list[Client]) -> None:
+    def deliver() -> None:
+        place.broker.publish([CHANNEL], b"to all", 0)
+        for client in crowd[::2]:
+            client.sock.shutdown(socket.SHUT_RDWR)
+        gevent.sleep(0)
+
+    place.run(deliver)
+    until(lambda: place.numbers()["connections"] == MANY / 2)
+    assert all(client.read() == (Opcode.TEXT, b"to all") for client in crowd[1::2])
+
+
+def test_no_more_is_taken_than_may_wait(
+    place: Place, crowd: list[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "MOST_WAITING", 1000)
+    sizes: list[int] = []
+
+    def deliver() -> None:
+        for number in range(30):
+            place.broker.publish([CHANNEL], b"%0100d" % number, 0)
+            gevent.sleep(0)
+            sizes.append(place.hub._dispatch._size)
+        while place.hub.stats.delivered < MANY * 30:
+            gevent.sleep(1e-6)
+            sizes.append(place.hub._dispatch._size)
+
+    place.run(deliver)
+    grown_from = [one for one, other in itertools.pairwise(sizes) if other > one]
+    assert len(grown_from) > 2
+    assert max(grown_from) <= 1000 < max(sizes)  # what one turn has brought is taken whole
+    assert sizes[-1] == 0
+    assert all(heard(client) == [b"%0100d" % n for n in range(30)] for client in crowd)
+
+
+def test_what_fails_costs_one_batch_and_counts_as_a_gap(
+    place: Place, crowd: list[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_all = dispatch.write_all
+
+    def fail(connections: Any, data: bytes, frames: Any) -> None:
+        monkeypatch.setattr(dispatch, "write_all", write_all)
+        raise MemoryError
+
+    monkeypatch.setattr(dispatch, "write_all", fail)
+    place.publish("lost")
+    until(lambda: place.numbers()["gaps"] == 1)
+    assert [client.close_code() for client in crowd] == [1012] * MANY
+
+
+def test_a_hub_that_ends_writes_nothing_any_more(place: Place, crowd: list[Client]) -> None:
+    def deliver() -> None:
+        place.broker.publish([CHANNEL], b"to all", 0)
+        gevent.sleep(1e-6)
+        place.hub.close()
+
+    place.run(deliver)
+    assert place.run(lambda: place.hub._dispatch._timer) is None
+    assert place.hub.stats.delivered < MANY
