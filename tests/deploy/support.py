@@ -313,13 +313,13 @@ class Deployment:
     def url(self, facility: str, *wishes: str) -> str:
         return f"ws{'s' * self.recipe.tls}://{self.address}{target(facility, *wishes)}"
 
-    def wire(self) -> Wire:
-        """Return a raw client that has connected.
+    def wire(self, source: str = "") -> Wire:
+        """Return a raw client that has connected, from another address of this machine perhaps.
 
         Not the client of `websockets.sync`: before Python 3.12.8 its two threads now and then lose
         what is sent through TLS (CPython issue 124984).
         """
-        wire = Wire(self.port)
+        wire = Wire(self.port, source=source)
         if self.tls:
             wire.socket = self.tls.wrap_socket(wire.socket, server_hostname=HOST)
         return wire

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.resources import files
 
 import pytest
 
 from ..servers.support import eventually
 from ..servers.wire import BINARY, CLOSE, TEXT
-from .support import RECIPES, Deployment, deployments
+from .support import RECIPES, Deployment, deployments, target
 
 pytestmark = pytest.mark.servers
 
@@ -98,6 +99,19 @@ def test_a_client_cannot_pass_itself_off_as_a_proxy(deployment: Deployment, room
         "x_forwarded_for": "127.0.0.1",
     }
     assert deployment.refused(room, BROADCAST, **forged) == 403
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there 127.0.0.2 is an address of its own")
+def test_a_header_that_looks_like_a_proxys_is_not_taken_for_it(
+    deployment: Deployment, room: str
+) -> None:
+    evil = "https://evil.example"
+    for twin in ("x_forwarded_host", "x-forwarded_host", "x_forwarded-host"):
+        forged = (twin, "evil.example")
+        for more in ((("x-forwarded-host", "a"), forged), (forged, ("x-forwarded-host", "a"))):
+            with deployment.wire("127.0.0.2") as wire:  # not of a trusted proxy
+                answer = wire.refused(target(room, BROADCAST), origin=evil, more=more)
+                assert answer.status == 403, more
 
 
 def test_a_client_that_closes_is_forgotten(deployment: Deployment, room: str) -> None:

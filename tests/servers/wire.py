@@ -57,11 +57,14 @@ class Wire:
     Args:
         port: of the server.
         receive_buffer: bytes the system may hold for us; 0 for what it likes.
+        source: our own address, "" for the usual one.
     """
 
-    def __init__(self, port: int, receive_buffer: int = 0) -> None:
+    def __init__(self, port: int, receive_buffer: int = 0, source: str = "") -> None:
         self.socket = socket.socket()
         self.socket.settimeout(SECONDS)
+        if source:
+            self.socket.bind((source, 0))
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.connect(("127.0.0.1", port))
