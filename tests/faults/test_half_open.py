@@ -51,7 +51,7 @@ def test_who_does_not_answer_is_cut_and_counted_and_others_miss_nothing(
                 client.silent = True
             sleeper.send_signal(signal.SIGSTOP)
             eventually(lambda: site.stats()["timeouts"] == 4, "they are cut")
-            eventually(lambda: descriptors(worker) == files - 4, "their sockets are closed")
+            eventually(lambda: descriptors(worker) <= files - 4, "their sockets are closed")
             assert site.stats()["connections"] == len(crowd.clients)
             crowd.wait_for(numbers.wait_confirmed())
             sleeper.send_signal(signal.SIGCONT)

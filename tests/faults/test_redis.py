@@ -67,12 +67,14 @@ def test_order_holds_and_everybody_is_told_of_the_gap(
     stage: MakeStage, setup: object, fault: Callable[[Stage], None]
 ) -> None:
     there = stage(setup)
+    began = time.monotonic()
     fault(there)
     mended = time.monotonic()
     there.back()
     there.all_hear()
     there.end()
     found = check(there.crowd.clients, there.numbers)
+    print(f"noticed and mended after {mended - began:.2f} s,", end=" ")
     print(f"told {found.ended - mended:.2f} s after it was mended, away for {found.away:.2f} s")
     print(f"missed {max(map(len, found.missed))} of {len(there.numbers.confirmed)} numbers")
     assert found.codes == {1012: len(there.crowd.clients)}
