@@ -2,10 +2,12 @@
 PORT ?= 8000
 PYTHON ?= python3
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 180
+SOAK_SOCKETS ?= 2000
 VENV := .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help bench demo demo-django demo-flask test fuzz conformance clean python
+.PHONY: help bench demo demo-django demo-flask test fuzz soak conformance clean python
 
 help:  ## show this list
 	@echo "make demo         a chat on http://127.0.0.1:$(PORT)/ (PORT=9000 for another port); Ctrl-C ends it"
@@ -13,6 +15,7 @@ help:  ## show this list
 	@echo "make demo-flask   a chat in Flask: to everybody, one person, a group, or this browser only"
 	@echo "make test         format, lint, types, contracts and all tests, against the built wheel"
 	@echo "make fuzz         inputs that nobody thought of, $(FUZZ_SECONDS) seconds for each target (FUZZ_SECONDS=600 for more)"
+	@echo "make soak         $(SOAK_SOCKETS) websockets that come, go, talk and stall for $(SOAK_SECONDS) seconds (SOAK_SOCKETS=500 for fewer)"
 	@echo "make bench        what a message costs, beside the peers: 20 minutes (BENCH_QUICK=1: 3 minutes)"
 	@echo "make conformance  all Autobahn cases on every server and with every client; takes hours"
 	@echo "make clean        remove the environments and everything that was built"
@@ -31,6 +34,9 @@ test: python
 
 fuzz: $(VENV)/.fuzz
 	@exec $(VENV)/bin/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+
+soak: $(VENV)/.conformance
+	@exec $(VENV)/bin/python tests/soak/run.py --seconds $(SOAK_SECONDS) --sockets $(SOAK_SOCKETS) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
 
 bench: $(VENV)/.installed
 	@exec $(VENV)/bin/python benchmarks/run.py

@@ -1,0 +1,51 @@
+"""The site of a soak run: wsredis over a page that tells what this worker holds.
+
+Headers say who somebody is, as a test may. With SOAK_LEAKS in the environment it loses things on
+purpose, so that it can be shown that a run notices.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from census import census
+
+from wsredis import WebSocketMiddleware
+from wsredis.identity import Identity
+
+OPTIONS: dict[str, Any] = json.loads(os.environ["SOAK_OPTIONS"])
+
+
+def who(request: Any) -> Identity:
+    """Believe what the request says."""
+    headers = request.headers
+    return Identity(
+        user=headers.get("X-User"),
+        groups=tuple(filter(None, headers.get("X-Groups", "").split(","))),
+        session=headers.get("X-Session"),
+    )
+
+
+def everything(request: Any, wishes: Iterable[str]) -> Iterable[str]:
+    """Grant all that is asked for."""
+    return wishes
+
+
+def page(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer with the census."""
+    body = json.dumps(census(application)).encode()
+    start_response(
+        "200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    )
+    return [body]
+
+
+application = WebSocketMiddleware(page, identity=who, allowed_channels=everything, **OPTIONS)
+
+if os.environ.get("SOAK_LEAKS"):
+    import leaks
+
+    leaks.install(application, os.environ["SOAK_LEAKS"].split())

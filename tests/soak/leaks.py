@@ -1,0 +1,102 @@
+"""What a site of the soak run may do wrong on purpose: each kind must make the run fail."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from wsredis.connection import Connection
+from wsredis.hub import Hub
+from wsredis.listeners import Listeners
+from wsredis.message import Message
+
+__all__ = ["KINDS", "install"]
+
+kept: list[Any] = []
+
+
+def greenlet(connection: Connection) -> None:
+    """Leave a greenlet that waits for what never comes."""
+    gevent.spawn(Event().wait)
+
+
+def timer(connection: Connection) -> None:
+    """Leave a timer."""
+    watcher = gevent.get_hub().loop.timer(3600.0)
+    watcher.start(id)
+    kept.append(watcher)
+
+
+def descriptor(connection: Connection) -> None:
+    """Leave a copy of the socket open."""
+    os.dup(connection.fd)
+
+
+def memory(connection: Connection) -> None:
+    """Keep something for each socket that has been."""
+    kept.append([bytes(1000) for _ in range(500)])
+
+
+def object_(connection: Connection) -> None:
+    """Keep the connection itself."""
+    kept.append(connection)
+
+
+def channel(connection: Connection) -> None:
+    """Keep a channel that nobody listens to."""
+    connection._hub._channels.setdefault(f"soak:broadcast:left{connection.fd}", Listeners())
+
+
+def subscription(connection: Connection) -> None:
+    """Subscribe to something and forget about it."""
+    gevent.spawn(connection._hub._feed.subscribe, [f"soak:broadcast:old{connection.fd}"])
+
+
+KINDS: dict[str, Callable[[Connection], None]] = {
+    "greenlet": greenlet,
+    "timer": timer,
+    "descriptor": descriptor,
+    "memory": memory,
+    "object": object_,
+    "channel": channel,
+    "subscription": subscription,
+}
+
+
+def install(application: Any, kinds: list[str]) -> None:
+    """Let every fourth socket leak as named; ``hole`` and ``twice`` spoil every 50th delivery."""
+    chosen = [KINDS[kind] for kind in kinds if kind in KINDS]
+    seen = 0
+
+    class Leaking(application._endpoint):  # type: ignore[misc]
+        __slots__ = ()
+
+        def opened(self, connection: Connection) -> None:
+            nonlocal seen
+            seen += 1
+            if not seen % 4:
+                for leak in chosen:
+                    leak(connection)
+            super().opened(connection)
+
+    application._endpoint = Leaking
+    spoil: dict[str, Callable[[list[Message]], list[Message]]] = {
+        "hole": lambda messages: messages[1:],
+        "twice": lambda messages: messages + messages[:1],
+    }
+    deliver, turns = Hub.deliver, 0
+
+    def spoilt(self: Hub, messages: list[Message]) -> Iterator[None]:
+        nonlocal turns
+        turns += 1
+        for kind in kinds:
+            if kind in spoil and not turns % 50:
+                messages = spoil[kind](messages)
+        return deliver(self, messages)
+
+    if spoil.keys() & set(kinds):
+        Hub.deliver = spoilt  # type: ignore[method-assign]

@@ -1,0 +1,248 @@
+"""The course of a soak run: rounds of coming and going, and what is checked between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from wsredis import Config
+
+from .crowd import Crowd
+from .member import Kind, Member, Stage
+from .server import OPTIONS, WORKERS, Server
+from .talk import Talk
+from .verdict import left_behind, mismatches, not_given_back
+
+__all__ = ["ROUNDS", "Course"]
+
+ROUNDS = 4
+"""The time is divided among them, if each is long enough; at the end of the first is the start."""
+
+ROUND_SECONDS = 6.0
+"""That a round takes at least."""
+
+LONG_ROUND = 4 * (OPTIONS["ping_interval"] + OPTIONS["pong_timeout"])
+"""Seconds of a round in which some who answer no ping are surely cut."""
+
+PATIENCE = 30.0
+"""Seconds in which everything that was said must have been heard and all agree who listens, in
+which everybody must know that messages may have been lost, and in which nothing may be left of
+those who have gone."""
+
+BURST = 200
+"""Messages published while the workers have no link to Redis: some are lost."""
+
+
+class Course:
+    """Run a server and its clients through all rounds.
+
+    Args:
+        server: started.
+        sockets: that are there at a time.
+        seconds: of coming and going, without the pauses in which is checked.
+        seed: of all chance.
+        overflow: the option that the server has.
+        pace: see `Crowd`.
+        patience: seconds in which what should be so must be so.
+        say: is told how it goes.
+
+    Attributes:
+        violations: what was not as it must be, in words.
+        counts: what has happened.
+        start, end: each worker's census at the first and the last quiet moment.
+        quiet: seconds until nothing was left, for each round.
+        most: sockets at once.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        sockets: int,
+        seconds: float,
+        seed: int,
+        overflow: str = "close",
+        pace: float = 1.0,
+        patience: float = PATIENCE,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.violations: list[str] = []
+        self.start: list[dict[str, Any]] = []
+        self.end: list[dict[str, Any]] = []
+        self.quiet: list[float] = []
+        self.most = 0
+        self._server = server
+        self._sockets = sockets
+        self._rounds = max(2, min(ROUNDS, int(seconds / ROUND_SECONDS)))
+        self._round = seconds / self._rounds
+        self._overflow = overflow
+        self._patience = patience
+        self._began = time.monotonic()
+        self._tell = say
+        self.talk = Talk(sheds=overflow != "close")
+        config = Config(redis=server.broker.url, key_prefix=OPTIONS["key_prefix"])
+        self.crowd = Crowd(server.port, config, self.talk, Random(seed), pace)
+
+    def run(self) -> None:
+        """Go through all rounds; what is wrong is in `violations` then."""
+        try:
+            for number in range(self._rounds):
+                self._go_round(number)
+        finally:
+            self.crowd.close()
+        self._judge()
+
+    def _go_round(self, number: int) -> None:
+        self.crowd.run(self._round / 2, self._sockets)
+        self._check_who_is_there()
+        if number == 0:
+            self._reload()
+        if number in (0, self._rounds // 2):  # in the first, so that what it makes once is made
+            self._cut()
+        self.crowd.run(self._round / 2, self._sockets)
+        self._check_who_is_there()
+        self.crowd.everybody_leaves()
+        self._be_quiet(number)
+
+    def _say(self, text: str) -> None:
+        self._tell(f"{time.monotonic() - self._began:6.1f} s: {text}")
+
+    # While they are there
+
+    def _check_who_is_there(self) -> None:
+        """Hold still: all is heard, and clients, workers and Redis agree about who listens."""
+        crowd, talk = self.crowd, self.talk
+        self.most = max(self.most, len(crowd.members))
+        crowd.hold()
+        late: list[str] = []
+        odd: list[str] = []
+
+        def settled() -> bool:
+            late[:] = self._late()
+            if not late:
+                odd[:] = self._mismatches()
+            return not late and not odd
+
+        if not self._wait(settled):
+            for line in late[:5]:
+                talk.wrong("never heard", line)
+            odd = odd or self._mismatches()
+            self.violations += odd
+        for member in crowd.members.values():
+            if member.hearing is not None and member.reads:
+                talk.ended(member.hearing)
+        crowd.go_on()
+        verdict = "do not agree" if late or odd else "agree"
+        self._say(f"{len(crowd.members):,} clients, the workers and Redis {verdict}")
+
+    def _late(self) -> list[str]:
+        members = list(self.crowd.members.values())
+        coming = [m.name for m in members if m.stage in (Stage.CONNECTING, Stage.LEAVING)]
+        if coming:
+            return [f"{len(coming)} are still on their way, such as {coming[0]}"]
+        hearings = [m.hearing for m in members if m.reads and m.plan.kind is Kind.USUAL]
+        return self.talk.settled(h for h in hearings if h is not None)
+
+    def _mismatches(self) -> list[str]:
+        there = [m.hearing for m in self.crowd.members.values() if m.hearing is not None]
+        wanted = {channel for hearing in there for channel in hearing.channels}
+        census = self._server.census()
+        return mismatches(wanted, len(there), census, self._server.subscriptions())
+
+    def _wait(self, until: Callable[[], bool]) -> bool:
+        """Let time pass, and look now and then."""
+        deadline = time.monotonic() + self._patience
+        while time.monotonic() < deadline:
+            self.crowd.run(0.2)
+            if until():
+                return True
+        return False
+
+    # Trouble
+
+    def _cut(self) -> None:
+        """Cut the workers' links to Redis: whoever was there must be told that something lacks."""
+        gaps = [worker["stats"]["gaps"] for worker in self._server.census()]
+
+        def cut() -> None:
+            if (links := self._server.cut()) != WORKERS:
+                self.violations.append(f"{links} links to Redis are no {WORKERS}")
+            for _ in range(BURST):
+                self.crowd.publish()
+
+        self._upset(cut, "the links to Redis were cut")
+        after = [worker["stats"]["gaps"] for worker in self._server.census()]
+        if after != [gap + 1 for gap in gaps]:
+            self.violations.append(f"the gaps were {gaps} and are {after}: each is one more")
+
+    def _reload(self) -> None:
+        """Let new workers take over."""
+        old = frozenset(worker["pid"] for worker in self._server.census())
+        self._upset(self._server.reload, "the workers were replaced")
+        self._server.wait_for_workers(but=old)
+        self.crowd.run(1, self._sockets)
+
+    def _upset(self, what: Callable[[], object], title: str) -> None:
+        crowd = self.crowd
+        crowd.hold()
+        there = [m for m in crowd.members.values() if m.reads]
+        what()
+        crowd.run(
+            self._patience, self._sockets, until=lambda: all(m.stage is Stage.ENDED for m in there)
+        )
+        crowd.go_on()
+        self._say(f"{title}; {len(there)} sockets were there")
+        for member in there:
+            if reproach := _reproach(member):
+                self.talk.wrong("not told of a gap", f"{member.name} {reproach} when {title}")
+
+    # When they are gone
+
+    def _be_quiet(self, number: int) -> None:
+        """Wait until nothing is left of anybody."""
+        began = time.monotonic()
+        start, left = self.start, [""]
+        while left and time.monotonic() < began + self._patience:
+            time.sleep(0.1)
+            self.end = self._server.census()
+            left = left_behind(start or self.end, self.end, self._server.subscriptions())
+        self.quiet.append(time.monotonic() - began)
+        self.talk.forget()
+        if not start:
+            self.start = self.end
+            self.talk.shed = 0
+        moment = f"after round {number}"
+        self.violations += [f"{line}, {moment}" for line in left]
+        self.violations += [f"{line}, {moment}" for line in not_given_back(self.start, self.end)]
+        opened = self.crowd.counts["opened"]
+        self._say(f"round {number}: {opened:,} sockets so far; quiet in {self.quiet[-1]:.1f} s")
+
+    def _judge(self) -> None:
+        """Check what can be said at the end only."""
+        self.violations += [f"{kind}: {count:,} times" for kind, count in self._worst()]
+        self.violations += self.talk.shown
+        self.violations += [f"the log says: {line}" for line in self._server.complaints()[:5]]
+        stats = [worker["stats"] for worker in self.end]
+        total = {name: sum(worker[name] for worker in stats) for name in stats[0]}
+        counted = total["shed"] - sum(worker["stats"]["shed"] for worker in self.start)
+        if self.talk.shed > counted:
+            self.violations.append(f"{self.talk.shed} messages lack, {counted} are counted as shed")
+        needed = ["dropped" if self._overflow == "close" else "shed", "gaps"]
+        if self._round > LONG_ROUND:
+            needed.append("timeouts")
+        for name in needed:
+            if not total[name]:
+                self.violations.append(f"it proves little: {name} is 0")
+
+    def _worst(self) -> list[tuple[str, int]]:
+        return self.talk.violations.most_common()
+
+
+def _reproach(member: Member) -> str:
+    """Return what is wrong with how somebody has ended, if anything is."""
+    if member.stage is not Stage.ENDED:
+        return "is still there"
+    if member.plan.kind is Kind.USUAL and member.code not in (1012, 1013):
+        return f"was closed with {member.code or 'nothing'}"
+    return ""

@@ -1,0 +1,264 @@
+"""All clients of a soak run on one epoll loop, and who does what when."""
+
+from __future__ import annotations
+
+import heapq
+import select
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+from wsredis import Config, Publisher
+from wsredis.channels import Audience
+
+from .member import HEAVY, Kind, Member, Stage, draw
+from .talk import Talk
+
+__all__ = ["Crowd"]
+
+LIFE = 20.0
+"""Seconds that a client stays, on average."""
+
+STALL = 1.0
+"""Seconds for which the usual client stalls; less than a ping waits for its pong."""
+
+HEAVY_SIZE = 16_000
+"""Bytes of a message to those who may not take it."""
+
+Names = tuple[Audience, str, str]
+
+
+class Crowd:
+    """Run clients: thousands of sockets, one thread, and no more work in a second than is asked.
+
+    Args:
+        port: where the site is.
+        config: where messages are published to.
+        talk: who checks what is heard.
+        random: where all chance comes from.
+        pace: what happens in a second, as a multiple of the usual.
+
+    Attributes:
+        members: those whose socket is not closed.
+        turmoil: whether something is being broken: nobody leaves, and handshakes may fail.
+        counts: what has happened.
+        codes: close codes that the server has sent, or how it ended without.
+    """
+
+    def __init__(
+        self, port: int, config: Config, talk: Talk, random: Random, pace: float = 1.0
+    ) -> None:
+        self.port = port
+        self.talk = talk
+        self.members: dict[int, Member] = {}
+        self.turmoil = False
+        self.counts = Counter[str]()
+        self.codes = Counter[str]()
+        self.pace = pace
+        self._config = config
+        self._random = random
+        self._epoll = select.epoll()
+        self._events: dict[int, int] = {}
+        self._due: list[tuple[float, int, Callable[[Member], None], Member]] = []
+        self._born = 0
+        self._credit = Counter[str]()
+        self._publishers: dict[Member, None] = {}
+
+    def close(self) -> None:
+        """End everything at once."""
+        for member in list(self.members.values()):
+            member.abort(reset=True)
+        self._epoll.close()
+
+    # What members tell
+
+    def opened(self, member: Member) -> None:
+        """Plan the life of somebody who has come in."""
+        self.counts["opened"] += 1
+        if member.plan.publish and member.plan.kind is Kind.USUAL:
+            self._publishers[member] = None
+        if member.plan.kind is Kind.STUCK:
+            self._later(self._random.uniform(0.1, 0.5), self._stall, member)
+        else:
+            self._later(self._random.expovariate(1 / LIFE), self._leave, member)
+            if self._random.random() < 0.2:
+                self._later(self._random.uniform(0, LIFE / 2), self._stall, member)
+
+    def refused(self, member: Member, status: str) -> None:
+        """Take note of a handshake that was answered with an error."""
+        self.counts["refused"] += 1
+        if not self.turmoil:
+            self.talk.wrong("a handshake refused", f"{member.name} got {status}")
+
+    def leaves(self, member: Member, how: str) -> None:
+        """Take note of an end: it has left, was refused, or has lost its connection."""
+        fd = member.socket.fileno()
+        self._watch(member, 0)
+        del self.members[fd]
+        self._publishers.pop(member, None)
+        if member.plan.kind is Kind.HASTY:
+            self.counts["aborted handshakes"] += 1
+        elif member.stage is Stage.CONNECTING and how == "lost":
+            self.counts["handshakes cut"] += 1
+            if not self.turmoil:
+                self.talk.wrong("a handshake cut", member.name)
+        elif member.hearing is not None:
+            rude = how == "left" or member.code is None
+            self.codes[("left" if how == "left" else "cut") if rude else str(member.code)] += 1
+            usual = member.plan.kind is Kind.USUAL
+            if usual and how == "lost" and member.code not in (1000, 1012, 1013):
+                what = f"a close frame with {member.code}" if member.code else "no close frame"
+                self.talk.wrong("an end without need", f"{member.name} got {what}")
+
+    def waits(self, member: Member) -> None:
+        """Watch for what a member needs now."""
+        if member.stage is not Stage.ENDED:
+            reading = 0 if member.stalled else select.EPOLLIN
+            self._watch(member, reading | (select.EPOLLOUT if member.wants_to_write else 0))
+
+    def _watch(self, member: Member, events: int) -> None:
+        fd = member.socket.fileno()
+        before = self._events.pop(fd, 0)
+        if events:
+            self._events[fd] = events
+        if before and not events:
+            self._epoll.unregister(fd)
+        elif events and not before:
+            self._epoll.register(fd, events)
+        elif events != before:
+            self._epoll.modify(fd, events)
+
+    # What happens
+
+    def run(self, seconds: float, sockets: int = 0, until: Callable[[], Any] | None = None) -> bool:
+        """Let time pass.
+
+        Args:
+            seconds: how much, at most.
+            sockets: how many there should be; 0: nobody comes, and nothing is published.
+            until: ends it before.
+
+        Returns:
+            Whether ``until`` has come true.
+        """
+        now = time.monotonic()
+        end = now + seconds
+        while now < end:
+            if until is not None and until():
+                return True
+            self._do_what_is_due(now)
+            before, now = now, time.monotonic()
+            if sockets:
+                self._act(min(0.1, now - before), sockets)
+            for fd, event in self._epoll.poll(0.01):
+                if (member := self.members.get(fd)) is not None:
+                    if event & ~select.EPOLLOUT:
+                        member.readable()
+                    if event & select.EPOLLOUT and member.stage is not Stage.ENDED:
+                        member.writable()
+                    self.waits(member)
+        return until is not None and bool(until())
+
+    def _act(self, seconds: float, sockets: int) -> None:
+        """Do what has its time in so many seconds."""
+        for _ in self._often("join", seconds, max(20, sockets / 8)):
+            if len(self.members) < sockets:
+                self._join(sockets)
+        for _ in self._often("publish", seconds, 100):
+            self.publish()
+        for _ in self._often("say", seconds, 100):
+            if self._publishers:
+                self._random.choice(list(self._publishers)).say()
+                self.counts["published by sockets"] += 1
+        for _ in self._often("heavy", seconds, 10):
+            self._send((Audience.BROADCAST, HEAVY, ""), HEAVY_SIZE)
+
+    def _often(self, what: str, seconds: float, rate: float) -> Iterator[int]:
+        self._credit[what] += seconds * rate * self.pace  # type: ignore[assignment]
+        whole = int(self._credit[what])
+        self._credit[what] -= whole
+        return iter(range(whole))
+
+    def _join(self, sockets: int) -> None:
+        self._born += 1
+        member = Member(self, draw(self._random, self._born, sockets), self._born)
+        self.members[member.socket.fileno()] = member
+        self.waits(member)
+
+    def publish(self) -> None:
+        """Publish to a channel of somebody."""
+        if not self.members:
+            return
+        plan = self._random.choice(list(self.members.values())).plan
+        if plan.facility == HEAVY:
+            return
+        audience = self._random.choice(plan.subscribe)
+        who = plan.identity
+        names = {"user": who.user, "group": who.groups[0], "session": who.session}
+        name = names.get(audience.value) or ""
+        self._send((audience, plan.facility, name), self._random.randrange(300))
+
+    def _send(self, where: Names, size: int) -> None:
+        audience, facility, name = where
+        named = {} if audience is Audience.BROADCAST else {f"{audience}s": [name]}
+        broadcast = audience is Audience.BROADCAST
+        publisher = Publisher(facility, broadcast, config=self._config, **named)
+        (channel,) = publisher.channels
+        publisher.publish(f"{self.talk.next(channel)} {'x' * size}")
+        self.counts["published by the publisher"] += 1
+
+    # The lives of members
+
+    def _later(self, seconds: float, what: Callable[[Member], None], member: Member) -> None:
+        heapq.heappush(self._due, (time.monotonic() + seconds, id(member), what, member))
+
+    def _do_what_is_due(self, now: float) -> None:
+        while self._due and self._due[0][0] <= now:
+            _, _, what, member = heapq.heappop(self._due)
+            if member.stage is Stage.OPEN:
+                what(member)
+
+    def _leave(self, member: Member) -> None:
+        if self.turmoil:
+            self._later(1, self._leave, member)
+        else:
+            member.leave()
+
+    def _stall(self, member: Member) -> None:
+        if self.turmoil:
+            self._later(1, self._stall, member)
+            return
+        self.counts["stalls"] += 1
+        member.stalled = True
+        self.waits(member)
+        stuck = member.plan.kind is Kind.STUCK
+        self._later(self._random.uniform(8, 12) if stuck else STALL, self._wake, member)
+
+    def _wake(self, member: Member) -> None:
+        member.stalled = False
+        self.waits(member)
+
+    def hold(self) -> None:
+        """Let everybody read and nobody leave, until `go_on`."""
+        self.turmoil = True
+        for member in list(self.members.values()):
+            if member.stalled:
+                self._wake(member)
+                if member.plan.kind is Kind.STUCK:
+                    self._later(1, self._stall, member)
+
+    def go_on(self) -> None:
+        """Let everybody do what they want again."""
+        self.turmoil = False
+
+    def everybody_leaves(self) -> None:
+        """Send all away, each in its own way; who has not answered is cut by us at the end."""
+        self._due.clear()
+        for member in list(self.members.values()):
+            member.leave()
+        self.run(5, until=lambda: not self.members)
+        for member in list(self.members.values()):
+            member.abort(reset=False)
+            self.talk.wrong("a close frame without an answer", member.name)

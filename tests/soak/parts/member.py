@@ -1,0 +1,255 @@
+"""One client of a soak run: a non-blocking socket that does what it was born to do."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from random import Random
+from typing import TYPE_CHECKING
+
+from wsredis.channels import Audience, identity_channels
+from wsredis.identity import Identity
+
+from .talk import Hearing
+from .wire import CLOSE, PING, PONG, TEXT, Reader, WireError, frame, handshake
+
+if TYPE_CHECKING:
+    from .crowd import Crowd
+
+__all__ = ["HEAVY", "Kind", "Member", "Plan", "Stage", "draw"]
+
+PREFIX = "soak"
+"""The key prefix of a run."""
+
+HEAVY = "heavy"
+"""The facility of large messages, in which the stuck have chosen to be."""
+
+READ_SIZE = 1 << 18
+
+
+class Kind(Enum):
+    """Name what sort of client somebody is."""
+
+    USUAL = auto()  # reads, may publish, may stall for a moment, leaves in its own way
+    STUCK = auto()  # stops reading for good where much is said: overflows its outbox
+    MUTE = auto()  # reads, but answers no ping
+    HASTY = auto()  # goes away in the middle of its handshake
+
+
+ODD = {3: Kind.STUCK, 8: Kind.HASTY, 13: Kind.MUTE}
+"""Which of twenty clients are not as usual."""
+
+
+class Stage(Enum):
+    """Say how far a client is."""
+
+    CONNECTING = auto()
+    OPEN = auto()
+    LEAVING = auto()
+    ENDED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Say who somebody is, what it asks for and how it leaves."""
+
+    kind: Kind
+    facility: str
+    identity: Identity
+    subscribe: tuple[Audience, ...]
+    publish: Audience | None
+    echo: bool
+    deflate: bool
+    polite: bool
+
+    def target(self) -> str:
+        """Return the address of the websocket."""
+        wishes = [f"subscribe-{audience}" for audience in self.subscribe]
+        wishes += [f"publish-{self.publish}"] if self.publish else []
+        wishes += ["echo"] if self.echo else []
+        return f"/ws/{self.facility}?{'&'.join(wishes)}"
+
+    def headers(self) -> dict[str, str]:
+        """Return what tells the site who this is."""
+        who = self.identity
+        return {
+            "X-User": who.user or "",
+            "X-Groups": ",".join(who.groups),
+            "X-Session": who.session or "",
+        }
+
+    def channels(self, audiences: Iterable[Audience]) -> list[str]:
+        """Return the channels of audiences, which wsredis should come to as well."""
+        return [
+            channel
+            for audience in audiences
+            for channel in identity_channels(PREFIX, audience, self.facility, self.identity)
+        ]
+
+
+def draw(random: Random, number: int, sockets: int) -> Plan:
+    """Draw a client; of ``sockets`` at a time about a twentieth listen to one facility."""
+    kind = ODD.get(number % 20, Kind.USUAL)
+    heavy = kind is Kind.STUCK or random.random() < 0.01
+    audiences = list(Audience)
+    some = tuple(a for a in audiences if random.random() < 0.4)
+    return Plan(
+        kind=kind,
+        facility=HEAVY if heavy else f"room{random.randrange(20)}",
+        identity=Identity(
+            user=f"user{random.randrange(max(1, sockets // 4))}",
+            groups=(f"group{random.randrange(max(1, sockets // 40))}",),
+            session=f"session{number}",
+        ),
+        subscribe=(Audience.BROADCAST,) if heavy else some or (random.choice(audiences),),
+        publish=random.choice(audiences) if not heavy and random.random() < 0.5 else None,
+        echo=random.random() < 0.3,
+        deflate=not heavy and random.random() < 0.2,
+        polite=random.random() < 0.6,
+    )
+
+
+class Member:
+    """Hold one client.
+
+    Attributes:
+        plan: what it does.
+        stage: how far it is.
+        hearing: what it has heard; None before it is open.
+        stalled: whether it does not read at the moment.
+        code: of the server's close frame.
+    """
+
+    def __init__(self, crowd: Crowd, plan: Plan, number: int) -> None:
+        self.plan = plan
+        self.stage = Stage.CONNECTING
+        self.hearing: Hearing | None = None
+        self.stalled = False
+        self.code: int | None = None
+        self.name = f"m{number}"
+        self._crowd = crowd
+        self._head = b""
+        self._reader = Reader(False)
+        self._out = handshake(crowd.port, plan.target(), plan.headers(), plan.deflate)
+        self.socket = socket.socket()
+        self.socket.setblocking(False)
+        if plan.kind is Kind.STUCK:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        if plan.kind is Kind.HASTY and plan.echo:
+            self._out = self._out[: len(self._out) // 2]
+        self.socket.connect_ex(("127.0.0.1", crowd.port))
+
+    @property
+    def reads(self) -> bool:
+        """Tell whether it is open and hears everything."""
+        return self.stage is Stage.OPEN and not self.stalled
+
+    @property
+    def wants_to_write(self) -> bool:
+        return bool(self._out)
+
+    # What it does
+
+    def say(self) -> None:
+        """Publish a message."""
+        assert self.plan.publish is not None
+        (channel,) = self.plan.channels([self.plan.publish])
+        self._send(frame(TEXT, self._crowd.talk.next(channel, self.name).encode()))
+
+    def leave(self) -> None:
+        """Go: politely with a close frame, else with a FIN or a reset."""
+        if self.stage is Stage.OPEN and self.plan.polite and not self.stalled:
+            self.stage = Stage.LEAVING
+            self._send(frame(CLOSE, b"\x03\xe8"))
+        else:
+            self.abort(reset=self.plan.echo)
+
+    def abort(self, reset: bool) -> None:
+        """End the connection at once."""
+        if reset and self.stage is not Stage.ENDED:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._end("left")
+
+    # What the loop calls
+
+    def writable(self) -> None:
+        """Send what waits; the hasty go as soon as they have asked."""
+        try:
+            self._out = self._out[self.socket.send(self._out) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._end("lost")
+            return
+        if self.plan.kind is Kind.HASTY and not self._out:
+            self.abort(reset=self.plan.polite)
+
+    def readable(self) -> None:
+        """Take what has come."""
+        try:
+            data = self.socket.recv(READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._end("lost")
+        elif self.stage is Stage.CONNECTING:
+            self._answer(data)
+        else:
+            self._frames(data)
+
+    def _answer(self, data: bytes) -> None:
+        self._head += data
+        head, end, rest = self._head.partition(b"\r\n\r\n")
+        if not end:
+            return
+        if not head.startswith(b"HTTP/1.1 101 "):
+            self._crowd.refused(self, head.split(b"\r\n")[0].decode())
+            self._end("refused")
+            return
+        self.stage = Stage.OPEN
+        self._reader = Reader(b"permessage-deflate" in head)
+        listens = self.plan.channels(self.plan.subscribe)
+        slow = self.plan.kind is Kind.STUCK
+        self.hearing = self._crowd.talk.opened(self.name, listens, self.plan.echo, slow)
+        self._crowd.opened(self)
+        if rest:
+            self._frames(rest)
+
+    def _frames(self, data: bytes) -> None:
+        talk, hearing = self._crowd.talk, self.hearing
+        assert hearing is not None
+        try:
+            frames = self._reader.feed(data)
+        except WireError as exc:
+            talk.wrong("no frame", f"{self.name} got {exc}")
+            self._end("lost")
+            return
+        for opcode, payload in frames:
+            if opcode == TEXT:
+                talk.hear(hearing, payload)
+            elif opcode == PING and self.plan.kind is not Kind.MUTE:
+                self._send(frame(PONG, payload))
+            elif opcode == CLOSE:
+                self.code = int.from_bytes(payload[:2])
+                if self.stage is Stage.OPEN:
+                    self.stage = Stage.LEAVING
+                    self._send(frame(CLOSE, payload[:2]))
+
+    def _send(self, data: bytes) -> None:
+        if self.stage is not Stage.ENDED:
+            self._out += data
+            self.writable()
+            self._crowd.waits(self)
+
+    def _end(self, how: str) -> None:
+        if self.stage is not Stage.ENDED:
+            self._crowd.leaves(self, how)
+            self.stage = Stage.ENDED
+            self.socket.close()
+            if self.hearing is not None:
+                self._crowd.talk.ended(self.hearing, self.code)

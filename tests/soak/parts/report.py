@@ -1,0 +1,44 @@
+"""The figures of a soak run as a table."""
+
+from __future__ import annotations
+
+from .course import Course
+
+__all__ = ["table"]
+
+FIGURES = ("greenlets", "timer watchers", "io watchers", "Connection objects", "descriptors")
+
+
+def table(course: Course) -> str:
+    """Return what has happened, and what each worker held at the start and at the end."""
+    counts, codes = course.crowd.counts, course.crowd.codes
+    quiet = ", ".join(f"{seconds:.1f}" for seconds in course.quiet)
+    rows = {
+        "sockets opened": counts["opened"],
+        "at once": course.most,
+        "handshakes aborted by clients": counts["aborted handshakes"],
+        "handshakes refused or cut in trouble": counts["refused"] + counts["handshakes cut"],
+        "stalls": counts["stalls"],
+        "published by the publisher": counts["published by the publisher"],
+        "published by sockets": counts["published by sockets"],
+        "messages heard": course.talk.heard,
+        "missing, announced by 1012": course.talk.announced,
+        "missing, counted as shed": course.talk.shed,
+    }
+    lines = [f"{name:<38}{value:>12,}" for name, value in rows.items()]
+    lines.append("ends: " + ", ".join(f"{code} {n:,}" for code, n in codes.most_common()))
+    lines.append(f"seconds until nothing was left: {quiet}")
+    for name in ("dropped", "shed", "timeouts", "gaps", "unpublished"):
+        numbers = [str(worker["stats"][name]) for worker in course.end]
+        lines.append(f"{name:<38}{' and '.join(numbers):>12}")
+    lines.append(f"{'':<38}{'at the start':>24}{'at the end':>24}")
+    pairs = list(zip(course.start, course.end, strict=True))
+    for name in FIGURES:
+        before, after = (", ".join(f"{p[i]['held'][name]:,}" for p in pairs) for i in (0, 1))
+        lines.append(f"{name:<38}{before:>24}{after:>24}")
+    for name in ("blocks", "malloc", "anonymous"):
+        before, after = (", ".join(f"{p[i]['memory'][name]:,}" for p in pairs) for i in (0, 1))
+        lines.append(f"{'memory: ' + name:<38}{before:>24}{after:>24}")
+    served = [b["stats"]["accepted"] - a["stats"]["accepted"] for a, b in pairs]
+    lines.append(f"{'sockets served in between':<38}{'':>24}{', '.join(map(str, served)):>24}")
+    return "\n".join(lines)

@@ -1,0 +1,167 @@
+"""The site under soak: a Redis, and uWSGI with two workers that each tell what they hold."""
+
+from __future__ import annotations
+
+import ctypes
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import redis
+
+from wsredis.embedded import EmbeddedRedis, free_port
+
+__all__ = ["OPTIONS", "WORKERS", "Server"]
+
+HERE = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+WORKERS = 2
+START_SECONDS = 30.0
+
+OPTIONS: dict[str, Any] = {
+    "key_prefix": "soak",
+    "max_outbox": 2**16,
+    "ping_interval": 3.0,
+    "pong_timeout": 3.0,
+    "close_timeout": 2.0,
+}
+"""What differs from the defaults: all that takes time or space is smaller, so that it happens."""
+
+BAD = re.compile(r"Traceback|Exception ignored|SystemError|Segmentation|DAMN")
+"""What must not be in a log."""
+
+PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None)
+
+
+def _die_with_us() -> None:
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Server:
+    """Run the site until the end of a `with` block.
+
+    Args:
+        folder: where its log goes.
+        leaks: what it does wrong on purpose, see leaks.py.
+        overflow: the option.
+    """
+
+    def __init__(self, folder: Path, leaks: str = "", overflow: str = "close") -> None:
+        self._folder = folder
+        self._environ = {
+            "SOAK_LEAKS": leaks,
+            "SOAK_OPTIONS": json.dumps({**OPTIONS, "overflow": overflow}),
+        }
+        self.log = folder / "uwsgi.log"
+        self.broker = EmbeddedRedis()
+
+    def __enter__(self) -> Self:
+        self.broker.start()
+        try:
+            self.redis = redis.Redis(port=self.broker.port)
+            self.port, *self._pages = (free_port() for _ in range(1 + WORKERS))
+            self._process = self._start()
+        except BaseException:
+            self.broker.stop()
+            raise
+        try:
+            self.wait_for_workers()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self.redis.close()
+        self.broker.stop()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        """Start uWSGI: a socket for all workers, and one for each alone, for its page."""
+        sockets = [self.port, *self._pages]
+        maps = [",".join(str(n + 1) for n in range(WORKERS)), *range(1, WORKERS + 1)]
+        words = [str(Path(sys.executable).with_name("uwsgi")), "--binary-path", sys.executable]
+        words += ["--master", "--die-on-term", "--need-app", "--no-orphans", "--disable-logging"]
+        words += ["--processes", str(WORKERS), "--gevent", "100", "--listen", "100"]
+        words += ["--master-fifo", str(self._folder / "fifo"), "--socket-sndbuf", "32768"]
+        for number, (port, workers) in enumerate(zip(sockets, maps, strict=True)):
+            words += ["--http-socket", f"{HOST}:{port}", "--map-socket", f"{number}:{workers}"]
+        words += ["--pythonpath", str(HERE), "--wsgi-file", str(HERE / "app.py")]
+        environ = {**os.environ, **self._environ}
+        environ["WSREDIS_REDIS"] = self.broker.url
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environ,
+                preexec_fn=_die_with_us,
+            )
+
+    def wait_for_workers(self, but: frozenset[int] = frozenset()) -> None:
+        """Wait until every worker answers, and none with an id that is gone."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                if not but & {worker["pid"] for worker in self.census()}:
+                    return
+            except (OSError, http.client.HTTPException):
+                pass
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise RuntimeError(f"uWSGI does not answer:\n{self.log.read_text()[-3000:]}")
+            time.sleep(0.05)
+
+    def census(self) -> list[dict[str, Any]]:
+        """Ask each worker what it holds."""
+        return [self._ask(port) for port in self._pages]
+
+    def _ask(self, port: int) -> dict[str, Any]:
+        connection = http.client.HTTPConnection(HOST, port, timeout=START_SECONDS)
+        try:
+            connection.request("GET", "/census")
+            answer: dict[str, Any] = json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+        return answer
+
+    def subscriptions(self) -> dict[str, int]:
+        """Return what Redis says: the channels, and how many connections listen to each."""
+        names: Any = self.redis.pubsub_channels()
+        pairs: Any = self.redis.pubsub_numsub(*names) if names else []
+        return {name.decode(): count for name, count in pairs}
+
+    def cut(self) -> int:
+        """Cut every subscriber's link to Redis and return how many there were."""
+        killed: Any = self.redis.client_kill_filter(_type="pubsub")
+        return int(killed)
+
+    def reload(self) -> None:
+        """Let new workers take the place of the old ones; returns at once."""
+        with (self._folder / "fifo").open("wb", buffering=0) as fifo:
+            fifo.write(b"r")
+
+    def complaints(self) -> list[str]:
+        """Return lines of the log that should not be there."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return [line for line in lines if BAD.search(line)]

@@ -1,0 +1,182 @@
+"""What was said and what was heard of it: the checker for holes.
+
+A message names its channel, its source and its number: ``soak:broadcast:room1 P 17``. The source P
+is the `Publisher` of the run, any other a websocket. Numbers of one source in one channel begin
+with 1 and have no gaps. Everybody who listens must therefore hear them one after the other, from
+the first that was published after their 101 on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+__all__ = ["PUBLISHER", "Hearing", "Talk"]
+
+PUBLISHER = "P"
+
+SERVICE_RESTART = 1012
+"""The close code of a gap (RFC 6455 section 7.4, IANA)."""
+
+SHOWN = 5
+"""Violations of one kind that are told in words; all are counted."""
+
+
+class Hearing:
+    """Hold what one websocket has heard.
+
+    Attributes:
+        name: the websocket, as a source.
+        channels: what it listens to.
+        echo: whether it hears itself.
+        slow: whether it may be that slow that messages give way.
+        since: when it was opened, on the clock of `Talk`.
+        last: the number that came last, for each channel and source.
+        holes: what it missed and has not been told of: how many, and in words.
+    """
+
+    __slots__ = ("_floor", "channels", "echo", "holes", "last", "name", "since", "slow")
+
+    def __init__(
+        self,
+        name: str,
+        channels: frozenset[str],
+        echo: bool,
+        slow: bool,
+        since: int,
+        floor: dict[str, int],
+    ) -> None:
+        self.name = name
+        self.channels = channels
+        self.echo = echo
+        self.since = since
+        self.last: dict[tuple[str, str], int] = {}
+        self.holes: list[tuple[int, str]] = []
+        self.slow = slow
+        self._floor = floor
+
+    def floor(self, channel: str) -> int:
+        """Return the number that the publisher had come to in a channel when this was opened."""
+        return self._floor.get(channel, 0)
+
+
+class Talk:
+    """Number what is published, and check what is heard.
+
+    Attributes:
+        violations: how often something was wrong, by kind.
+        shown: some of it in words.
+        heard: messages.
+        shed: messages that a slow reader lacks, where an overflow policy drops and counts them.
+        announced: messages that lack, and whose lack a 1012 has announced.
+    """
+
+    def __init__(self, sheds: bool = False) -> None:
+        self.violations = Counter[str]()
+        self.shown: list[str] = []
+        self.heard = 0
+        self.shed = 0
+        self.announced = 0
+        self._sheds = sheds
+        self._clock = 0
+        self._numbers: dict[tuple[str, str], int] = {}
+        self._begun: dict[tuple[str, str], int] = {}  # when a source first spoke in a channel
+        self._latest: dict[tuple[str, str], int] = {}  # and when it last did
+
+    def next(self, channel: str, source: str = PUBLISHER) -> str:
+        """Return the next message of a source, without what it is filled up with."""
+        self._clock += 1
+        key = channel, source
+        number = self._numbers[key] = self._numbers.get(key, 0) + 1
+        self._begun.setdefault(key, self._clock)
+        self._latest[key] = self._clock
+        return f"{channel} {source} {number}"
+
+    def opened(self, name: str, channels: Iterable[str], echo: bool, slow: bool = False) -> Hearing:
+        """Return what remembers what a new websocket hears."""
+        self._clock += 1
+        names = frozenset(channels)
+        floor = {name: self._numbers.get((name, PUBLISHER), 0) for name in names}
+        return Hearing(name, names, echo, slow, self._clock, floor)
+
+    def hear(self, hearing: Hearing, payload: bytes) -> None:
+        """Check one message that a websocket has got."""
+        self.heard += 1
+        try:
+            channel, source, text, *_ = payload.decode().split(" ", 3)
+            number = int(text)
+        except ValueError:
+            self.wrong("not a message of ours", f"{hearing.name} got {payload[:60]!r}")
+            return
+        what = f"{hearing.name} got {source}'s {number} in {channel}"
+        key = channel, source
+        if channel not in hearing.channels:
+            self.wrong("a message for others", what)
+        if number > self._numbers.get(key, 0):
+            self.wrong("a message that nobody sent", what)
+        if source == hearing.name and not hearing.echo:
+            self.wrong("an echo that nobody wanted", what)
+        last = hearing.last.get(key)
+        if last is not None and number <= last:
+            self.wrong("twice or out of order", f"{what} after {last}")
+            return
+        if last is None:
+            last = number - 1 if source != PUBLISHER else min(number - 1, hearing.floor(channel))
+            if source != PUBLISHER and self._begun.get(key, 0) > hearing.since:
+                last = 0  # it was there when the source began
+        hearing.last[key] = number
+        if number - 1 > last:
+            hearing.holes.append((number - 1 - last, f"{what} after {last}"))
+
+    def settled(self, hearings: Iterable[Hearing]) -> list[str]:
+        """Return who has not heard the last of what was published; [] if everybody has.
+
+        Args:
+            hearings: of those who are open, read, and answer for what they have sent.
+        """
+        hearings = list(hearings)
+        there = {hearing.name for hearing in hearings} | {PUBLISHER}
+        by_channel: dict[str, list[tuple[str, int]]] = {}
+        for (channel, source), number in self._numbers.items():
+            if source in there:
+                by_channel.setdefault(channel, []).append((source, number))
+        late = []
+        for hearing in hearings:
+            for channel in hearing.channels:
+                for source, number in by_channel.get(channel, ()):
+                    key = channel, source
+                    if self._latest[key] < hearing.since:
+                        continue
+                    if source == hearing.name and not hearing.echo:
+                        continue
+                    if hearing.last.get(key, 0) < number:
+                        had = hearing.last.get(key, 0)
+                        late.append(f"{hearing.name} has {source}'s {had} of {number} in {channel}")
+        return late
+
+    def forget(self) -> None:
+        """Drop all that was said; only when nobody is left who could still hear of it."""
+        for table in (self._numbers, self._begun, self._latest):
+            table.clear()
+
+    def ended(self, hearing: Hearing, code: int | None = None) -> None:
+        """Judge the holes of a websocket that has ended, or is still there and should be told.
+
+        Args:
+            hearing: what it has heard.
+            code: of the server's close frame, or None. Only 1012 says that something may lack.
+        """
+        for size, what in hearing.holes:
+            if code == SERVICE_RESTART:
+                self.announced += size
+            elif self._sheds and hearing.slow:
+                self.shed += size
+            else:
+                self.wrong("a hole", what)
+        hearing.holes.clear()
+
+    def wrong(self, kind: str, what: str) -> None:
+        """Count a violation."""
+        self.violations[kind] += 1
+        if self.violations[kind] <= SHOWN:
+            self.shown.append(f"{kind}: {what}")

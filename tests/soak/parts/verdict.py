@@ -1,0 +1,101 @@
+"""What must be so when nobody is there, and while many are: censuses compared, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["MEMORY", "left_behind", "mismatches", "not_given_back"]
+
+CONTROL = "soak:control"
+"""The channel of orders, which every worker listens to from its first websocket on."""
+
+MAY_GROW = {"hub._receivers": 128}
+"""What is kept for the next client, and how much of it at the most."""
+
+MEMORY: dict[str, tuple[str, int, float]] = {
+    "blocks": ("Python's blocks", 4000, 0.1),
+    "malloc": ("bytes from malloc", 2**20, 16.0),
+    "anonymous": ("bytes from the system", 4 * 2**20, 64.0),
+}
+"""What may be in use more than at the start: at any rate, and for each socket served since then."""
+
+Census = Mapping[str, Any]
+
+
+def left_behind(
+    start: Sequence[Census], now: Sequence[Census], redis: Mapping[str, int]
+) -> list[str]:
+    """Return what is left although all sockets are gone; [] if nothing is.
+
+    Args:
+        start: each worker's census at an earlier time when nobody was there.
+        now: the same, now.
+        redis: how many connections listen to each channel.
+    """
+    found = []
+    for number, (before, after) in enumerate(zip(start, now, strict=True), 1):
+        who = f"worker {number}"
+        if before["pid"] != after["pid"]:
+            found.append(f"{who} is another process now")
+        for name in ("channels", "connections", "outbox_bytes"):
+            if after["stats"][name]:
+                found.append(f"{who}: {name} is {after['stats'][name]}")
+        if set(after["wanted"]) != {CONTROL}:
+            found.append(f"{who}: the feed wants {_some(set(after['wanted']) - {CONTROL})}")
+        for name, size in after["held"].items():
+            most = max(before["held"].get(name, 0), MAY_GROW.get(name, 0))
+            if size > most:
+                found.append(f"{who}: {name} is {size}, was {most}")
+    if redis != {CONTROL: len(now)}:
+        found.append(f"Redis has subscriptions to {_some(redis)}, not one of each worker's orders")
+    return found
+
+
+def mismatches(
+    wanted: set[str], sockets: int, now: Sequence[Census], redis: Mapping[str, int]
+) -> list[str]:
+    """Return how what clients listen to, what workers hold and what Redis has differ.
+
+    Args:
+        wanted: the channels of all open clients.
+        sockets: their number.
+        now: each worker's census.
+        redis: how many connections listen to each channel.
+    """
+    found = []
+    held = Counter(channel for worker in now for channel in worker["channels"])
+    open_ = sum(worker["stats"]["connections"] for worker in now)
+    if open_ != sockets:
+        found.append(f"{sockets} clients are connected, and workers have {open_}")
+    if wanted != set(held):
+        found.append(f"clients and workers differ about {_some(wanted ^ set(held))}")
+    for number, worker in enumerate(now, 1):
+        if odd := set(worker["wanted"]) ^ {*worker["channels"], CONTROL}:
+            found.append(f"worker {number}'s hub and feed differ about {_some(odd)}")
+    held[CONTROL] = len(now)
+    if odd := {name for name in {*held, *redis} if held[name] != redis.get(name, 0)}:
+        found.append(f"workers and Redis differ about {_some(odd)}")
+    return found
+
+
+def not_given_back(start: Sequence[Census], now: Sequence[Census]) -> list[str]:
+    """Return where more memory is in use than may be, for so many sockets served meanwhile."""
+    found = []
+    for number, (before, after) in enumerate(zip(start, now, strict=True), 1):
+        served = after["stats"]["accepted"] - before["stats"]["accepted"]
+        for name, (title, fixed, each) in MEMORY.items():
+            grown = after["memory"][name] - before["memory"][name]
+            most = fixed + each * served
+            if grown > most:
+                found.append(
+                    f"worker {number}: {grown:,} more {title} after {served:,} sockets,"
+                    f" {most:,.0f} may be"
+                )
+    return found
+
+
+def _some(names: Any) -> str:
+    names = sorted(names)
+    return f"{len(names)} channels, such as {', '.join(names[:3])}" if names else "no channel"

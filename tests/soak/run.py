@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Let thousands of sockets come and go for minutes; exit with 1 if anything is left or was lost.
+
+Usage: run.py [--seconds 180] [--sockets 2000] [--seed N] [--overflow close] [--leaks "..."]
+
+Two uWSGI workers and a Redis are started for it. The seed repeats who does what, not when it
+happens. The log of a run that failed stays in test-output/soak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from parts.course import PATIENCE, Course
+from parts.report import table
+from parts.server import Server
+
+KEPT = Path("test-output") / "soak"
+
+SPARE = 300
+"""Descriptors that a process needs beside its websockets."""
+
+
+def main() -> int:
+    """Run it all and tell how it went."""
+    parser = argparse.ArgumentParser(description="Soak wsredis.")
+    parser.add_argument("--seconds", type=float, default=180, help="of coming and going")
+    parser.add_argument("--sockets", type=int, default=2000, help="at a time")
+    parser.add_argument("--seed", type=int, default=None, help="of all chance")
+    parser.add_argument("--pace", type=float, default=1.0, help="of coming, and of messages")
+    parser.add_argument(
+        "--overflow", choices=["close", "drop-oldest", "keep-latest"], default="close"
+    )
+    parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds, see course.py")
+    parser.add_argument("--leaks", default="", help="what the site does wrong, see leaks.py")
+    options = parser.parse_args()
+    seed = secrets.randbelow(10**6) if options.seed is None else options.seed
+    if problem := _room_for(options.sockets):
+        print(problem, file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    print(f"SOAK_SEED={seed}: {options.sockets:,} sockets, {options.seconds:g} s", flush=True)
+    folder = Path(tempfile.mkdtemp(prefix="wsredis-soak-"))
+    try:
+        with Server(folder, options.leaks, options.overflow) as server:
+            course = Course(
+                server,
+                options.sockets,
+                options.seconds,
+                seed,
+                options.overflow,
+                options.pace,
+                options.patience,
+                lambda text: print(text, flush=True),
+            )
+            course.run()
+        print(table(course))
+        if course.violations:
+            print(f"BROKEN: {len(course.violations)} findings", *course.violations, sep="\n  ")
+            KEPT.mkdir(parents=True, exist_ok=True)
+            shutil.copy(server.log, KEPT / "uwsgi.log")
+            return 1
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print("all invariants hold")
+    return 0
+
+
+def _room_for(sockets: int) -> str:
+    """Raise the limit of descriptors as far as is needed, or say that it cannot be done."""
+    needed = sockets + SPARE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < needed:
+        if hard != resource.RLIM_INFINITY and hard < needed:
+            return f"{sockets} sockets need {needed} file descriptors, and {hard} are allowed"
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

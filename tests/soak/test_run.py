@@ -1,0 +1,72 @@
+"""`make soak` on a small scale: a sound site passes, and one that loses something never does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .leaks import KINDS
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+
+SCRIPT = Path(__file__).resolve().parent / "run.py"
+
+SMALL = ("--sockets", "60", "--seconds", "12", "--seed", "1")
+
+
+def soak(folder: Path, *arguments: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *SMALL, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+        timeout=280,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize("overflow", ["close", "keep-latest"])
+def test_nothing_is_left_and_nothing_is_lost(tmp_path: Path, overflow: str) -> None:
+    code, said = soak(tmp_path, "--overflow", overflow)
+    assert code == 0, said
+    assert "all invariants hold" in said
+    assert not list(tmp_path.iterdir())
+
+
+FOUND = {
+    "greenlet": "greenlets is",
+    "timer": "timer watchers is",
+    "descriptor": "descriptors of sockets is",
+    "memory": "bytes from malloc after",
+    "object": "Connection objects is",
+    "channel": "hub and feed differ about",
+    "subscription": "Redis has subscriptions to",
+    "hole": "a hole: ",
+    "twice": "twice or out of order: ",
+}
+
+
+def test_each_leak_has_a_word_that_tells_of_it() -> None:
+    assert FOUND.keys() - {"hole", "twice"} == KINDS.keys()
+
+
+@pytest.mark.parametrize(
+    "leaks", ["greenlet timer descriptor memory object", "channel subscription hole twice"]
+)
+def test_whatever_leaks_makes_it_fail(tmp_path: Path, leaks: str) -> None:
+    code, said = soak(tmp_path, "--leaks", leaks, "--patience", "2")
+    assert code == 1, said
+    for leak in leaks.split():
+        assert FOUND[leak] in said, said
+    assert (tmp_path / "test-output" / "soak" / "uwsgi.log").exists()
+
+
+def test_more_sockets_than_the_system_allows_are_refused(tmp_path: Path) -> None:
+    code, said = soak(tmp_path, "--sockets", "100000000")
+    assert code == 2
+    assert "file descriptors" in said

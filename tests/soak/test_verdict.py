@@ -1,0 +1,115 @@
+"""The verdict on censuses: each kind of thing that is left must be named."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from .parts.verdict import CONTROL, left_behind, mismatches, not_given_back
+
+NEWS = "soak:broadcast:news"
+QUIET: dict[str, Any] = {
+    "pid": 100,
+    "channels": [],
+    "wanted": [CONTROL],
+    "stats": {"connections": 0, "channels": 0, "outbox_bytes": 0, "accepted": 1000},
+    "held": {"greenlets": 5, "timer watchers": 6, "hub._closing": 0, "hub._receivers": 3},
+    "memory": {"blocks": 180_000, "malloc": 9_000_000, "anonymous": 30_000_000},
+}
+
+
+def worker(**changes: Any) -> dict[str, Any]:
+    """Return a quiet census with changes: ``stats__connections=1``."""
+    census = copy.deepcopy(QUIET)
+    for path, value in changes.items():
+        place = census
+        *folders, name = path.split("__")
+        for folder in folders:
+            place = place[folder]
+        place[name] = value
+    return census
+
+
+def test_nothing_is_left_where_all_is_as_before() -> None:
+    assert left_behind([QUIET, QUIET], [QUIET, QUIET], {CONTROL: 2}) == []
+
+
+def test_less_than_before_is_no_leak_and_spare_receivers_are_none() -> None:
+    now = worker(held__greenlets=2)
+    now["held"]["hub._receivers"] = 128
+    assert left_behind([QUIET], [now], {CONTROL: 1}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"pid": 7}, "another process"),
+        ({"stats__connections": 1}, "connections is 1"),
+        ({"stats__channels": 2}, "channels is 2"),
+        ({"stats__outbox_bytes": 3}, "outbox_bytes is 3"),
+        ({"wanted": [CONTROL, NEWS]}, NEWS),
+        ({"held__greenlets": 6}, "greenlets is 6, was 5"),
+        ({"held__timer watchers": 7}, "timer watchers is 7, was 6"),
+        ({"held__hub._closing": 1}, "hub._closing is 1, was 0"),
+        ({"held__hub._receivers": 129}, "hub._receivers is 129, was 128"),
+        ({"held__descriptors": 1}, "descriptors is 1, was 0"),
+    ],
+)
+def test_what_is_left_is_named(changes: dict[str, Any], words: str) -> None:
+    (line,) = left_behind([QUIET, QUIET], [QUIET, worker(**changes)], {CONTROL: 2})
+    assert line.startswith("worker 2")
+    assert words in line
+
+
+@pytest.mark.parametrize("redis", [{}, {CONTROL: 1}, {CONTROL: 2, NEWS: 1}])
+def test_a_subscription_that_is_left_is_named(redis: dict[str, int]) -> None:
+    (line,) = left_behind([QUIET, QUIET], [QUIET, QUIET], redis)
+    assert line.startswith("Redis has subscriptions")
+
+
+def test_all_agree_about_who_listens() -> None:
+    one = worker(channels=[NEWS], wanted=[NEWS, CONTROL], stats__connections=2)
+    two = worker(channels=[NEWS, "x"], wanted=["x", NEWS, CONTROL], stats__connections=1)
+    redis = {NEWS: 2, "x": 1, CONTROL: 2}
+    assert mismatches({NEWS, "x"}, 3, [one, two], redis) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sockets", "changes", "redis", "words"),
+    [
+        ({NEWS}, 2, {}, {}, "2 clients"),
+        ({NEWS, "x"}, 1, {}, {}, "clients and workers differ about 1 channels, such as x"),
+        ({NEWS}, 1, {"wanted": [NEWS, "x", CONTROL]}, {}, "hub and feed differ"),
+        ({NEWS}, 1, {}, {"x": 1}, "workers and Redis differ about 1 channels, such as x"),
+        ({NEWS}, 1, {}, {NEWS: 2}, "workers and Redis differ"),
+        ({NEWS}, 1, {}, {CONTROL: 0}, "workers and Redis differ"),
+    ],
+)
+def test_who_does_not_agree_is_named(
+    wanted: set[str], sockets: int, changes: dict[str, Any], redis: dict[str, int], words: str
+) -> None:
+    there = {"channels": [NEWS], "wanted": [NEWS, CONTROL], "stats__connections": 1}
+    now = worker(**{**there, **changes})
+    (line,) = mismatches(wanted, sockets, [now], {NEWS: 1, CONTROL: 1, **redis})
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed", "too_much"),
+    [
+        ("blocks", 4000, 4200),
+        ("malloc", 2**20, 2**20 + 16_001),
+        ("anonymous", 2**22, 2**22 + 64_001),
+    ],
+)
+def test_memory_comes_back_to_the_start(name: str, allowed: int, too_much: int) -> None:
+    more = {"stats__accepted": 2000}
+    start = QUIET["memory"][name]
+    fits = worker(**more, **{f"memory__{name}": start + allowed})
+    fails = worker(**more, **{f"memory__{name}": start + too_much})
+    assert not_given_back([QUIET], [fits]) == []
+    (line,) = not_given_back([QUIET], [fails])
+    assert f"{too_much:,} more" in line
+    assert "1,000 sockets" in line
