@@ -6,6 +6,8 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -93,6 +95,29 @@ def test_another_redis_at_the_same_address_is_found_and_everybody_is_told(
         there = stage(setup, direct=False)
         there.proxy.lead_to(other.port)
         there.redis.kill()
+        there.back()
+        there.all_hear()
+        there.end()
+        found = check(there.crowd.clients, there.numbers)
+        assert found.codes == {1012: len(there.crowd.clients)}
+        stats = there.site.stats()
+        assert (stats["gaps"], stats["reconnects"]) == (1, 1)
+
+
+def test_another_address_of_the_same_name_is_found_and_everybody_is_told(
+    stage: MakeStage, setup: object
+) -> None:
+    with (
+        TemporaryDirectory(prefix="wsredis-") as folder,  # a socket's path must be short
+        EmbeddedRedis(args=("--unixsocket", f"{folder}/old")) as old,
+        EmbeddedRedis(args=("--unixsocket", f"{folder}/new")),
+    ):
+        name = Path(folder, "redis.sock")
+        name.symlink_to("old")
+        there = stage(setup, direct=False, redis=f"unix://{name}")
+        name.unlink()
+        name.symlink_to("new")
+        old.kill()
         there.back()
         there.all_hear()
         there.end()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -15,7 +15,7 @@ from wsredis.embedded import EmbeddedRedis
 
 from ..servers.support import SETUPS, Setup, Site, eventually
 from .checker import Numbers, check
-from .clients import Crowd
+from .clients import Client, Crowd
 
 pytestmark = pytest.mark.servers
 
@@ -23,6 +23,23 @@ TWO = [
     (replace(SETUPS["uwsgi-gevent"], name="uwsgi-two", workers=2), ("--processes", "2")),
     (replace(SETUPS["gunicorn-gthread"], name="gunicorn-two", workers=2), ("--workers", "2")),
 ]
+
+
+@contextmanager
+def everywhere(site: Site, room: str, numbers: Numbers) -> Iterator[list[Client]]:
+    """Let clients connect until each worker has some."""
+    target = f"/ws/{room}?subscribe-broadcast"
+    clients: list[Client] = []
+    with ExitStack() as stack:
+        while not all(stats["connections"] for stats in site.each_worker().values()):
+            more = Crowd(site.port, target, 12, begun=numbers.last)
+            stack.enter_context(more).wait_open()
+            clients += more.clients
+        yield clients
+
+
+def all_hear(clients: list[Client], number: int) -> None:
+    eventually(lambda: all(client.last >= number for client in clients), f"all hear {number}")
 
 
 @pytest.mark.parametrize(("setup", "options"), TWO, ids=lambda value: getattr(value, "name", ""))
@@ -35,24 +52,11 @@ def test_who_is_with_a_killed_worker_sees_1006_and_comes_back_and_others_miss_no
     options: tuple[str, ...],
 ) -> None:
     site = start(setup, redis=own_redis.url, options=options)
-    target = f"/ws/{room}?subscribe-broadcast"
     channel = f"ws:broadcast:{room}"
-    publisher = site.publisher(room, broadcast=True)
-    with Numbers(publisher.publish) as numbers:
-        with ExitStack() as stack:
-            crowds: list[Crowd] = []
-            while not all(stats["connections"] for stats in site.each_worker().values()):
-                more = Crowd(site.port, target, 12, begun=numbers.last)
-                stack.enter_context(more).wait_open()
-                crowds.append(more)
-            clients = [client for crowd in crowds for client in crowd.clients]
-
-            def all_hear(number: int) -> None:
-                for crowd in crowds:
-                    crowd.wait_for(number)
-
+    with Numbers(site.publisher(room, broadcast=True).publish) as numbers:
+        with everywhere(site, room, numbers) as clients:
             numbers.begin()
-            all_hear(20)
+            all_hear(clients, 20)
             shares = {pid: stats["connections"] for pid, stats in site.each_worker().items()}
             victim = next(iter(shares))
             site.excused.add("DAMN")  # uWSGI's word for it
@@ -67,11 +71,31 @@ def test_who_is_with_a_killed_worker_sees_1006_and_comes_back_and_others_miss_no
                 return victim not in workers and there == len(clients)
 
             eventually(all_there, "a new worker serves and all are back")
-            all_hear(numbers.wait_confirmed())
-            all_hear(numbers.end())
+            all_hear(clients, numbers.wait_confirmed())
+            all_hear(clients, numbers.end())
             found = check(clients, numbers, told=(1006,))
             assert found.codes == {1006: shares[victim]}
             assert sum(map(bool, found.missed)) <= shares[victim]
             listening = sum(bool(s["connections"]) for s in site.each_worker().values())
             assert admin.pubsub_numsub(channel) == [(channel, listening)]
         eventually(lambda: admin.pubsub_numsub(channel) == [(channel, 0)], "nobody is left")
+
+
+def test_each_worker_counts_its_gap_and_tells_its_clients(
+    start: Callable[..., Site], own_redis: EmbeddedRedis, admin: redis.Redis, room: str
+) -> None:
+    site = start("uwsgi-workers", redis=own_redis.url)
+    with (
+        Numbers(site.publisher(room, broadcast=True).publish) as numbers,
+        everywhere(site, room, numbers) as clients,
+    ):
+        numbers.begin()
+        all_hear(clients, 20)
+        assert admin.client_kill_filter(_type="pubsub") == 3
+        eventually(lambda: site.stats()["reconnects"] == 3, "all have noticed")
+        all_hear(clients, numbers.wait_confirmed())
+        all_hear(clients, numbers.end())
+        found = check(clients, numbers)
+        assert found.codes == {1012: len(clients)}
+        stats = site.stats()
+        assert (stats["gaps"], stats["connections"]) == (3, len(clients))
