@@ -356,7 +356,6 @@ def test_extensions_that_cannot_be_parsed_are_400(offers: str) -> None:
     [
         ("/ws/news", "news"),
         ("/ws/", ""),
-        ("/ws/a/b", "a/b"),
         ("/ws//a", "/a"),
         ("/ws/../x", "../x"),
         ("/ws/%2F:", "%2F:"),
@@ -368,7 +367,7 @@ def test_the_facility_is_what_follows_the_prefix_decoded_once(path: str, facilit
     assert facility_of(Request(environ(PATH_INFO=path)), "/ws/") == facility
 
 
-@pytest.mark.parametrize("path", ["/ws/\xff", "/ws/Zo\xeb", "/ws/\xed\xa0\x80"])
+@pytest.mark.parametrize("path", ["/ws/\xff", "/ws/Zo\xeb", "/ws/\xed\xa0\x80", "/ws/\xef\xbf\xbd"])
 def test_a_facility_that_is_not_utf8_is_400(path: str) -> None:
     with pytest.raises(HandshakeError, match="UTF-8") as refusal:
         facility_of(Request(environ(PATH_INFO=path)), "/ws/")

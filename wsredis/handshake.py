@@ -89,9 +89,12 @@ def facility_of(request: Request, prefix: str) -> str:
     """
     path: str = request.environ.get("PATH_INFO", "")
     try:
-        return path[len(prefix) :].encode("latin-1").decode()
-    except UnicodeError as exc:
+        facility = path[len(prefix) :].encode("latin-1").decode()
+        if "\ufffd" in facility:  # Werkzeug writes it for each byte that is wrong
+            raise ValueError(facility)
+    except ValueError as exc:
         raise HandshakeError(400, "The address is not valid UTF-8.") from exc
+    return facility
 
 
 def _tokens(environ: dict[str, Any], name: str) -> list[str]:

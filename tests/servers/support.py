@@ -24,7 +24,7 @@ from websockets.sync.client import ClientConnection, connect
 from wsredis import Config, Publisher
 from wsredis.embedded import free_port
 
-from .wire import Wire
+from .wire import SECONDS, Wire
 
 __all__ = [
     "BIN",
@@ -46,9 +46,6 @@ __all__ = [
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
 HOST = "127.0.0.1"
-
-SECONDS = 15.0
-"""After which something that should have happened counts as not happening."""
 
 T = TypeVar("T")
 

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from .support import Site, eventually, on
+from .test_bad_input import EVERY
 from .wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, frame
 
-SOME = ("uwsgi-gevent", "gunicorn-gthread", "pywsgi", "wsgiref")
-pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("steady"), on(*SOME)]
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("steady")]
+
+some = on("uwsgi-gevent", "gunicorn-gthread", "pywsgi", "wsgiref")
+every = on(*EVERY)
 
 ASK = "subscribe-broadcast"
 TALK = "subscribe-broadcast&publish-broadcast&echo"
@@ -71,24 +74,31 @@ BAD_FRAMES = {
 }
 
 
-@pytest.mark.parametrize("bytewise", [False, True], ids=["at once", "byte by byte"])
+@every
 @pytest.mark.parametrize("name", BAD_FRAMES)
-def test_a_bad_frame_ends_its_own_socket(
-    server: Site, room: str, name: str, bytewise: bool
-) -> None:
-    data, code = BAD_FRAMES[name]
+def test_a_bad_frame_ends_its_own_socket(server: Site, room: str, name: str) -> None:
+    ends_its_own_socket(server, room, name, [BAD_FRAMES[name][0]])
+
+
+@some
+@pytest.mark.parametrize("name", [n for n, (data, _) in BAD_FRAMES.items() if len(data) < 1000])
+def test_a_bad_frame_in_crumbs_does_so_too(server: Site, room: str, name: str) -> None:
+    data, _ = BAD_FRAMES[name]
+    ends_its_own_socket(server, room, name, [bytes([byte]) for byte in data])
+
+
+def ends_its_own_socket(server: Site, room: str, name: str, pieces: list[bytes]) -> None:
+    """See that one socket ends with its code and another one goes on."""
+    _, code = BAD_FRAMES[name]
     with (
         server.wire(f"/ws/{room}?{TALK}") as wire,
         server.wire(f"/ws/{room}?{ASK}") as other,
     ):
         wire.send_frame(TEXT, b"before")
         assert wire.receive_text() == "before"
-        if bytewise and len(data) < 1000:
-            wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for byte in data:
-                wire.send(bytes([byte]))
-        else:
-            wire.send(data)
+        wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            wire.send(piece)
         assert wire.close_code() == code
         server.broadcast(room, "after")
         assert [other.receive_text() for _ in range(2)] == ["before", "after"]
@@ -96,6 +106,7 @@ def test_a_bad_frame_ends_its_own_socket(
     eventually(lambda: server.lines(f"close .*{room} code={code} .*received=1"), "it is logged")
 
 
+@some
 def test_a_tebibyte_announced_takes_no_memory(server: Site, room: str) -> None:
     before = peak(server)
     for _ in range(20):
@@ -123,6 +134,7 @@ def bomb() -> bytes:
     return b"".join(parts) + deflate.flush(zlib.Z_SYNC_FLUSH)[:-4]
 
 
+@some
 def test_a_deflate_bomb_is_1009_and_costs_little_memory(server: Site, room: str) -> None:
     before = peak(server)
     with server.wire() as wire:
@@ -132,6 +144,7 @@ def test_a_deflate_bomb_is_1009_and_costs_little_memory(server: Site, room: str)
     assert peak(server) < before + 16 * 2**20
 
 
+@every
 def test_what_is_small_on_the_wire_is_a_flood_if_it_is_large_inside(
     server: Site, room: str
 ) -> None:
@@ -144,6 +157,7 @@ def test_what_is_small_on_the_wire_is_a_flood_if_it_is_large_inside(
         assert wire.close_code() == 1008
 
 
+@every
 def test_a_ping_inside_a_message_that_is_full_is_answered(server: Site, room: str) -> None:
     with server.wire(f"/ws/{room}?{TALK}") as wire:
         wire.send_frame(TEXT, b"x" * 2**20, fin=False)
@@ -153,6 +167,7 @@ def test_a_ping_inside_a_message_that_is_full_is_answered(server: Site, room: st
         assert wire.receive_text() == "x" * 2**20
 
 
+@every
 def test_a_compressed_message_that_is_none_ends_its_own_socket(server: Site, room: str) -> None:
     with server.wire() as wire:
         wire.upgrade(f"/ws/{room}?{TALK}", sec_websocket_extensions="permessage-deflate")
@@ -160,6 +175,7 @@ def test_a_compressed_message_that_is_none_ends_its_own_socket(server: Site, roo
         assert wire.close_code() in (1002, 1007)
 
 
+@every
 def test_who_may_not_publish_and_does_is_1008(server: Site, room: str) -> None:
     with (
         server.wire(f"/ws/{room}/readonly?{TALK}") as wire,
@@ -171,6 +187,7 @@ def test_who_may_not_publish_and_does_is_1008(server: Site, room: str) -> None:
         assert other.receive_text() == "from the site"
 
 
+@every
 def test_binary_where_only_text_is_understood_is_1003(server: Site, room: str) -> None:
     for data in (frame(BINARY, b"\x00"), frame(BINARY, b"", fin=False)):
         with server.wire(f"/text/{room}?{ASK}") as wire:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from .support import SECONDS, Site, eventually, on
+from .support import SECONDS, SETUPS, Site, eventually, on
 from .wire import Wire
 
-SOME = ("uwsgi-gevent", "gunicorn-gthread", "pywsgi", "wsgiref")
-pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("steady"), on(*SOME)]
+EVERY = tuple(name for name in SETUPS if name not in ("uwsgi-workers", "wsgiref-plain"))
+"""The set-ups that differ in what bytes of clients go through."""
+
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("steady"), on(*EVERY)]
 
 ASK = "subscribe-broadcast"
 TALK = "subscribe-broadcast&publish-broadcast&echo"
@@ -252,7 +254,7 @@ def test_no_two_names_meet_in_one_channel(server: Site, room: str) -> None:
             wire.socket.close()
 
 
-@pytest.mark.parametrize("path", ["%ff", "a%C3", "%ED%A0%80", "%C0%AF"])
+@pytest.mark.parametrize("path", ["%ff", "a%C3", "%ED%A0%80", "%C0%AF", "%EF%BF%BD"])
 def test_a_path_that_is_no_utf_8_is_400(server: Site, path: str) -> None:
     with server.wire() as wire:
         assert wire.refused(f"/ws/{path}?{ASK}").status == 400
