@@ -17,6 +17,7 @@ import dis
 import os
 import sys
 import threading
+from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any
 
@@ -27,18 +28,21 @@ PUSH_EXC_INFO = dis.opmap["PUSH_EXC_INFO"]
 # As they are before anybody patches them.
 OPEN, WRITE, CLOSE = os.open, os.write, os.close
 
+REALPATH = lru_cache(maxsize=None)(os.path.realpath)
+
 
 def start(file: str, root: str) -> None:
     """Note the steps of this thread and of those that `threading` starts from now on."""
-    root = root.rstrip(os.sep) + os.sep
+    root = os.path.realpath(root) + os.sep
     folders = tuple(f"{root}{name}{os.sep}" for name in PACKAGES)
     tracers: dict[CodeType, Any] = {}
 
     def frame_begins(frame: FrameType, event: str, arg: object) -> Any:
         code = frame.f_code
         if (tracer := tracers.get(code, tracers)) is tracers:
-            ours = code.co_filename.startswith(folders)
-            tracer = _tracer(code, file, code.co_filename[len(root) :]) if ours else None
+            # A test may have put links to the packages elsewhere.
+            name = REALPATH(code.co_filename)
+            tracer = _tracer(code, file, name[len(root) :]) if name.startswith(folders) else None
             tracers[code] = tracer
         return tracer and tracer(frame)
 

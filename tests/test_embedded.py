@@ -5,13 +5,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from wsredis.embedded import EmbeddedRedis, find_server, free_port
+from wsredis.embedded import (
+    EmbeddedRedis,
+    _answers,
+    _bundled_server,
+    find_server,
+    free_port,
+)
 from wsredis.exceptions import EmbeddedUnavailable
 
 SECONDS = 10.0
@@ -228,6 +235,53 @@ def test_a_race_lost_again_and_again_is_given_up(
         EmbeddedRedis().start()
 
 
+def test_a_port_in_use_is_not_called_free(
+    server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, numbers = free_port(), [server.port - 10_000]
+    numbers.append(free - 10_000)
+    monkeypatch.setattr("wsredis.embedded.secrets.randbelow", lambda most: numbers.pop(0))
+    assert free_port() == free
+
+
+@pytest.mark.parametrize(
+    ("pieces", "ours"),
+    [
+        ((), False),
+        ((b"+PONG\r\n", b"$20\r\nprocess_id:", b"42\r\n"), True),
+        ((b"+PONG\r\n$20\r\nprocess_id:43\r\n",), False),
+        ((b"-ERR unknown command\r\n",), False),
+    ],
+)
+def test_who_listens_is_read_to_the_end(pieces: tuple[bytes, ...], ours: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(SECONDS)
+
+        def answer() -> None:
+            one, _ = listening.accept()
+            with one:
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                one.recv(100)
+                for piece in pieces:
+                    one.sendall(piece)
+                    time.sleep(0.01)  # so that it does not come with what went before
+
+        other = threading.Thread(target=answer)
+        other.start()
+        assert _answers(listening.getsockname()[1], 42) is ours
+        other.join()
+
+
+def test_a_server_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsredis.embedded.STOP_SECONDS", 0.2)
+    with EmbeddedRedis() as busy, socket.create_connection(("127.0.0.1", busy.port)) as client:
+        pid = busy.pid
+        client.sendall(b'EVAL "while true do end" 0\r\n')
+        with pytest.raises(TimeoutError):
+            ask(busy.port, "PING", 0.5)
+    assert not alive(pid)
+
+
 def test_a_server_that_fails_is_quoted() -> None:
     with pytest.raises(EmbeddedUnavailable, match="no-such-option"):
         EmbeddedRedis(args=("--no-such-option", "1")).start()
@@ -256,6 +310,11 @@ def test_the_bundled_server_comes_before_the_one_on_the_path(
     assert find_server() == "/bundled/valkey-server"
     monkeypatch.setattr("wsredis.embedded._bundled_server", lambda: None)
     assert find_server() == str(on_path)
+
+
+def test_a_bundled_server_for_another_machine_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsredis.embedded.platform.system", lambda: "Plan9")
+    assert _bundled_server() is None
 
 
 def test_the_environment_names_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import socket
+import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -75,6 +77,14 @@ def test_where_there_is_a_compiler_the_loop_is_in_c() -> None:
     header = Path(sysconfig.get_path("include")) / "Python.h"
     if shutil.which("cc") and header.exists():
         assert IN_C
+
+
+def test_where_it_was_not_built_the_loop_in_python_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wsredis._fanout", None)
+    spec: Any = importlib.util.find_spec("wsredis.fanout")
+    anew: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(anew)
+    assert anew.write_each is anew.write_each_in_python
 
 
 def test_everybody_gets_everything(each: WriteEach, readers: Callable[[int], list[Reader]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 import urllib.error
@@ -248,6 +249,60 @@ def test_a_websocket_that_cannot_be_taken_over_leaves_no_seat(
     with here.connect("/ws/news?subscribe-broadcast") as ws:
         here.publisher().publish("now it works")
         assert ws.recv(timeout=10) == "now it works"
+
+
+def test_who_is_interrupted_between_the_101_and_its_end_leaves_no_seat() -> None:
+    """A harakiri, or a worker's time-out."""
+
+    class Interrupted(socket.socket):
+        def sendall(self, *args: Any) -> None:
+            raise KeyboardInterrupt
+
+    middleware = WebSocketMiddleware(None, redis="memory://interrupted")
+    near, far = socket.socketpair()
+    asked = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/ws/news",
+        "QUERY_STRING": "subscribe-broadcast",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_HOST": "example.com",
+        "HTTP_UPGRADE": "websocket",
+        "HTTP_CONNECTION": "Upgrade",
+        "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
+        "HTTP_SEC_WEBSOCKET_VERSION": "13",
+        "wsgi.url_scheme": "http",
+    }
+    with far, Interrupted(fileno=near.detach()) as sock:
+        with pytest.raises(KeyboardInterrupt):
+            middleware({**asked, "gunicorn.socket": sock}, lambda *args: None)
+        assert middleware.stats()["accepted"] == middleware.stats()["connections"] == 0
+    middleware.close()
+
+
+def test_two_first_websockets_at_once_make_one_hub() -> None:
+    class Lock:
+        def __init__(self) -> None:
+            self.asked, self.held = threading.Event(), threading.Lock()
+
+        def __enter__(self) -> None:
+            self.asked.set()
+            self.held.acquire()
+
+        def __exit__(self, *exc: object) -> None:
+            self.held.release()
+
+    middleware = WebSocketMiddleware(None, redis="memory://both-at-once")
+    middleware._lock = lock = Lock()  # type: ignore[assignment]
+    found: list[Any] = []
+    with lock:
+        lock.asked.clear()
+        second = threading.Thread(target=lambda: found.append(middleware._hub()))
+        second.start()
+        assert lock.asked.wait(10)
+        middleware._home = first = middleware._make_hub()
+    second.join(10)
+    assert found == [first[1:]]
+    middleware.close()
 
 
 def test_an_endpoint_of_ones_own(site: Callable[..., Site]) -> None:

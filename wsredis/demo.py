@@ -87,8 +87,8 @@ def run_demo(options: argparse.Namespace) -> int:
             print(f"The users are {chat.people}, and the password of each is: secret")
         if not redis.startswith("memory:"):
             print(f"Publish from a second terminal:\n\n    {hint}\n")
-        print("Ctrl-C ends it.", flush=True)
         with suppress(KeyboardInterrupt):  # the way it is meant to end
+            print("Ctrl-C ends it.", flush=True)
             return server.wait()
         return 0
 

@@ -134,17 +134,18 @@ class EmbeddedRedis:
         if self._port is not None:
             self._run(self._port)
             return self
-        for tries_left in reversed(range(PORT_TRIES)):
+        tries = 1
+        while True:
             port = free_port()
             try:
                 self._run(port)
             except _PortTaken:
-                if not tries_left:
+                if tries == PORT_TRIES:
                     raise
+                tries += 1
             else:
                 self._port = port
-                break
-        return self
+                return self
 
     def stop(self) -> None:
         """End the server in good order and remove its folder; do nothing where none runs."""

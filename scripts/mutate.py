@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Change one thing at a time in a room of the core and see whether the room's own tests notice.
+
+Usage: scripts/mutate.py channels access handshake
+
+Each room `wsredis/NAME.py` has its tests in `tests/test_NAME.py`. It needs an environment with
+wsredis[test], where the source tree is installed in place. What no test has noticed is printed as
+a changed line; docs/reliability.md says what became of those of the last run.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import importlib.util
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SECONDS = 120
+"""After which a mutant that does not end counts as noticed."""
+
+SWAPS: dict[type, type] = {
+    ast.Eq: ast.NotEq,
+    ast.Lt: ast.LtE,
+    ast.Gt: ast.GtE,
+    ast.In: ast.NotIn,
+    ast.Is: ast.IsNot,
+    ast.And: ast.Or,
+    ast.Add: ast.Sub,
+    ast.Mult: ast.FloorDiv,
+    ast.BitAnd: ast.BitOr,
+    ast.LShift: ast.RShift,
+    ast.Break: ast.Continue,
+}
+SWAPS |= {new: old for old, new in SWAPS.items()}
+
+
+def changes(node: ast.AST) -> Iterator[Callable[[Any], None]]:
+    """Yield what may be done to a node."""
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
+        new = SWAPS[type(node.ops[0])]()
+        yield lambda it: it.ops.__setitem__(0, new)
+    elif isinstance(node, ast.BoolOp | ast.BinOp | ast.AugAssign) and type(node.op) in SWAPS:
+        operator = SWAPS[type(node.op)]()
+        yield lambda it: setattr(it, "op", operator)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        yield lambda it: become(it, it.operand)
+    elif isinstance(node, ast.Break | ast.Continue):
+        yield lambda it: become(it, SWAPS[type(it)]())
+    elif isinstance(node, ast.If | ast.IfExp | ast.While | ast.Assert):
+        yield lambda it: setattr(it, "test", ast.UnaryOp(ast.Not(), it.test))
+    elif isinstance(node, ast.comprehension) and node.ifs:
+        yield lambda it: it.ifs.clear()
+    elif isinstance(node, ast.Return | ast.Assign) and not _is_none(node.value) | _is_all(node):
+        yield lambda it: setattr(it, "value", ast.Constant(None))
+    elif isinstance(node, ast.Raise | ast.Expr) and not _is_text(node):
+        yield lambda it: become(it, ast.Pass())
+    elif isinstance(node, ast.Constant) and node.value is not None:
+        value: Any = node.value
+        if isinstance(value, bool):
+            yield lambda it: setattr(it, "value", not value)
+        elif isinstance(value, int | float):
+            yield lambda it: setattr(it, "value", value + 1)
+        elif isinstance(value, str | bytes) and not _is_sentence(value):
+            more = "x" if isinstance(value, str) else b"x"
+            yield lambda it: setattr(it, "value", value + more)  # type: ignore[operator]
+
+
+def become(node: Any, other: ast.AST) -> None:
+    """Turn a node into another."""
+    node.__class__ = other.__class__
+    node.__dict__.update(other.__dict__)
+
+
+def _is_none(node: ast.expr | None) -> bool:
+    return node is None or (isinstance(node, ast.Constant) and node.value is None)
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Walk over what runs: no docstring, no annotation, no name for the types' sake."""
+    for field, value in ast.iter_fields(tree):
+        if field in ("annotation", "returns") or _is_all(tree):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST) and not _is_text(child):
+                yield child
+                yield from nodes(child)
+
+
+def _is_sentence(text: str | bytes) -> bool:
+    """Tell whether a text is there for people to read, and no part of a protocol."""
+    return isinstance(text, str) and " " in text
+
+
+def _is_all(node: ast.AST) -> bool:
+    """Tell whether this is ``__all__``."""
+    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+
+
+def mutants(source: str) -> Iterator[tuple[int, str, str]]:
+    """Yield line, what it was and the whole of each changed module."""
+    tree = ast.parse(source)
+    for index, node in enumerate(nodes(tree)):
+        for number, _ in enumerate(changes(node)):
+            other = copy.deepcopy(tree)
+            changed: Any = list(nodes(other))[index]
+            list(changes(changed))[number](changed)
+            yield _line(node), ast.unparse(node), ast.unparse(ast.fix_missing_locations(other))
+
+
+def _line(node: ast.AST) -> int:
+    return getattr(node, "lineno", 0) or _line(node.target)  # type: ignore[attr-defined]
+
+
+def survives(room: str, source: str) -> bool:
+    """Run a room's tests on another source in a process of its own; tell whether all pass."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1] == 0
+    signal.alarm(SECONDS)
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    os.dup2(silent, 2)
+    code = 1
+    try:
+        put(f"wsredis.{room}", source)
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        code = pytest.main([*options, str(ROOT / "tests" / f"test_{room}.py")])
+    finally:
+        os._exit(int(code))
+
+
+def put(name: str, source: str) -> None:
+    """Let a module be imported from a text."""
+
+    class Finder:
+        @staticmethod
+        def find_spec(wanted: str, *_: object) -> Any:
+            if wanted != name:
+                return None
+            file = str(ROOT / f"{name.replace('.', '/')}.py")
+            spec: Any = importlib.util.spec_from_file_location(name, file)
+            spec.loader.get_code = lambda _: compile(source, file, "exec")
+            return spec
+
+    sys.meta_path.insert(0, Finder)  # type: ignore[arg-type]
+
+
+def main(rooms: list[str]) -> int:
+    """Print what survives; the exit code is 1 where something does."""
+    os.chdir(ROOT)
+    lived = 0
+    for room in rooms:
+        text = (ROOT / "wsredis" / f"{room}.py").read_text()
+        if not survives(room, text):
+            raise SystemExit(f"the tests of {room} fail as it is")
+        made = list(mutants(text))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = list(pool.map(lambda mutant, room=room: survives(room, mutant[2]), made))
+        original = ast.unparse(ast.parse(text)).splitlines()
+        for (line, was, mutant), alive in zip(made, found, strict=True):
+            if alive:
+                lines = mutant.splitlines()
+                new = next((b for a, b in zip(original, lines, strict=False) if a != b), "")
+                print(f"wsredis/{room}.py:{line}: {was.splitlines()[0]}\n    {new.strip()}")
+        print(f"{room}: {len(made)} mutants, {sum(found)} survive", flush=True)
+        lived += sum(found)
+    return 1 if lived else 0
+
+
+if __name__ == "__main__":
+    import gevent.monkey  # what every test needs, once
+    import redis
+    import webob
+    import websockets.server
+
+    del gevent, redis, webob, websockets
+    sys.exit(main(sys.argv[1:] or ["channels", "access", "handshake"]))
