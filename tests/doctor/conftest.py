@@ -15,6 +15,7 @@ from wsredis.doctor import add_doctor_arguments, run_doctor
 
 from ..servers.conftest import pytest_runtest_makereport, start
 from ..servers.support import HOST, SETUPS, Site
+from .script import Act, Script
 
 __all__ = ["Seen", "doctor", "lively", "pytest_runtest_makereport", "running", "site", "start"]
 
@@ -98,3 +99,17 @@ def lively(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     folder, config = tmp_path_factory.mktemp("site"), {"ping_interval": 1, "pong_timeout": 1}
     with running(Site(SETUPS["uwsgi-gevent"], folder, redis_url, config=config)) as site:
         yield site
+
+
+@pytest.fixture
+def play() -> Iterator[Callable[..., int]]:
+    """Give a function that starts a script and returns its port."""
+    made: list[Script] = []
+
+    def start(*acts: Act) -> int:
+        made.append(Script(*acts))
+        return made[-1].port
+
+    yield start
+    for script in made:
+        script.close()
