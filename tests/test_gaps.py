@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import gevent
 import pytest
 from websockets.frames import Opcode
 
+from wsredis import dispatch as dispatch_module
 from wsredis import gaps as gaps_module
 from wsredis.connection import Connection
 from wsredis.exceptions import BrokerUnavailable
 from wsredis.frames import CloseCode
 from wsredis.identity import Identity
+from wsredis.listeners import JOIN_AT_MOST
 from wsredis.revocation import KEPT, KEPT_AT_MOST, Revocation
 
 from .place import CHANNEL, Client, Place, Recorder, until
@@ -130,6 +133,34 @@ def test_a_message_that_comes_while_they_are_told_waits_for_all(
     place.run(stage)
     for client in clients:
         assert client.read() == TOLD
+
+
+def test_an_error_on_the_way_to_many_is_a_gap_and_what_waits_behind_it_comes_after_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch_module, "TURN", 1)
+    clients = [place.connect(CHANNEL)[0] for _ in range(4)]
+    write_all = dispatch_module.write_all
+    written: list[int] = []
+
+    def fail_once(connections: Sequence[Connection], *args: Any) -> None:
+        written.append(len(connections))
+        if len(written) == 2:
+            raise MemoryError("no room for another frame")
+        write_all(connections, *args)
+
+    monkeypatch.setattr(dispatch_module, "write_all", fail_once)
+
+    def stage() -> None:
+        place.publish("lost for some")
+        place.publish("behind " + "x" * JOIN_AT_MOST)  # not joined with the other one
+
+    place.run(stage)
+    assert sorted(client.read() for client in clients) == [
+        (Opcode.TEXT, b"lost for some"),
+        *[TOLD] * 3,
+    ]
+    until(lambda: place.numbers()["gaps"] == 1)
 
 
 def test_what_was_ordered_meanwhile_is_asked_for_until_it_is_known(place: Place) -> None:

@@ -66,6 +66,12 @@ class Gaps:
             messages = [m for m in messages if m.channel != self._control]
         yield from self._deliver(messages)
 
+    def fail(self) -> None:
+        """Count a gap and tell all at once: what comes behind it may be on its way already."""
+        self.stats.lose()
+        for _ in self._tell():
+            pass
+
     def look(self) -> None:
         """Do what is left to do after a gap; call it now and then."""
         done = self._told == self._caught_up == self.stats.gaps

@@ -101,8 +101,8 @@ class Hub:
         self._gaps = Gaps(config, self.connections, self.deliver, self._catch_up)
         self._feed = broker.open(loop, self._gaps.deliver)
         self._gaps.stats = self._feed.stats
-        lose = self._feed.stats.lose
-        self._dispatch = Dispatch(loop, self.stats, config.overflow != "close", lose)
+        sheds = config.overflow != "close"
+        self._dispatch = Dispatch(loop, self.stats, sheds, self._gaps.fail)
         self._timers = [
             self._every(config.ping_interval / BUCKETS, self._ping),
             self._every(min(0.25, config.close_timeout / 4), self._sweep),

@@ -13,7 +13,7 @@ import redis
 
 from wsredis.embedded import EmbeddedRedis
 
-from ..servers.support import SETUPS, Setup, Site, eventually
+from ..servers.support import SETUPS, Setup, Site, each, eventually
 from .checker import Numbers, check
 from .clients import Client, Crowd
 
@@ -99,3 +99,25 @@ def test_each_worker_counts_its_gap_and_tells_its_clients(
         assert found.codes == {1012: len(clients)}
         stats = site.stats()
         assert (stats["gaps"], stats["connections"]) == (3, len(clients))
+
+
+@each("uwsgi-gevent", "gunicorn-gthread")
+def test_who_is_sent_away_by_a_reload_is_told_and_comes_back(
+    start: Callable[..., Site], setup: Setup, room: str
+) -> None:
+    site = start(setup)
+    (old,) = site.workers()
+    with (
+        Numbers(site.publisher(room, broadcast=True).publish) as numbers,
+        everywhere(site, room, numbers) as clients,
+    ):
+        numbers.begin()
+        all_hear(clients, 20)
+        site.reload()
+        eventually(lambda: all(c.is_open and len(c.sessions) > 1 for c in clients), "all are back")
+        all_hear(clients, numbers.wait_confirmed())
+        all_hear(clients, numbers.end())
+        found = check(clients, numbers)
+        assert set(found.codes) == {1012}
+        assert site.workers() != {old}
+        print(f"{setup}: away for {found.away:.2f} s")
