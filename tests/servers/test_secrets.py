@@ -81,6 +81,17 @@ def test_nothing_a_client_offers_becomes_a_header(server: Site, room: str, offer
         assert "X-Evil" not in answer.body
 
 
+def test_a_close_frame_says_nothing_of_an_error(server: Site, room: str) -> None:
+    with server.wire(f"/text/{room}?subscribe-broadcast") as wire:
+        wire.send_frame(TEXT, b"hush-text")
+        first, payload = wire.receive()
+        assert (first, payload) == (0x80 | CLOSE, (1011).to_bytes(2))
+        wire.send_frame(CLOSE, payload)
+    eventually(lambda: server.lines(f"close .*{room} code=1011"), "its end is in the log")
+    assert "the session store has a secret problem" in server.news()
+    assert "hush" not in server.news()
+
+
 def test_a_misspelt_key_is_shown_as_one_word(server: Site, room: str) -> None:
     with server.wire() as wire:
         answer = wire.refused(f"/ws/{room}?subscribe-%0D%0AX-Evil:%201%3Cscript%3E" + "x" * 500)

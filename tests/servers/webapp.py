@@ -1,7 +1,7 @@
 """The site that every server in these tests runs: pages beside websockets, identities by header.
 
 ``X-User``, ``X-Groups`` and ``X-Session`` stand for whatever a real site reads its sessions with.
-Below ``/text/`` is a second gate, to websockets that refuse binary messages.
+Below ``/text/`` is a second gate, to websockets that refuse binary messages and fail at others.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import time
 from typing import Any
 
-from wsredis import Identity, Publisher, WebSocketMiddleware
+from wsredis import Identity, Publisher, PubSubEndpoint, WebSocketMiddleware
 
 logging.basicConfig(
     level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
@@ -56,8 +56,15 @@ def pages(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [body]
 
 
+class Failing(PubSubEndpoint):
+    """Fail at each message."""
+
+    def received(self, connection: Any, message: str | bytes) -> None:
+        raise LookupError("the session store has a secret problem")
+
+
 application = WebSocketMiddleware(
-    WebSocketMiddleware(pages, prefix="/text/", binary=False),
+    WebSocketMiddleware(pages, prefix="/text/", binary=False, endpoint=Failing),
     identity=identify,
     allowed_channels=allowed_channels,
 )
