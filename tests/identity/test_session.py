@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from beaker.middleware import SessionMiddleware
 
+from wsredis.exceptions import ConfigurationError
 from wsredis.identity import ANONYMOUS, Identity, SessionResolver
 
 from .support import request
@@ -94,3 +95,9 @@ def test_a_session_of_beaker(tmp_path: Any) -> None:
     assert after == Identity("alice", ("editors",), after.session)
     assert after.session
     assert after.session in cookie
+
+
+@pytest.mark.parametrize("arguments", [{"load": "beaker.session"}, {"load": dict, "key": "id"}])
+def test_what_cannot_be_called_is_refused_at_the_start(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be called: write SessionResolver"):
+        SessionResolver(**arguments)

@@ -285,6 +285,33 @@ def test_a_plain_page_below_the_prefix_does_not(server: Site, path: str) -> None
     assert "page" not in body
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/ws/../x",
+        "/ws/%2e%2e/x",
+        "//ws/x",
+        "/./ws/x",
+        "/ws%2Fx",
+        "/ws;x/y",
+        "/x/..%2Fws/y",
+        "/ws%00/x",
+    ],
+)
+def test_a_page_and_a_websocket_find_the_same_side_of_the_wall(server: Site, path: str) -> None:
+    """Servers tidy paths in ways of their own; what they make of one decides for both."""
+    status, body = server.get(path)
+    with server.wire() as wire:
+        wire.send(wire.request(f"{path}?{ASK}"))
+        answer = wire.answer()
+    if status == 200:
+        assert body.startswith("page /")
+        assert (answer.status, answer.body) == (200, body)
+    else:
+        assert (status, answer.status) == (400, 101)
+        assert "page" not in body
+
+
 def test_the_bare_prefix_is_the_facility_without_a_name(server: Site) -> None:
     with server.wire(f"/ws/?{ASK}") as wire:
         server.broadcast("", "nameless")

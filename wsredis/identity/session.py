@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..exceptions import ConfigurationError
 from .base import ANONYMOUS, Identity, Request
 
 __all__ = ["SessionResolver"]
@@ -25,6 +26,9 @@ class SessionResolver:
         groups: the key under which the names of the groups stand, a list; None for no groups.
         key: takes the session and returns what names it in its own channel, or None where it was
             not really loaded; by default sessions have no channel.
+
+    Raises:
+        ConfigurationError: ``load`` or ``key`` is nothing that can be called.
     """
 
     def __init__(
@@ -35,6 +39,14 @@ class SessionResolver:
         groups: str | None = "groups",
         key: Callable[[Any], str | None] | None = None,
     ) -> None:
+        callables: dict[str, object] = {"load": load} | ({} if key is None else {"key": key})
+        for name, given in callables.items():
+            if not callable(given):
+                raise ConfigurationError(
+                    f"{name}={given!r:.200} cannot be called: write"
+                    " SessionResolver(lambda request: request.environ['beaker.session'],"
+                    " key=lambda session: session.id)."
+                )
         self._load = load
         self._user = user
         self._groups = groups
