@@ -8,12 +8,12 @@ from typing import Any
 
 import gevent
 import pytest
-from websockets.frames import Opcode
+from websockets.frames import Frame, Opcode
 
 from wsredis.connection import Connection, State
 from wsredis.dispatch import TURN
 from wsredis.exceptions import BrokerUnavailable, HandshakeError
-from wsredis.hub import BUCKETS
+from wsredis.hub import BUCKETS, SPARE_RECEIVERS
 from wsredis.identity import ANONYMOUS
 
 from .place import CHANNEL, Client, Place, Recorder, until
@@ -269,3 +269,53 @@ def test_a_kept_message_is_not_lost_where_joins_overlap(
         place.run(gate.set)
         thread.join(5)
     assert came[0].read() == (Opcode.TEXT, b"kept")
+
+
+def test_who_is_cut_before_joining_gives_no_seat_back(place: Place) -> None:
+    place.connect(CHANNEL)
+    place.run(Connection(place.hub, Recorder(), ANONYMOUS, None).cut)
+    assert place.numbers()["connections"] == 1
+
+
+def test_who_is_closing_is_neither_pinged_nor_told_that_we_are_alive(
+    places: Callable[..., Place],
+) -> None:
+    place = places(heartbeat="--heartbeat--")
+    client, connection, _ = place.connect(CHANNEL)
+    place.run(connection.close, 4000)
+
+    def turn() -> None:
+        for _ in range(BUCKETS):
+            place.hub._ping()
+            place.hub._beat()
+
+    place.run(turn)
+    client.send(Opcode.CLOSE, (4000).to_bytes(2))
+    assert client.close_code() == 4000
+    with pytest.raises(EOFError):
+        client.read()
+
+
+def test_what_many_need_who_send_at_once_is_not_kept_for_ever(place: Place) -> None:
+    clients = [place.connect() for _ in range(SPARE_RECEIVERS + 1)]
+    frame = Frame(Opcode.TEXT, b"in two pieces").serialize(mask=True)
+    for client, _, _ in clients:
+        client.sock.sendall(frame[:-1])
+    until(lambda: all(connection._receiver for _, connection, _ in clients))
+    for client, _, _ in clients:
+        client.sock.sendall(frame[-1:])
+    until(lambda: all(endpoint.got for _, _, endpoint in clients))
+    assert len(place.hub._receivers[False]) == SPARE_RECEIVERS
+
+
+def test_a_sender_is_told_of_a_loss_in_a_channel_that_nobody_here_listens_to(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(channels: Any, payload: bytes, expire: int, answered: Callable[[bool], None]) -> None:
+        answered(False)
+
+    monkeypatch.setattr(place.hub._feed, "publish", lose)
+    client, connection, _ = place.connect(CHANNEL)
+    elsewhere = ["ws:broadcast:sport"]
+    place.run(lambda: connection.publish(elsewhere, "lost", echo=False, expire=0))
+    assert client.close_code() == 1013

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import gevent
@@ -196,3 +197,44 @@ def test_a_lost_link_does_not_try_to_send_for_ever(loop: Loop) -> None:
     with near, far:
         loop.run(use)
     assert len(flushed) == 1
+
+
+@pytest.fixture
+def link(loop: Loop) -> Iterator[Link]:
+    """Give a link that nobody has begun to serve, and so does not listen."""
+    near, far = socket.socketpair()
+    with near, far:
+        yield loop.run(lambda: Link(near, SECONDS, lambda pushed: iter(())))
+
+
+def test_the_first_reason_for_a_loss_counts_and_nothing_is_read_behind_it(
+    loop: Loop, link: Link
+) -> None:
+    def use() -> None:
+        link._fail(ConnectionError("gone"))
+        link._fail(TimeoutError("and silent, too"))
+        link._go_on()  # what was planned before comes to its end
+        assert not link._reader.active
+        with pytest.raises(ConnectionError, match="gone"):
+            link.serve()
+
+    loop.run(use)
+
+
+def test_a_link_that_does_not_listen_calls_nobody_silent(loop: Loop, link: Link) -> None:
+    def use() -> None:
+        link._heard_at -= 10 * SECONDS
+        link._listen()
+        assert not link._awaited
+
+    loop.run(use)
+
+
+def test_what_comes_up_while_the_link_is_full_follows(fake: FakeRedis, listener: Any) -> None:
+    payload = "x" * 3_000_000
+    peer = fake.peer()
+    listener.publish([NEWS], payload.encode())
+    listener.publish([NEWS], b"next")
+    peer.expect("PUBLISH", NEWS, payload)
+    peer.expect("PUBLISH", NEWS, "next")
+    peer.say(b":0\r\n", b":0\r\n")

@@ -20,7 +20,10 @@ from .resp import Parser, Push, ReplyError, pack
 __all__ = ["Answer", "Link", "Pushed"]
 
 READ_SIZE = 1 << 18
-"""Bytes taken from Redis at once: what they hold is joined."""
+"""Bytes taken from Redis at once: what they hold is joined.
+
+More than a TLS record holds (RFC 8446 section 5.1): nothing stays decrypted that no watcher sees.
+"""
 
 Answer = Callable[[Any], None]
 """Takes the reply to a command: a `ReplyError` if Redis refused or the link was lost."""
@@ -153,8 +156,6 @@ class Link:
     def _read_on(self) -> None:
         if not self._lost.ready():
             self._reader.start(self._readable)
-            if isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
-                self._turn.start(self._readable)  # it is decrypted already and wakes no watcher
 
     def _take(self, replies: list[Any]) -> Iterator[None]:
         pushed: list[tuple[bytes, bytes]] = []
