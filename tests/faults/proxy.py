@@ -24,13 +24,16 @@ class Proxy:
         target: port on this machine.
 
     Attributes:
+        pause: seconds that each piece of bytes is kept.
         port: where it listens; below the range of outgoing connections, or who keeps trying
             while it refuses could be connected to itself.
     """
 
     def __init__(self, target: int) -> None:
         self.port = free_port()
+        self.pause = 0.0
         self._target = target
+        self._over = threading.Event()
         self._swallows = threading.Event()
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
@@ -71,6 +74,7 @@ class Proxy:
         self._target = target
 
     def close(self) -> None:
+        self._over.set()
         if self._listener is not None:
             self.refuse()
         self.reset()
@@ -104,6 +108,8 @@ class Proxy:
     def _pump(self, source: socket.socket, sink: socket.socket, broken: threading.Event) -> None:
         try:
             while data := source.recv(65536):
+                if self.pause:
+                    self._over.wait(self.pause)
                 if self._swallows.is_set():
                     broken.set()
                 if not broken.is_set():

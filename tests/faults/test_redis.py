@@ -190,3 +190,34 @@ def test_what_sockets_say_into_the_gap_is_counted_and_they_are_told(
     found = check(crowd.clients, numbers)
     assert found.codes == {1012: len(crowd.clients)}
     assert not any(found.missed), "what was lost is what the speaker was told of"
+
+
+# What is no gap
+
+
+def nothing_is_missing(stage: Stage) -> None:
+    stage.all_hear()
+    stage.end()
+    found = check(stage.crowd.clients, stage.numbers)
+    assert not found.codes
+    assert not any(found.missed)
+    stats = stage.site.stats()
+    assert (stats["gaps"], stats["dropped"], stats["timeouts"]) == (0, 0, 0)
+
+
+def test_a_slow_way_to_redis_costs_time_and_nothing_else(stage: MakeStage, setup: object) -> None:
+    there = stage(setup)
+    there.proxy.pause = 0.3
+    there.publish_some(500)
+    nothing_is_missing(there)
+
+
+def test_a_process_that_is_stopped_goes_on_where_it_was(stage: MakeStage, setup: object) -> None:
+    there = stage(setup)
+    (worker,) = there.site.workers()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        there.publish_some(700)  # for longer than the deadline, at two milliseconds each
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    nothing_is_missing(there)
