@@ -85,7 +85,10 @@ def measure(theatre: Theatre, server: Server, names: frozenset[str]) -> tuple[Fi
     """Put a server through its scenarios; return the figures and what went wrong."""
     figures: Figures = {}
     problems: list[str] = []
-    mine = [name for name in SCENARIOS if name in names and name in server.scenarios]
+    sizes = theatre.sizes
+    skipped = (sizes.peers_skip if server.needs else ()) + (sizes.slow_skip if server.slow else ())
+    names &= set(server.scenarios) - set(skipped)
+    mine = [name for name in SCENARIOS if name in names]
     for part in ([n for n in mine if n in FRESH], [n for n in mine if n not in FRESH]):
         if not part:
             continue

@@ -62,6 +62,11 @@ class Sizes:
     churn_sockets: int = 200
     churn_per_second: int = 200
 
+    peers_skip: tuple[str, ...] = ()
+    """Scenarios that only wsredis and the floor take part in."""
+    slow_skip: tuple[str, ...] = ()
+    """Scenarios that the slow servers do not take part in either."""
+
     settle: float = 0.3
     """Pause before memory and CPU are read."""
 
@@ -79,6 +84,8 @@ QUICK = Sizes(
     group_messages=500,
     spoken=2500,
     fair_times=3,
+    peers_skip=("lengths", "compressed", "groups", "inbound"),
+    slow_skip=("storm", "unicast"),
     settle=0.2,
 )
 

@@ -13,9 +13,13 @@ channels: dict[str, set[ServerConnection]] = {}
 
 
 async def main() -> None:
-    store = redis.asyncio.Redis(port=int(os.environ["REDIS_PORT"]))
-    feed = store.pubsub()
+    redis_port = int(os.environ["REDIS_PORT"])
+    feed = redis.asyncio.Redis(port=redis_port).pubsub()
     await feed.subscribe("-")  # a feed that listens to nothing cannot be read
+
+    # Whoever publishes waits for a free connection; redis-py's usual pool would raise.
+    pool = redis.asyncio.BlockingConnectionPool(port=redis_port, max_connections=20, timeout=None)
+    store = redis.asyncio.Redis(connection_pool=pool)
 
     async def handle(socket: ServerConnection) -> None:
         assert socket.request
