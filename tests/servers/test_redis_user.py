@@ -81,3 +81,15 @@ def test_the_documented_user_is_enough_and_no_client_reaches_further(
         assert {"subscribe", "publish", "mget", "set", "rpush"} <= said
         assert admin.acl_log() == []
         assert len(admin.keys("ws:*")) == len(admin.keys()) > len(NAMES)
+
+
+@each("uwsgi-gevent", "gunicorn-gthread")
+def test_a_password_that_redis_refuses_stands_in_no_log(
+    start: Callable[..., Site], own_redis: EmbeddedRedis, setup: Setup, room: str
+) -> None:
+    site = start(setup, redis=own_redis.url.replace("//", "//wsredis:hush@"))
+    with site.wire() as wire:
+        answer = wire.refused(f"/ws/{room}?subscribe-broadcast")
+    assert answer.status == 503
+    eventually(lambda: site.lines("WRONGPASS|invalid username-password"), "it is told why")
+    assert "hush" not in site.log() + answer.body
