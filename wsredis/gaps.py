@@ -82,9 +82,8 @@ class Gaps:
     def _make_good(self) -> None:
         gaps = self.stats.gaps
         try:
-            if self._caught_up != gaps:
-                self._catch_up()
-                self._caught_up = gaps
+            self._catch_up()
+            self._caught_up = gaps
         except BrokerUnavailable as exc:  # again, when it is back
             log.warning("orders to disconnect could not be caught up: %s", exc)
         finally:
