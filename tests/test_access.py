@@ -46,6 +46,15 @@ def test_a_policy_that_answers_nonsense_denies(
     with pytest.raises(PermissionDenied), caplog.at_level(logging.ERROR, "wsredis.access"):
         granted(lambda request, wishes: answer, None, WISHES)
     assert "nothing is granted" in caplog.text
+    assert [record.name for record in caplog.records] == ["wsredis.access"]
+
+
+def test_a_policy_that_forgets_the_brackets_is_told_where_they_go(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(PermissionDenied):
+        granted(lambda request, wishes: "publish-user", None, WISHES)
+    assert caplog.text.rstrip().endswith("write ['publish-user']")
 
 
 def test_a_policy_that_raises_denies_and_the_client_does_not_hear_why(

@@ -179,3 +179,21 @@ def test_a_refused_key_is_shown_short_and_on_one_line() -> None:
         parse_wishes("publish-%0d%0a" + "x" * 5000)
     assert len(str(refused.value)) < 250
     assert str(refused.value).isprintable()
+
+
+def test_of_a_long_key_the_beginning_is_quoted_and_what_to_write_stands_behind_it() -> None:
+    with pytest.raises(ValueError, match="Unknown") as refused:
+        parse_wishes("subscribe-" + "x" * 1000)
+    assert str(refused.value) == (
+        f"Unknown query key 'subscribe-{'x' * 54}': write subscribe- or publish- followed by one of"
+        " broadcast, user, group, session."
+    )
+
+
+def test_wishes_are_shared_and_so_cannot_be_changed() -> None:
+    wishes = parse_wishes("subscribe-user")
+    for name in ("asked", "anything"):
+        with pytest.raises((AttributeError, TypeError)):
+            setattr(wishes, name, ())
+    assert not hasattr(wishes, "__dict__")
+    assert parse_wishes("subscribe-user").asked == ("subscribe-user",)
