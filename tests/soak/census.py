@@ -17,10 +17,10 @@ from typing import Any
 
 import greenlet
 
-from wsredis.connection import Connection
-from wsredis.listeners import Listeners
+from wsredis.config import Config
+from wsredis.loop import Loop
 
-__all__ = ["census", "containers"]
+__all__ = ["census", "containers", "rooms"]
 
 WATCHERS = ("timer", "io")
 """Kinds of gevent's watchers, by the names of their classes."""
@@ -47,42 +47,55 @@ def census(application: Any) -> dict[str, Any]:
         application: a `WebSocketMiddleware`.
     """
     gc.collect()
-    names = Counter[str]()
-    for thing in gc.get_objects():
-        kind = type(thing)
-        if issubclass(kind, greenlet.greenlet):
-            names["greenlets"] += bool(thing)
-        elif kind.__name__ in WATCHERS and kind.__module__.startswith("gevent."):
-            names[f"{kind.__name__} watchers"] += 1
-        elif kind is Connection:
-            names["Connection objects"] += 1
-        elif kind is Listeners:
-            names["Listeners objects"] += 1
-    held = {name: names[name] for name in _KINDS}
     hub = application._hub()[0]
-    feed = hub._feed
-    held |= _descriptors()
-    rooms = {"hub": hub, "admission": hub._admission, "validity": hub._validity, "feed": feed}
-    if feed._link is not None:
-        rooms["link"] = feed._link
-    for name, room in rooms.items():
+    held = _objects() | _descriptors()
+    for room in rooms(hub):
+        name = type(room).__name__
         held |= {f"{name}.{attribute}": size for attribute, size in containers(room)}
     return {
         "pid": os.getpid(),
         "channels": sorted(hub._channels),
-        "wanted": sorted(feed._channels),
+        "wanted": sorted(hub._feed._channels),
         "stats": application.stats(),
         "held": held,
         "memory": _memory(),
     }
 
 
-_KINDS = (
-    "greenlets",
-    *(f"{kind} watchers" for kind in WATCHERS),
-    "Connection objects",
-    "Listeners objects",
-)
+def _objects() -> Counter[str]:
+    """Count greenlets, watchers, and the objects of each class of wsredis."""
+    found = Counter(dict.fromkeys(("greenlets", *(f"{kind} watchers" for kind in WATCHERS)), 0))
+    for thing in gc.get_objects():
+        kind = type(thing)
+        if issubclass(kind, greenlet.greenlet):
+            found["greenlets"] += bool(thing)
+        elif kind.__name__ in WATCHERS and kind.__module__.startswith("gevent."):
+            found[f"{kind.__name__} watchers"] += 1
+        elif str(kind.__module__).startswith("wsredis."):
+            found[f"{kind.__name__} objects"] += 1
+    return found
+
+
+def rooms(hub: Any) -> list[Any]:
+    """Return a hub, and all objects of wsredis that it is made of, each once."""
+    found = [hub]
+    for room in found:
+        for name in _attributes(room):
+            part = getattr(room, name, None)
+            kind = type(part)
+            foreign = isinstance(part, _FOREIGN) or not str(kind.__module__).startswith("wsredis.")
+            if not foreign and all(part is not known for known in found):
+                found.append(part)
+    return found
+
+
+_FOREIGN = (Config, Loop)
+"""Parts that hold nothing of a websocket."""
+
+
+def _attributes(room: Any) -> list[str]:
+    slots = [name for kind in type(room).__mro__ for name in getattr(kind, "__slots__", ())]
+    return [*slots, *getattr(room, "__dict__", ())]
 
 
 def containers(room: Any) -> Iterator[tuple[str, int]]:
@@ -91,8 +104,7 @@ def containers(room: Any) -> Iterator[tuple[str, int]]:
     Of a container of containers their sizes count, so that buckets are seen as what is in them.
     Numbers that are called after what is owed count as well.
     """
-    names = [*getattr(room, "__slots__", ()), *getattr(room, "__dict__", ())]
-    for name in names:
+    for name in _attributes(room):
         value = getattr(room, name, None)
         if isinstance(value, str | bytes | memoryview | bytearray):
             continue
@@ -104,10 +116,10 @@ def containers(room: Any) -> Iterator[tuple[str, int]]:
             yield name, value
 
 
-_OWED = ("_unanswered", "count")
+_OWED = ("_size", "_unanswered", "count")
 
 
-def _descriptors() -> dict[str, int]:
+def _descriptors() -> Counter[str]:
     """Count open descriptors by what they lead to."""
     kinds = Counter[str]()
     for number in os.listdir("/proc/self/fd"):
@@ -116,7 +128,7 @@ def _descriptors() -> dict[str, int]:
         except FileNotFoundError:  # the one that listed them
             continue
         kinds["descriptors of sockets" if target.startswith("socket:") else "descriptors"] += 1
-    return {name: kinds[name] for name in ("descriptors of sockets", "descriptors")}
+    return kinds
 
 
 def _memory() -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ..place import CHANNEL, Place
-from .census import containers
+from .census import containers, rooms
 
 
 class Room:
@@ -37,3 +37,9 @@ def test_a_hub_holds_what_its_websockets_need_and_nothing_after_them(
     place.run(connection.cut)
     client.sock.close()
     assert dict(containers(place.hub)) == empty
+
+
+def test_every_room_of_a_hub_is_looked_into(place: Place) -> None:
+    names = {type(room).__name__ for room in rooms(place.hub)}
+    assert {"Hub", "Admission", "Validity", "MemoryFeed"} <= names
+    assert not {"Config", "Loop"} & names

@@ -15,7 +15,7 @@ QUIET: dict[str, Any] = {
     "channels": [],
     "wanted": [CONTROL],
     "stats": {"connections": 0, "channels": 0, "outbox_bytes": 0, "accepted": 1000},
-    "held": {"greenlets": 5, "timer watchers": 6, "hub._closing": 0, "hub._receivers": 3},
+    "held": {"greenlets": 5, "timer watchers": 6, "Hub._closing": 0, "Hub._receivers": 3},
     "memory": {"blocks": 180_000, "malloc": 9_000_000, "anonymous": 30_000_000},
 }
 
@@ -38,7 +38,7 @@ def test_nothing_is_left_where_all_is_as_before() -> None:
 
 def test_less_than_before_is_no_leak_and_spare_receivers_are_none() -> None:
     now = worker(held__greenlets=2)
-    now["held"]["hub._receivers"] = 128
+    now["held"]["Hub._receivers"] = 128
     assert left_behind([QUIET], [now], {CONTROL: 1}) == []
 
 
@@ -52,8 +52,8 @@ def test_less_than_before_is_no_leak_and_spare_receivers_are_none() -> None:
         ({"wanted": [CONTROL, NEWS]}, NEWS),
         ({"held__greenlets": 6}, "greenlets is 6, was 5"),
         ({"held__timer watchers": 7}, "timer watchers is 7, was 6"),
-        ({"held__hub._closing": 1}, "hub._closing is 1, was 0"),
-        ({"held__hub._receivers": 129}, "hub._receivers is 129, was 128"),
+        ({"held__Hub._closing": 1}, "Hub._closing is 1, was 0"),
+        ({"held__Hub._receivers": 129}, "Hub._receivers is 129, was 128"),
         ({"held__descriptors": 1}, "descriptors is 1, was 0"),
     ],
 )

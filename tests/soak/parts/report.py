@@ -34,7 +34,7 @@ def table(course: Course) -> str:
     lines.append(f"{'':<38}{'at the start':>24}{'at the end':>24}")
     pairs = list(zip(course.start, course.end, strict=True))
     for name in FIGURES:
-        before, after = (", ".join(f"{p[i]['held'][name]:,}" for p in pairs) for i in (0, 1))
+        before, after = (", ".join(f"{p[i]['held'].get(name, 0):,}" for p in pairs) for i in (0, 1))
         lines.append(f"{name:<38}{before:>24}{after:>24}")
     for name in ("blocks", "malloc", "anonymous"):
         before, after = (", ".join(f"{p[i]['memory'][name]:,}" for p in pairs) for i in (0, 1))
