@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from census import census
+from census import census, listening
 
 from wsredis import WebSocketMiddleware
 from wsredis.identity import Identity
@@ -35,8 +35,9 @@ def everything(request: Any, wishes: Iterable[str]) -> Iterable[str]:
 
 
 def page(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer with the census."""
-    body = json.dumps(census(application)).encode()
+    """Answer with the census, or with who listens."""
+    count = census if environ["PATH_INFO"] == "/census" else listening
+    body = json.dumps(count(application)).encode()
     start_response(
         "200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     )

@@ -20,7 +20,7 @@ import greenlet
 from wsredis.config import Config
 from wsredis.loop import Loop
 
-__all__ = ["census", "containers", "rooms"]
+__all__ = ["census", "containers", "listening", "rooms"]
 
 WATCHERS = ("timer", "io")
 """Kinds of gevent's watchers, by the names of their classes."""
@@ -52,13 +52,17 @@ def census(application: Any) -> dict[str, Any]:
     for room in rooms(hub):
         name = type(room).__name__
         held |= {f"{name}.{attribute}": size for attribute, size in containers(room)}
+    return {**listening(application), "held": held, "memory": _memory()}
+
+
+def listening(application: Any) -> dict[str, Any]:
+    """Say who listens to what in this worker; quick enough to be asked while many are there."""
+    hub = application._hub()[0]
     return {
         "pid": os.getpid(),
         "channels": sorted(hub._channels),
         "wanted": sorted(hub._feed._channels),
         "stats": application.stats(),
-        "held": held,
-        "memory": _memory(),
     }
 
 

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 SCRIPT = Path(__file__).resolve().parent / "run.py"
 
-SMALL = ("--sockets", "60", "--seconds", "12", "--seed", "1")
+SMALL = ("--sockets", "60", "--seconds", "8", "--seed", "1")
 
 
 def soak(folder: Path, *arguments: str) -> tuple[int, str]:

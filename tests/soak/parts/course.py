@@ -20,10 +20,10 @@ __all__ = ["ROUNDS", "Course"]
 ROUNDS = 4
 """The time is divided among them, if each is long enough; at the end of the first is the start."""
 
-ROUND_SECONDS = 6.0
+ROUND_SECONDS = 4.0
 """That a round takes at least."""
 
-LONG_ROUND = 4 * (OPTIONS["ping_interval"] + OPTIONS["pong_timeout"])
+LONG_ROUND = 3 * (OPTIONS["ping_interval"] + OPTIONS["pong_timeout"])
 """Seconds of a round in which some who answer no ping are surely cut."""
 
 PATIENCE = 30.0
@@ -129,9 +129,6 @@ class Course:
                 talk.wrong("never heard", line)
             odd = odd or self._mismatches()
             self.violations += odd
-        for member in crowd.members.values():
-            if member.hearing is not None and member.reads:
-                talk.ended(member.hearing)
         crowd.go_on()
         verdict = "do not agree" if late or odd else "agree"
         self._say(f"{len(crowd.members):,} clients, the workers and Redis {verdict}")
@@ -147,8 +144,8 @@ class Course:
     def _mismatches(self) -> list[str]:
         there = [m.hearing for m in self.crowd.members.values() if m.hearing is not None]
         wanted = {channel for hearing in there for channel in hearing.channels}
-        census = self._server.census()
-        return mismatches(wanted, len(there), census, self._server.subscriptions())
+        workers = self._server.listening()
+        return mismatches(wanted, len(there), workers, self._server.subscriptions())
 
     def _wait(self, until: Callable[[], bool]) -> bool:
         """Let time pass, and look now and then."""
@@ -163,7 +160,7 @@ class Course:
 
     def _cut(self) -> None:
         """Cut the workers' links to Redis: whoever was there must be told that something lacks."""
-        gaps = [worker["stats"]["gaps"] for worker in self._server.census()]
+        gaps = [worker["stats"]["gaps"] for worker in self._server.listening()]
 
         def cut() -> None:
             if (links := self._server.cut()) != WORKERS:
@@ -172,13 +169,13 @@ class Course:
                 self.crowd.publish()
 
         self._upset(cut, "the links to Redis were cut")
-        after = [worker["stats"]["gaps"] for worker in self._server.census()]
+        after = [worker["stats"]["gaps"] for worker in self._server.listening()]
         if after != [gap + 1 for gap in gaps]:
             self.violations.append(f"the gaps were {gaps} and are {after}: each is one more")
 
     def _reload(self) -> None:
         """Let new workers take over."""
-        old = frozenset(worker["pid"] for worker in self._server.census())
+        old = frozenset(worker["pid"] for worker in self._server.listening())
         self._upset(self._server.reload, "the workers were replaced")
         self._server.wait_for_workers(but=old)
         self.crowd.run(1, self._sockets)

@@ -45,6 +45,7 @@ class Crowd:
         turmoil: whether something is being broken: nobody leaves, and handshakes may fail.
         counts: what has happened.
         codes: close codes that the server has sent, or how it ended without.
+        longest: seconds for which no client did anything; a server may take them for dead.
     """
 
     def __init__(
@@ -57,10 +58,12 @@ class Crowd:
         self.counts = Counter[str]()
         self.codes = Counter[str]()
         self.pace = pace
+        self.longest = 0.0
         self._config = config
         self._random = random
         self._epoll = select.epoll()
         self._events: dict[int, int] = {}
+        self._polled = time.monotonic()
         self._due: list[tuple[float, int, Callable[[Member], None], Member]] = []
         self._born = 0
         self._credit = Counter[str]()
@@ -152,6 +155,8 @@ class Crowd:
             before, now = now, time.monotonic()
             if sockets:
                 self._act(min(0.1, now - before), sockets)
+            self.longest = max(self.longest, now - self._polled) if self.members else self.longest
+            self._polled = now
             for fd, event in self._epoll.poll(0.01):
                 if (member := self.members.get(fd)) is not None:
                     if event & ~select.EPOLLOUT:
@@ -206,7 +211,8 @@ class Crowd:
         broadcast = audience is Audience.BROADCAST
         publisher = Publisher(facility, broadcast, config=self._config, **named)
         (channel,) = publisher.channels
-        publisher.publish(f"{self.talk.next(channel)} {'x' * size}")
+        reached = publisher.publish(f"{self.talk.next(channel)} {'x' * size}")
+        self.counts["published to nobody"] += self.turmoil and not reached
         self.counts["published by the publisher"] += 1
 
     # The lives of members
@@ -231,14 +237,12 @@ class Crowd:
             self._later(1, self._stall, member)
             return
         self.counts["stalls"] += 1
-        member.stalled = True
-        self.waits(member)
+        member.stall(True)
         stuck = member.plan.kind is Kind.STUCK
         self._later(self._random.uniform(8, 12) if stuck else STALL, self._wake, member)
 
     def _wake(self, member: Member) -> None:
-        member.stalled = False
-        self.waits(member)
+        member.stall(False)
 
     def hold(self) -> None:
         """Let everybody read and nobody leave, until `go_on`."""

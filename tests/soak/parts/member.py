@@ -29,6 +29,9 @@ HEAVY = "heavy"
 
 READ_SIZE = 1 << 18
 
+SMALL, LARGE = 1 << 12, 1 << 18
+"""Bytes that the system may hold for somebody who is stuck, and for one who has woken."""
+
 
 class Kind(Enum):
     """Name what sort of client somebody is."""
@@ -137,7 +140,7 @@ class Member:
         self.socket = socket.socket()
         self.socket.setblocking(False)
         if plan.kind is Kind.STUCK:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            self._buffer(SMALL)
         if plan.kind is Kind.HASTY and plan.echo:
             self._out = self._out[: len(self._out) // 2]
         self.socket.connect_ex(("127.0.0.1", crowd.port))
@@ -158,6 +161,16 @@ class Member:
         assert self.plan.publish is not None
         (channel,) = self.plan.channels([self.plan.publish])
         self._send(frame(TEXT, self._crowd.talk.next(channel, self.name).encode()))
+
+    def stall(self, stalled: bool) -> None:
+        """Stop reading, or read again; the stuck have little room, and much when they wake."""
+        self.stalled = stalled
+        if self.plan.kind is Kind.STUCK:
+            self._buffer(SMALL if stalled else LARGE)
+        self._crowd.waits(self)
+
+    def _buffer(self, size: int) -> None:
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
     def leave(self) -> None:
         """Go: politely with a close frame, else with a FIN or a reset."""
@@ -251,5 +264,3 @@ class Member:
             self._crowd.leaves(self, how)
             self.stage = Stage.ENDED
             self.socket.close()
-            if self.hearing is not None:
-                self._crowd.talk.ended(self.hearing, self.code)

@@ -22,11 +22,12 @@ def table(course: Course) -> str:
         "published by the publisher": counts["published by the publisher"],
         "published by sockets": counts["published by sockets"],
         "messages heard": course.talk.heard,
-        "missing, announced by 1012": course.talk.announced,
-        "missing, counted as shed": course.talk.shed,
+        "published to workers without Redis": counts["published to nobody"],
+        "missing to slow readers, and counted": course.talk.shed,
     }
     lines = [f"{name:<38}{value:>12,}" for name, value in rows.items()]
     lines.append("ends: " + ", ".join(f"{code} {n:,}" for code, n in codes.most_common()))
+    lines.append(f"longest pause of the clients: {course.crowd.longest:.1f} s")
     lines.append(f"seconds until nothing was left: {quiet}")
     for name in ("dropped", "shed", "timeouts", "gaps", "unpublished"):
         numbers = [str(worker["stats"][name]) for worker in course.end]

@@ -29,8 +29,8 @@ START_SECONDS = 30.0
 OPTIONS: dict[str, Any] = {
     "key_prefix": "soak",
     "max_outbox": 2**16,
-    "ping_interval": 3.0,
-    "pong_timeout": 3.0,
+    "ping_interval": 5.0,
+    "pong_timeout": 5.0,
     "close_timeout": 2.0,
 }
 """What differs from the defaults: all that takes time or space is smaller, so that it happens."""
@@ -124,7 +124,7 @@ class Server:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                if not but & {worker["pid"] for worker in self.census()}:
+                if not but & {worker["pid"] for worker in self.listening()}:
                     return
             except (OSError, http.client.HTTPException):
                 pass
@@ -134,12 +134,16 @@ class Server:
 
     def census(self) -> list[dict[str, Any]]:
         """Ask each worker what it holds."""
-        return [self._ask(port) for port in self._pages]
+        return [self._ask(port, "/census") for port in self._pages]
 
-    def _ask(self, port: int) -> dict[str, Any]:
+    def listening(self) -> list[dict[str, Any]]:
+        """Ask each worker who listens to what: a part of the census, without a collection."""
+        return [self._ask(port, "/listening") for port in self._pages]
+
+    def _ask(self, port: int, page: str) -> dict[str, Any]:
         connection = http.client.HTTPConnection(HOST, port, timeout=START_SECONDS)
         try:
-            connection.request("GET", "/census")
+            connection.request("GET", page)
             answer: dict[str, Any] = json.loads(connection.getresponse().read())
         finally:
             connection.close()

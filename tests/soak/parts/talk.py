@@ -3,7 +3,9 @@
 A message names its channel, its source and its number: ``soak:broadcast:room1 P 17``. The source P
 is the `Publisher` of the run, any other a websocket. Numbers of one source in one channel begin
 with 1 and have no gaps. Everybody who listens must therefore hear them one after the other, from
-the first that was published after their 101 on.
+the first that was published after their 101 on, up to their end: before a gap they are closed
+(1012), so that in an open websocket nothing ever lacks. Only an overflow policy may drop what a
+slow reader has not taken, and counts it.
 """
 
 from __future__ import annotations
@@ -14,9 +16,6 @@ from collections.abc import Iterable
 __all__ = ["PUBLISHER", "Hearing", "Talk"]
 
 PUBLISHER = "P"
-
-SERVICE_RESTART = 1012
-"""The close code of a gap (RFC 6455 section 7.4, IANA)."""
 
 SHOWN = 5
 """Violations of one kind that are told in words; all are counted."""
@@ -32,10 +31,9 @@ class Hearing:
         slow: whether it may be that slow that messages give way.
         since: when it was opened, on the clock of `Talk`.
         last: the number that came last, for each channel and source.
-        holes: what it missed and has not been told of: how many, and in words.
     """
 
-    __slots__ = ("_floor", "channels", "echo", "holes", "last", "name", "since", "slow")
+    __slots__ = ("_floor", "channels", "echo", "last", "name", "since", "slow")
 
     def __init__(
         self,
@@ -51,7 +49,6 @@ class Hearing:
         self.echo = echo
         self.since = since
         self.last: dict[tuple[str, str], int] = {}
-        self.holes: list[tuple[int, str]] = []
         self.slow = slow
         self._floor = floor
 
@@ -68,7 +65,6 @@ class Talk:
         shown: some of it in words.
         heard: messages.
         shed: messages that a slow reader lacks, where an overflow policy drops and counts them.
-        announced: messages that lack, and whose lack a 1012 has announced.
     """
 
     def __init__(self, sheds: bool = False) -> None:
@@ -76,7 +72,6 @@ class Talk:
         self.shown: list[str] = []
         self.heard = 0
         self.shed = 0
-        self.announced = 0
         self._sheds = sheds
         self._clock = 0
         self._numbers: dict[tuple[str, str], int] = {}
@@ -125,8 +120,11 @@ class Talk:
             if source != PUBLISHER and self._begun.get(key, 0) > hearing.since:
                 last = 0  # it was there when the source began
         hearing.last[key] = number
-        if number - 1 > last:
-            hearing.holes.append((number - 1 - last, f"{what} after {last}"))
+        missing = number - 1 - last
+        if missing > 0 and self._sheds and hearing.slow:
+            self.shed += missing
+        elif missing > 0:
+            self.wrong("a hole", f"{what} after {last}")
 
     def settled(self, hearings: Iterable[Hearing]) -> list[str]:
         """Return who has not heard the last of what was published; [] if everybody has.
@@ -158,22 +156,6 @@ class Talk:
         """Drop all that was said; only when nobody is left who could still hear of it."""
         for table in (self._numbers, self._begun, self._latest):
             table.clear()
-
-    def ended(self, hearing: Hearing, code: int | None = None) -> None:
-        """Judge the holes of a websocket that has ended, or is still there and should be told.
-
-        Args:
-            hearing: what it has heard.
-            code: of the server's close frame, or None. Only 1012 says that something may lack.
-        """
-        for size, what in hearing.holes:
-            if code == SERVICE_RESTART:
-                self.announced += size
-            elif self._sheds and hearing.slow:
-                self.shed += size
-            else:
-                self.wrong("a hole", what)
-        hearing.holes.clear()
 
     def wrong(self, kind: str, what: str) -> None:
         """Count a violation."""

@@ -11,7 +11,11 @@ __all__ = ["MEMORY", "left_behind", "mismatches", "not_given_back"]
 CONTROL = "soak:control"
 """The channel of orders, which every worker listens to from its first websocket on."""
 
-MAY_GROW = {"Hub._receivers": 128, "Receiver objects": 128, "Wishes objects": 256}
+MAY_GROW = {
+    **dict.fromkeys(("Hub._receivers", "Receiver objects", "_Reader objects"), 128),
+    "_Deflate objects": 64,
+    "Wishes objects": 256,
+}
 """What is kept for the next client, and how much of it at the most."""
 
 MEMORY: dict[str, tuple[str, int, float]] = {
