@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import socket
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -80,6 +81,21 @@ def test_a_handshake_with_a_body_is_refused(
         answer = wire.answer()
         assert answer.status in (400, 501)
         assert_short_and_plain(answer.body)
+
+
+def test_the_body_of_a_refused_handshake_is_no_request(server: Site, room: str) -> None:
+    smuggled = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+    with server.wire() as wire:
+        headers = {"content_length": str(len(smuggled))}
+        wire.send(wire.request(f"/ws/{room}?{ASK}", **headers) + smuggled)
+        assert wire.answer().status == 400
+        wire.socket.shutdown(socket.SHUT_WR)
+        rest = b""
+        with suppress(ConnectionError):
+            while data := wire.socket.recv(4096):
+                rest += data
+    assert b"smuggled" not in rest
+    assert "GET /smuggled" not in server.news()
 
 
 def test_a_handshake_that_announces_no_body_is_let_in(server: Site, room: str) -> None:
