@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["descriptors", "memory"]
+import pytest
+
+__all__ = ["descriptors", "memory", "needs_proc"]
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc")
 
 
 def descriptors(pid: int) -> int:

@@ -14,9 +14,9 @@ import redis
 from wsredis.embedded import EmbeddedRedis
 
 from ..servers.support import Setup, Site, each, eventually
-from .processes import descriptors, memory
+from .processes import descriptors, memory, needs_proc
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, needs_proc]
 
 ABORTS = int(os.environ.get("WSREDIS_ABORTS", "600"))
 WARM_UP = 400

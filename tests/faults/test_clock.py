@@ -10,6 +10,7 @@ import shlex
 import shutil
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -31,6 +32,7 @@ YEAR = 365 * 86400
 
 pytestmark = [
     pytest.mark.servers,
+    pytest.mark.skipif(sys.platform != "linux", reason="there is no LD_PRELOAD"),
     pytest.mark.skipif(not shutil.which(COMPILER[0]), reason="there is no C compiler"),
 ]
 

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.servers
 
 COUNT = 2000
 SECONDS = 60.0
-BACKLOG = min(4096, int(Path("/proc/sys/net/core/somaxconn").read_text()))
+LIMIT = Path("/proc/sys/net/core/somaxconn")
+BACKLOG = min(4096, int(LIMIT.read_text())) if LIMIT.exists() else 128
 
 OPTIONS = {
     "uwsgi-gevent": ("--listen", str(BACKLOG), "--disable-logging"),

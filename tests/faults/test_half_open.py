@@ -13,9 +13,9 @@ import pytest
 from ..servers.support import SECONDS, Setup, Site, each, eventually
 from .checker import Numbers, check
 from .clients import Crowd
-from .processes import descriptors
+from .processes import descriptors, needs_proc
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, needs_proc]
 
 SLEEPER = Path(__file__).with_name("sleeper.py")
 PINGS = {"ping_interval": 1, "pong_timeout": 1}

@@ -9,9 +9,9 @@ import pytest
 from ..servers.support import Setup, Site, each, eventually
 from .checker import Numbers, check
 from .clients import Crowd
-from .processes import memory
+from .processes import memory, needs_proc
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, needs_proc]
 
 OUTBOX = 2**20
 PADDING = 2**18
