@@ -22,19 +22,24 @@ from typing import IO, Any, Self
 STOP_SECONDS = 5.0
 START_SECONDS = 20.0
 REPORT_SECONDS = 30.0
+OPEN_SECONDS = 90.0
 TICKS = os.sysconf("SC_CLK_TCK")
 PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None)
 
 
-def choose_cpus() -> tuple[set[int], set[int]]:
+def choose_cpus(workers: int) -> tuple[set[int], set[int]]:
     """Return the CPUs for the server, and for the clients, Redis and this driver.
 
-    The server gets one, so that every server is measured alike, however many threads it has.
+    A server gets one, however many threads it has, so that all are measured alike; one with several
+    workers gets as many, if that leaves as many for the others.
     """
     cpus = sorted(os.sched_getaffinity(0))
-    return ({cpus[0]}, set(cpus[1:])) if len(cpus) > 1 else (set(cpus), set(cpus))
+    if len(cpus) == 1:
+        return set(cpus), set(cpus)
+    own = workers if len(cpus) >= 2 * workers else 1
+    return set(cpus[:own]), set(cpus[own:])
 
 
 class Process:
@@ -158,7 +163,7 @@ class Load(Process):
             self._stdout = self._popen.stdout
             self._held = b""
             try:
-                self.opened = self.report("open")
+                self.opened = self.report("open", OPEN_SECONDS)
                 if self.opened["failed"]:
                     failed, problem = self.opened["failed"], self.opened["problem"]
                     raise RuntimeError(f"{failed} handshakes failed: {problem}")

@@ -126,7 +126,7 @@ class Ways:
     @property
     def _options(self) -> dict[str, Any]:
         theatre = self.theatre
-        return {"cpus": theatre.server_cpus, "log": theatre.log, "folder": theatre.build}
+        return {"cpus": theatre.cpus[1][0], "log": theatre.log, "folder": theatre.build}
 
     def _front(self, way: str, port: int, behind: int) -> list[str]:
         build = self.theatre.build
@@ -212,10 +212,10 @@ def main(arguments: list[str]) -> int:
     compile_programs(build)
     with ExitStack() as stack:
         log = stack.enter_context((build / "proxies.log").open("wb"))
-        server_cpus, client_cpus = choose_cpus()
-        os.sched_setaffinity(0, client_cpus)  # Redis and the clients inherit that
+        cpus = choose_cpus(1)
+        os.sched_setaffinity(0, cpus[1])  # Redis and the clients inherit that
         store = stack.enter_context(EmbeddedRedis())
-        ways = Ways(Theatre(sizes, build, store, log, server_cpus, client_cpus))
+        ways = Ways(Theatre(sizes, build, store, log, {1: cpus}))
         about = circumstances(store) | {name: version_of(name) for name in ("nginx", "apache2")}
         rounds = list(ways.rounds())
     result = {"about": about, "connections": sizes.small, "rounds": rounds}

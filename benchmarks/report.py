@@ -165,14 +165,14 @@ def verdicts(result: Result) -> str:
     return "\n".join(["", *lines])
 
 
-def markdown(result: Result) -> str:
-    """Return the result for a page: when and where, the table, the targets."""
+def markdown(result: Result, name: str) -> str:
+    """Return the result for a page of that name: when and where, the table, the targets."""
     about = ", ".join(f"{name} {value}" for name, value in result.about.items())
     head, *body = rows(result)
     lines = [
-        f"{len(result.rounds)} rounds; {about}.",
+        f"Rounds {len(result.rounds)}; {about}.",
         "",
-        "![CPU for each delivered message](performance.svg)",
+        f"![CPU for each delivered message]({name}.svg)",
         "",
         f"| {' | '.join(head)} |",
         f"|---|{'---:|' * (len(head) - 1)}",

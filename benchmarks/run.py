@@ -39,6 +39,8 @@ from wsredis.embedded import EmbeddedRedis
 HERE = Path(__file__).resolve().parent
 FALSE = ("", "0", "false", "no")
 
+interrupted: list[bool] = []
+
 
 @dataclass(frozen=True)
 class Options:
@@ -94,6 +96,7 @@ def measure(theatre: Theatre, server: Server, names: frozenset[str]) -> tuple[Fi
             continue
         try:
             with theatre.serving(server) as stage:
+                figures["cpus"] = len(theatre.cpus[server.workers][0])
                 for name in part:
                     problems += attempt(stage, name, figures)
         except (OSError, RuntimeError) as error:
@@ -104,6 +107,8 @@ def measure(theatre: Theatre, server: Server, names: frozenset[str]) -> tuple[Fi
 def attempt(stage: Stage, name: str, figures: Figures) -> list[str]:
     """Run one scenario; a server that cannot do it keeps its other figures."""
     began = time.monotonic()
+    if interrupted:
+        raise KeyboardInterrupt
     try:
         figures.update(SCENARIOS[name](stage))
     except (OSError, RuntimeError) as error:
@@ -127,25 +132,31 @@ def run(options: Options, stack: ExitStack) -> Result:
     missing = install(build, [server.needs for server in options.servers])
     servers = [server for server in options.servers if server.needs not in missing]
     absent = {s.title: missing[s.needs] for s in options.servers if s.needs in missing}
-    server_cpus, client_cpus = choose_cpus()
-    os.sched_setaffinity(0, client_cpus)  # Redis inherits that
+    cpus = {workers: choose_cpus(workers) for workers in (1, 2)}
+    os.sched_setaffinity(0, cpus[1][1])  # Redis inherits that
     log = stack.enter_context((build / "servers.log").open("wb"))
     store = stack.enter_context(EmbeddedRedis(args=("--maxclients", "12000")))
-    theatre = Theatre(sizes, build, store, log, server_cpus, client_cpus)
+    theatre = Theatre(sizes, build, store, log, cpus)
+    about = circumstances(store) | versions(build, {s.needs for s in servers})
     rounds: list[dict[str, Figures]] = []
     problems: list[str] = []
     for number in range(sizes.rounds):
         rounds.append({})
         for server in servers if number % 2 == 0 else servers[::-1]:
-            began = time.monotonic()
+            began, cpu = time.monotonic(), cpu_of_children()
             tell(f"round {number + 1} of {sizes.rounds}: {server.title} ...")
             figures, wrong = measure(theatre, server, options.scenarios)
             rounds[-1][server.key] = figures
             problems += [f"round {number + 1}: {text}" for text in wrong]
-            tell(f"round {number + 1} of {sizes.rounds}: {server.title}: "
-                 f"{time.monotonic() - began:.1f} s")  # fmt: skip
-    about = circumstances(store) | versions(build, {s.needs for s in servers})
+            spent, cpu = time.monotonic() - began, cpu_of_children() - cpu
+            tell(f"    {server.title}: {spent:.1f} s, CPU {cpu:.1f} s")
     return Result(about, asdict(sizes), rounds, absent, problems)
+
+
+def cpu_of_children() -> float:
+    """Return the CPU seconds of all servers and clients that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def circumstances(store: EmbeddedRedis) -> dict[str, Any]:
@@ -155,7 +166,7 @@ def circumstances(store: EmbeddedRedis) -> dict[str, Any]:
     return {
         "date": date.today().isoformat(),
         "CPUs": os.cpu_count(),
-        "load": round(os.getloadavg()[2], 1),
+        "load before": round(os.getloadavg()[0], 1),
         "Linux": platform.release(),
         "Python": platform.python_version(),
         **{package: version(package) for package in ("wsredis", "gevent", "pyuwsgi")},
@@ -163,9 +174,16 @@ def circumstances(store: EmbeddedRedis) -> dict[str, Any]:
     }
 
 
+def interrupt(*_: object) -> None:
+    """Raise KeyboardInterrupt, and remember it: where Python forks, what is raised gets lost."""
+    interrupted.append(True)
+    raise KeyboardInterrupt
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the benchmark; 1 if wsredis or the floor could not do something."""
     options = parse(arguments)
+    signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -176,7 +194,7 @@ def main(arguments: Sequence[str]) -> int:
     (options.build / "performance.svg").write_text(draw(result))
     if options.page is not None:
         options.page.with_suffix(".svg").write_text(draw(result))
-        fill(options.page, markdown(result))
+        fill(options.page, markdown(result, options.page.stem))
     print(table(result))
     print(verdicts(result))
     tell(f"{time.monotonic() - began:.0f} s in all")

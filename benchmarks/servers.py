@@ -80,6 +80,7 @@ class Server:
         target: what a client asks for.
         needs: what has to be installed for it, see environment.py.
         manner: of its clients, see load.c.
+        workers: processes that serve.
         slow: opening so many sockets takes long, so fewer idle.
         lossy: it holds messages back, so what has not come is not waited for.
     """
@@ -92,6 +93,7 @@ class Server:
     target: Callable[[Sequence[str]], str] = plain_target
     needs: str = ""
     manner: str = "websocket"
+    workers: int = 1
     slow: bool = False
     lossy: bool = False
 
@@ -194,6 +196,7 @@ SERVERS = (
         ("fan_small", "saturated"),
         form=wsredis_form,
         target=wsredis_target,
+        workers=2,
     ),
     Server(
         "floor_join",

@@ -39,8 +39,8 @@ class Theatre:
     build: Path
     redis_server: EmbeddedRedis
     log: IO[bytes]
-    server_cpus: set[int]
-    client_cpus: set[int]
+    cpus: dict[int, tuple[set[int], set[int]]]
+    """By the number of workers: the server's CPUs, and those of all others."""
 
     @contextmanager
     def serving(self, server: Server) -> Iterator[Stage]:
@@ -56,7 +56,7 @@ class Theatre:
         command = server.command(place)
         with (
             Process(
-                command, env=env, cpus=self.server_cpus, log=self.log, folder=folder
+                command, env=env, cpus=self.cpus[server.workers][0], log=self.log, folder=folder
             ) as process,
             ExitStack() as stack,
         ):
@@ -105,7 +105,7 @@ class Stage:
         """Open websockets, each for its channels."""
         targets = [self.server.target(names) + (header and f"\t{header}") for names in channels]
         theatre = self._theatre
-        options: dict[str, Any] = {"cpus": theatre.client_cpus, "log": theatre.log}
+        options: dict[str, Any] = {"cpus": theatre.cpus[self.server.workers][1], "log": theatre.log}
         manner = self.server.manner
         program = theatre.build / "load"
         return Load(program, self.place.port, targets, at_once=at_once, manner=manner, **options)

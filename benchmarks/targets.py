@@ -87,6 +87,13 @@ def workers(r: Round) -> float:
     return r["wsredis2"]["saturated_cpu"] / r["wsredis"]["saturated_cpu"]
 
 
+def workers_rate(r: Round) -> float:
+    """Compare what two workers deliver with what one does, if they had CPUs of their own."""
+    if r["wsredis2"]["cpus"] < 2:
+        raise KeyError("cpus")
+    return r["wsredis2"]["saturated_rate"] / r["wsredis"]["saturated_rate"]
+
+
 def crowd(r: Round) -> float:
     """Compare a delivery beside idle sockets with one without them."""
     return r["wsredis"]["crowd_small_cpu"] / r["wsredis"]["fan_small_cpu"]
@@ -159,4 +166,5 @@ TARGETS = (
         lambda r: r["wsredis"]["compressed_cpu"] / r["wsredis"]["middle_cpu"],
     ),
     Target("two workers: CPU of a delivery, times that of one", 1.1, workers),
+    Target("two workers: deliveries, times those of one", 1.8, workers_rate, at_least=True),
 )
