@@ -5,18 +5,20 @@ from __future__ import annotations
 import itertools
 import random
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import gevent
 import pytest
 from websockets.frames import Opcode
 
-from wsredis import dispatch
+from wsredis import dispatch, listeners
+from wsredis.connection import Connection
 from wsredis.dispatch import TURN
 
 from .place import CHANNEL, Client, Place, until
 
-ALICE = "ws:user:alice:news"
+ALICE, SPORT = "ws:user:alice:news", "ws:broadcast:sport"
 
 MANY = TURN * 4
 
@@ -148,6 +150,60 @@ def test_who_leaves_before_its_turn_disturbs_nobody(place: Place, crowd: list[Cl
     place.run(deliver)
     until(lambda: place.numbers()["connections"] == MANY / 2)
     assert all(client.read() == (Opcode.TEXT, b"to all") for client in crowd[1::2])
+
+
+def test_what_is_too_much_to_be_joined_goes_one_after_the_other(
+    place: Place, crowd: list[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listeners, "JOIN_AT_MOST", 100)
+    texts = [b"%060d" % number for number in range(4)]
+
+    def deliver() -> None:  # in one turn
+        for text in texts:
+            place.broker.publish([CHANNEL], text, 0)
+
+    place.run(deliver)
+    until(lambda: place.numbers()["delivered"] == MANY * 4)
+    assert all(heard(client) == texts for client in crowd)
+
+
+@pytest.fixture
+def fans(place: Place) -> list[tuple[Client, Connection]]:
+    """Clients that listen to another channel; the last one has one of its own, too."""
+    made = [place.connect(SPORT)[:2] for _ in range(TURN)]
+    return [*made, place.connect(SPORT, ALICE)[:2]]
+
+
+def between(place: Place, act: Callable[[], None]) -> None:
+    """Do something when a message to all is on its way and one to the fans waits behind it."""
+
+    def deliver() -> None:
+        place.broker.publish([CHANNEL], b"to all", 0)
+        place.broker.publish([SPORT], b"goal", 0)
+        while place.hub.stats.delivered == 0:
+            gevent.sleep(1e-6)
+        assert place.hub.stats.delivered < MANY
+        act()
+
+    place.run(deliver)
+
+
+def test_who_leave_a_channel_that_waits_leave_nothing_to_do(
+    place: Place, crowd: list[Client], fans: list[tuple[Client, Connection]]
+) -> None:
+    between(place, lambda: [connection.cut() for _, connection in fans] and None)
+    until(lambda: not place.hub._dispatch._queue and place.hub._dispatch._job is None)
+    assert place.numbers()["delivered"] == MANY
+    assert all(heard(client) == [b"to all"] for client in crowd)
+
+
+def test_who_gets_something_of_ones_own_gets_first_what_waits_for_many(
+    place: Place, crowd: list[Client], fans: list[tuple[Client, Connection]]
+) -> None:
+    between(place, lambda: place.broker.publish([ALICE], b"to alice", 0) and None)
+    until(lambda: place.numbers()["delivered"] == MANY + TURN + 3)
+    assert heard(fans[-1][0]) == [b"goal", b"to alice"]
+    assert all(heard(client) == [b"goal"] for client, _ in fans[:-1])
 
 
 def test_no_more_is_taken_than_may_wait(
