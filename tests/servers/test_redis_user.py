@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from wsredis import Config, disconnect
+from wsredis import BrokerUnavailable, Config, Publisher, disconnect
 from wsredis.embedded import EmbeddedRedis
+from wsredis.tickets import issue_ticket
 
 from .support import Setup, Site, each, eventually
 from .wire import BINARY, TEXT
@@ -43,9 +44,18 @@ WORDS = [b"KEYS *", b"\r\n*1\r\n$8\r\nFLUSHALL\r\n", b"PSUBSCRIBE *", b"\xffB*",
 
 def rule() -> list[str]:
     """Return the words of ACL SETUSER that the documentation gives, with a real password."""
-    found = re.search(r"^ACL SETUSER wsredis (on .*?)^```", OPERATING.read_text(), re.M | re.S)
+    found = re.search(r"^ACL SETUSER wsredis (on .*)$", OPERATING.read_text(), re.M)
     assert found
     return found[1].replace(">PASSWORD", ">hush").split()
+
+
+def rule_without_prefix() -> list[str]:
+    """Return the same with the names that the documentation gives for sites without a prefix."""
+    found = re.search(r"the names are (.*?): write", OPERATING.read_text(), re.S)
+    assert found
+    names = re.findall(r"`(\S+)`", found[1])
+    words = [word for word in rule() if word not in ("~ws:*", "&ws:*")]
+    return [*words, *(sign + name for name in names for sign in "~&")]
 
 
 @each("uwsgi-gevent", "gunicorn-gthread")
@@ -81,6 +91,37 @@ def test_the_documented_user_is_enough_and_no_client_reaches_further(
         assert {"subscribe", "publish", "mget", "set", "rpush"} <= said
         assert admin.acl_log() == []
         assert len(admin.keys("ws:*")) == len(admin.keys()) > len(NAMES)
+
+
+def test_a_site_cannot_reach_anothers_names(own_redis: EmbeddedRedis) -> None:
+    with Redis(port=own_redis.port) as admin:
+        admin.execute_command("ACL SETUSER", "wsredis", *rule())
+    url = own_redis.url.replace("//", "//wsredis:hush@")
+    other = Config(redis=url, key_prefix="other")
+    for whom in ({"broadcast": True}, {"users": ["alice"]}):
+        assert Publisher("news", config=Config(redis=url), **whom).publish("x") == 0
+        with pytest.raises(BrokerUnavailable, match=r"(?i)no permissions|NOPERM"):
+            Publisher("news", config=other, **whom).publish("x")
+    with pytest.raises(BrokerUnavailable, match=r"(?i)no permissions|NOPERM"):
+        disconnect(user="alice", config=other)
+
+
+def test_a_site_without_a_prefix_has_a_user_too(
+    start: Callable[..., Site], own_redis: EmbeddedRedis, room: str
+) -> None:
+    with Redis(port=own_redis.port) as admin:
+        admin.execute_command("ACL SETUSER", "wsredis", *rule_without_prefix())
+        url = own_redis.url.replace("//", "//wsredis:hush@")
+        site = start("pywsgi", redis=url, key_prefix="", expire=60)
+        config = Config(redis=url, key_prefix="", secret="x" * 32)
+        who = {"x_user": "alice", "x_groups": "editors", "x_session": "key"}
+        with site.wire(f"/ws/{room}?{EVERYTHING}&echo", **who) as wire:
+            wire.send_frame(TEXT, b"mine")
+            assert [wire.receive_text() for _ in range(4)] == ["mine"] * 4
+            assert disconnect(user="alice", config=config) == 1
+            assert wire.close_code() == 4401
+        assert issue_ticket("alice", config=config)
+        assert admin.acl_log() == []
 
 
 @each("uwsgi-gevent", "gunicorn-gthread")
