@@ -190,21 +190,32 @@ def test_a_resolver_that_takes_too_long_is_a_503_and_holds_nobody_up(
 
 @each("uwsgi-router", "gunicorn-gevent", "werkzeug", "wsgiref")
 def test_every_limit_holds_on_the_other_servers_too(start: Start, setup: Setup, room: str) -> None:
-    limits = {"max_connections": 5, "max_connections_per_user": 2, "handshake_timeout": 3}
-    rates = {"max_messages_per_second": 50, "max_bytes_per_second": 20_000, "close_timeout": 0.5}
-    site = start(setup, app="guarded.py", **limits, **rates)
+    site = start(
+        setup,
+        app="guarded.py",
+        trusted_proxies="127.0.0.1",
+        max_connections=5,
+        max_connections_per_user=2,
+        max_connections_per_address=2,
+        max_messages_per_second=50,
+        max_bytes_per_second=20_000,
+        handshake_timeout=3,
+        close_timeout=0.5,
+    )
     target = f"/ws/{room}?{BROADCAST}"
+    here, *others = ({"x_forwarded_for": f"192.0.2.{number}"} for number in range(1, 6))
     with ExitStack() as stack:
         slow = stack.enter_context(site.wire())
         slow.send(slow.request(target, x_hold="slow", x_hold_for="4"))
         eventually((site.folder / "slow").exists, "the resolver is asked")
         for _ in range(2):
-            stack.enter_context(site.wire(target, x_user="alice"))
-        assert status(site, target, x_user="alice") == 429
-        with site.wire(target, x_user="bob") as other:
+            stack.enter_context(site.wire(target, x_user="alice", **here))
+        assert status(site, target, x_user="alice", **others[0]) == 429
+        assert status(site, target, x_user="bob", **here) == 429
+        with site.wire(target, x_user="bob", **others[0]) as other:
             for option, (_, floods) in FLOODS.items():
                 for name, flood in floods.items():
-                    with site.wire(f"/ws/{room}flood?publish-broadcast") as wire:
+                    with site.wire(f"/ws/{room}flood?publish-broadcast", **others[1]) as wire:
                         wire.send(flood)
                         assert wire.close_code() == 1008, (option, name)
                     eventually(lambda: site.stats()["connections"] == 3, "the flood has gone")
@@ -212,8 +223,8 @@ def test_every_limit_holds_on_the_other_servers_too(start: Start, setup: Setup, 
             assert other.receive_text() == "hello"
             assert site.stats()["flooding"] == 5
             for _ in range(2):
-                stack.enter_context(site.wire(target))
-            assert status(site, target, x_user="carol") == 503
+                stack.enter_context(site.wire(target, **others[2]))
+            assert status(site, target, x_user="carol", **others[3]) == 503
         assert slow.answer().status == 503
 
 
