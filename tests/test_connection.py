@@ -17,8 +17,6 @@ from wsredis.identity import ANONYMOUS, Identity
 
 from .place import CHANNEL, Client, Place, Recorder, until
 
-SPORT = "ws:broadcast:sport"
-
 
 def test_a_connection_is_reached_from_any_thread(place: Place) -> None:
     client, connection, _ = place.connect(CHANNEL)
@@ -225,13 +223,6 @@ def test_a_socket_far_ahead_of_the_broker_is_not_read(
         time.sleep(0.001)
     until(lambda: connection.received == 200 and not connection.paused)
     assert connection.state is State.OPEN
-
-
-def test_it_tells_how_many_listen_in_this_process(place: Place) -> None:
-    _, connection, _ = place.connect(CHANNEL)
-    place.connect(CHANNEL)
-    assert place.run(connection.listeners, CHANNEL) == 2
-    assert place.run(connection.listeners, SPORT) == 0
 
 
 def test_an_endpoint_may_close_what_has_just_opened(

@@ -12,7 +12,6 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
-from logging import INFO
 from typing import TYPE_CHECKING, Any
 
 from .channels import encode_name, loggable
@@ -169,10 +168,6 @@ class Connection:
         """Call a function, which must not block, in the loop's next turn; from any thread."""
         self._hub.soon(function, *args)
 
-    def listeners(self, channel: str) -> int:
-        """Return how many sockets of this process listen to a channel."""
-        return self._hub.listeners(channel)
-
     # What the hub calls
 
     def open(self, fd: int, early: bytes = b"") -> None:
@@ -190,8 +185,7 @@ class Connection:
         self._reader = self._hub.io(fd, READ)
         self._reader.start(self._readable)
         self._hub.stats.accepted += 1
-        if log.isEnabledFor(INFO):
-            log.info("open %s", self.describe())
+        log.info("open %s", self)
         if self._farewell is not None:
             self.outbox = Outbox()  # nothing of it may go to one who is not welcome
             self.close(*self._farewell)
@@ -250,7 +244,7 @@ class Connection:
             self.alive = True
             self._reader.start(self._readable)
 
-    def describe(self) -> str:
+    def __str__(self) -> str:
         """Name who this is, for a log line; nothing in it can break the line."""
         user = self.identity.user
         who = "user=" + (encode_name(user) if user else "-")
@@ -278,10 +272,8 @@ class Connection:
             return
         hang_up(self.fd)
         self.fd = -1
-        if log.isEnabledFor(INFO):
-            seconds = time.monotonic() - self.since
-            numbers = f"seconds={seconds:.1f} received={self.received} sent={self.sent}"
-            log.info("close %s code=%d %s", self.describe(), self.close_code, numbers)
+        numbers = (self.close_code, time.monotonic() - self.since, self.received, self.sent)
+        log.info("close %s code=%d seconds=%.1f received=%d sent=%d", self, *numbers)
         if self._farewell is None:  # else it was never told of the opening
             self._tell(self.endpoint.closed, self, self.close_code)
 
@@ -290,7 +282,7 @@ class Connection:
         try:
             method(*args)
         except Exception:
-            log.exception("the endpoint failed for %s", self.describe())
+            log.exception("the endpoint failed for %s", self)
             self.close(CloseCode.INTERNAL_ERROR)
 
     # Out
@@ -372,9 +364,8 @@ class Connection:
             self.close(CloseCode.POLICY_VIOLATION, "too much in one second")
         elif floods:  # and goes on: it is not read any more, and the deadline ends it
             self._reader.stop()
-        if not receiver.closing:
-            for reply in replies:
-                self.write(reply)
+        for reply in () if receiver.closing else replies:
+            self.write(reply)
         self._received(messages)
         if receiver.closing and not self._answered:
             self._answered = True

@@ -334,10 +334,6 @@ class Hub:
         for bucket in self._buckets:
             yield from bucket
 
-    def listeners(self, channel: str) -> int:
-        """Return how many sockets of this process listen to a channel."""
-        return len(self._channels[channel].members) if channel in self._channels else 0
-
     NUMBERS = (
         *("connections", "channels", "outbox_bytes", "broker_connected", "draining"),
         *(field.name for field in fields(HubStats)),
