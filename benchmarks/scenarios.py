@@ -30,12 +30,13 @@ def named(prefix: str, figures: Figures, *keys: str) -> Figures:
     return {f"{prefix}_{key}": figures[key] for key in keys or figures}
 
 
-def fan(stage: Stage, load: Load, size: int = 0, count: int = 0) -> Figures:
-    """Broadcast at the pace that brings so many deliveries per second."""
+def fan(stage: Stage, load: Load, size: int = 0, only: int = 0) -> Figures:
+    """Broadcast at the pace that brings so many deliveries per second, or only so many messages."""
     sizes = stage.sizes
     rate = sizes.deliveries_per_second / load.connections
-    count = count or max(sizes.paced_least, int(rate * sizes.paced_seconds))
-    return stage.paced(load, ["bench"], load.connections, rate=rate, count=count, size=size)
+    seconds, least = (0.0, only) if only else (sizes.paced_seconds, sizes.paced_least)
+    count = load.connections
+    return stage.paced(load, ["bench"], count, rate=rate, seconds=seconds, least=least, size=size)
 
 
 def idle(stage: Stage) -> Figures:
@@ -190,8 +191,9 @@ def unicast(stage: Stage) -> Figures:
     names = [f"u{number}" for number in range(sizes.users)]
     with stage.load([[name] for name in names]) as load:
         stage.ready(load, names, len(names))
-        rate, count = sizes.unicasts_per_second, sizes.unicasts
-        return named("unicast", stage.paced(load, names, 1, rate=rate, count=count))
+        rate, seconds, least = sizes.unicasts_per_second, sizes.unicast_seconds, len(names) // 4
+        figures = stage.paced(load, names, 1, rate=rate, seconds=seconds, least=least)
+        return named("unicast", figures)
 
 
 def groups(stage: Stage) -> Figures:
@@ -207,8 +209,8 @@ def groups(stage: Stage) -> Figures:
     with stage.load(members) as load:
         listeners = sizes.group_members
         stage.ready(load, names, len(names) * listeners)
-        rate, count = sizes.unicasts_per_second / 4, sizes.group_messages
-        figures = stage.paced(load, names, listeners, rate=rate, count=count)
+        rate, seconds, least = sizes.group_messages_per_second, sizes.unicast_seconds, 1
+        figures = stage.paced(load, names, listeners, rate=rate, seconds=seconds, least=least)
         return named("groups", figures, "cpu")
 
 

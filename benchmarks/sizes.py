@@ -33,7 +33,7 @@ class Sizes:
 
     deliveries_per_second: int = 50_000
     """What the paced scenarios deliver, to however many subscribers."""
-    paced_seconds: float = 1.5
+    paced_seconds: float = 1.3
     paced_least: int = 8
     """Broadcasts of a paced scenario at least."""
     load_limit: float = 0.5
@@ -43,20 +43,20 @@ class Sizes:
 
     depths: tuple[int, ...] = (16, 4, 2)
     """Broadcasts outstanding when saturated; all servers have the first one."""
-    saturated_seconds: float = 1.2
+    saturated_seconds: float = 1.0
 
     users: int = 2000
-    unicasts: int = 4000
     unicasts_per_second: int = 4000
+    unicast_seconds: float = 1.0
     groups: int = 2000
     group_members: int = 10
-    group_messages: int = 2000
+    group_messages_per_second: int = 1000
 
     speakers: int = 500
     spoken: int = 5000
     spoken_per_second: int = 5000
 
-    fair_times: int = 9
+    fair_times: int = 7
     """Broadcasts behind which something else waits."""
 
     churn_sockets: int = 200
@@ -80,8 +80,7 @@ QUICK = Sizes(
     paced_least=3,
     long_messages=3,
     saturated_seconds=0.5,
-    unicasts=1500,
-    group_messages=500,
+    unicast_seconds=0.4,
     spoken=2500,
     fair_times=3,
     peers_skip=("lengths", "compressed", "groups", "inbound"),
@@ -103,10 +102,11 @@ TINY = Sizes(
     long_messages=2,
     saturated_seconds=0.1,
     users=30,
-    unicasts=60,
+    unicast_seconds=0.1,
+    unicasts_per_second=1000,
     groups=20,
     group_members=4,
-    group_messages=30,
+    group_messages_per_second=200,
     speakers=10,
     spoken=60,
     spoken_per_second=2000,

@@ -198,14 +198,17 @@ class Stage:
         listeners: int,
         *,
         rate: float,
-        count: int,
+        seconds: float,
+        least: int,
         size: int = 0,
     ) -> Figures:
         """Publish at a pace, to the channels in turn; return `cpu` of a delivery and latencies.
 
-        A pace that would take too much of a CPU is lowered; `rate` tells the one there was.
+        It does so for some seconds, and `least` messages at least. A pace that would take too much
+        of a CPU is lowered; `rate` tells the one there was.
         """
         rate = min(rate, self._bearable(load, names, listeners, size))
+        count = max(least, int(rate * seconds))
         load.mark()
         load.watch(count * listeners)
         cpu = self.cpu_seconds()
