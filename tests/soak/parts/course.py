@@ -206,6 +206,7 @@ class Course:
             left = left_behind(start or self.end, self.end, self._server.subscriptions())
         self.quiet.append(time.monotonic() - began)
         self.talk.forget()
+        self._server.redis.flushdb()  # no message is kept for the next round
         if not start:
             self.start = self.end
             self.talk.shed = 0

@@ -21,6 +21,12 @@ __all__ = ["Crowd"]
 LIFE = 20.0
 """Seconds that a client stays, on average."""
 
+KEEPING = frozenset(f"room{number}" for number in range(0, 20, 3))
+"""Facilities whose last message is kept, so that whoever comes hears it first."""
+
+KEPT = 600
+"""Seconds for which it is kept."""
+
 STALL = 1.0
 """Seconds for which the usual client stalls; less than a ping waits for its pong."""
 
@@ -211,7 +217,8 @@ class Crowd:
         broadcast = audience is Audience.BROADCAST
         publisher = Publisher(facility, broadcast, config=self._config, **named)
         (channel,) = publisher.channels
-        reached = publisher.publish(f"{self.talk.next(channel)} {'x' * size}")
+        kept = KEPT if facility in KEEPING else 0
+        reached = publisher.publish(f"{self.talk.next(channel)} {'x' * size}", expire=kept)
         self.counts["published to nobody"] += self.turmoil and not reached
         self.counts["published by the publisher"] += 1
 
