@@ -18,8 +18,8 @@ from .processes import descriptors, memory, needs_proc
 
 pytestmark = [pytest.mark.servers, needs_proc]
 
-ABORTS = int(os.environ.get("WSREDIS_ABORTS", "600"))
-WARM_UP = 400
+ABORTS = int(os.environ.get("WSREDIS_ABORTS", "400"))
+WARM_UP = 600
 """Aborts before anything is measured: what is made once is made then."""
 
 ALLOWED = max(2**20, 512 * ABORTS)
