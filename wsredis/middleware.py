@@ -224,5 +224,5 @@ def _check_callable(name: str, value: object, hint: str, *, may_be_class: bool =
 def _open(connection: Connection, client: Detached, loop: Loop) -> None:
     """Hand a client's socket to its connection; on the hub's loop."""
     if client.tunnel is not None:
-        client.tunnel.start(loop.gevent.io)
+        client.tunnel.start(loop.gevent)
     connection.open(client.fd, client.early)

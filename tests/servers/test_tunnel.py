@@ -46,7 +46,7 @@ class Ends:
         self.hub.setblocking(False)
 
     def start(self) -> None:
-        self.loop.run(self.tunnel.start, self.loop.gevent.io)
+        self.loop.run(self.tunnel.start, self.loop.gevent)
 
     def fill(self, send: Callable[[bytes], int]) -> bytes:
         """Send, to somebody who reads nothing, until nothing more goes; return what went."""
@@ -154,3 +154,35 @@ def test_a_client_that_has_gone_ends_what_is_written_to_it(
     ends.client.close()
     ends.hub.send(b"are you there?")
     eventually(lambda: over(ends.hub))
+
+
+def test_a_client_that_takes_nothing_more_is_ended_once_the_hub_has_hung_up(
+    ends: Ends, eventually: Eventually
+) -> None:
+    def look() -> bool:
+        ends.loop.run(ends.tunnel._look)
+        return bool(ends.tunnel._watchers)
+
+    ends.start()
+    sent = ends.fill(ends.hub.send)
+    assert ends.tunnel._patience.active
+    assert look()
+    assert look()  # the hub decides
+    ends.hub.close()
+    got = take(ends.client.recv, len(sent) // 4, eventually)
+    eventually(lambda: ends.tunnel._out is not ends.tunnel._stuck)
+    assert look()  # it takes something
+    assert not look()
+    ends.client.setblocking(True)
+    got += b"".join(iter(lambda: ends.client.recv(1 << 16), b""))
+    assert sent.startswith(got)
+    assert len(got) < len(sent)
+
+
+def test_a_client_that_has_taken_all_is_waited_for_no_more(
+    ends: Ends, eventually: Eventually
+) -> None:
+    ends.start()
+    sent = ends.fill(ends.hub.send)
+    take(ends.client.recv, len(sent), eventually)
+    eventually(lambda: not ends.tunnel._patience.active)

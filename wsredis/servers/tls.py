@@ -15,7 +15,6 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +24,9 @@ __all__ = ["Tunnel", "is_tls"]
 
 READ_SIZE = 1 << 14
 """Bytes carried at once: what a TLS record holds at the most (RFC 8446 section 5.1)."""
+
+PATIENCE = 30.0
+"""Seconds in which a client takes at least something of what is left when the hub has hung up."""
 
 READ, WRITE = 1, 2  # events of a gevent io watcher
 
@@ -61,15 +63,20 @@ class Tunnel:
         self.fd = far.detach()
         self._in = b""  # on its way to the hub
         self._out = b""  # on its way to the client
+        self._stuck = b""  # what of this was there at the last look
         self._watchers: list[Any] = []
 
-    def start(self, io: Callable[[int, int], Any]) -> None:
-        """Begin to carry; takes the loop's maker of io watchers."""
-        for fd, events in ((self._tls.fileno(), READ), (self._plain.fileno(), READ)):
-            self._watchers += [io(fd, events), io(fd, WRITE)]
-        self._tls_readable, self._tls_writable, self._plain_readable, self._plain_writable = (
-            self._watchers
-        )
+    def start(self, loop: Any) -> None:
+        """Begin to carry, on a gevent loop."""
+        tls, plain = self._tls.fileno(), self._plain.fileno()
+        self._tls_readable, self._tls_writable = loop.io(tls, READ), loop.io(tls, WRITE)
+        self._plain_readable, self._plain_writable = loop.io(plain, READ), loop.io(plain, WRITE)
+        self._patience = loop.timer(PATIENCE, PATIENCE, ref=False)
+        self._watchers = [
+            *(self._tls_readable, self._tls_writable),
+            *(self._plain_readable, self._plain_writable),
+            self._patience,
+        ]
         self._tls_readable.start(self._carry_in)
         self._plain_readable.start(self._carry_out)
         self._carry_in()
@@ -106,11 +113,26 @@ class Tunnel:
         except ssl.SSLWantWriteError:
             self._plain_readable.stop()
             self._tls_writable.start(self._carry_out)
+            if not self._patience.active:
+                self._patience.start(self._look)
         except BlockingIOError:
+            self._patience.stop()
             self._tls_writable.stop()
             self._plain_readable.start(self._carry_out)
         except OSError:
             self._end()
+
+    def _look(self) -> None:
+        """End a client that has taken nothing since the last look, if the hub has hung up.
+
+        What is left may go on for as long as it likes, but nobody would notice that it stands.
+        """
+        if self._out is self._stuck:
+            try:
+                self._plain.send(b"")
+            except OSError:
+                self._end()
+        self._stuck = self._out
 
     def _end(self) -> None:
         """End both sides; the hub has sent its last byte, or nobody is left to read it."""
