@@ -45,7 +45,7 @@ conformance: $(VENV)/.conformance
 	@exec $(VENV)/bin/python scripts/conformance
 
 clean:
-	rm -rf $(VENV) .venv-test build dist test-output htmlcov *.egg-info
+	rm -rf $(VENV) .venv-test build dist test-output htmlcov benchmarks/build *.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find wsredis adapters examples tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 

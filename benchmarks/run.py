@@ -197,7 +197,7 @@ def main(arguments: Sequence[str]) -> int:
         fill(options.page, markdown(result, options.page.stem))
     print(table(result))
     print(verdicts(result))
-    tell(f"{time.monotonic() - began:.0f} s in all")
+    tell(f"{time.monotonic() - began:.0f} s in all, CPU {cpu_of_children():.0f} s")
     ours = [s.title for s in SERVERS if s.form is not None and not s.needs]
     return int(any(f": {title}" in text for text in result.problems for title in ours))
 
