@@ -31,6 +31,7 @@ PEERS = HERE / "peers"
 UWSGI = Path(sys.executable).with_name("uwsgi")
 
 MOST = ("idle", "storm", "fan_small", "saturated", "fan_large", "unicast")
+SLOW = ("idle", "fan_small", "saturated", "fan_large", "unicast")
 CLOSE = ("idle", "fairness", "storm", "fan_small", "saturated", "lengths", "crowd_small", "churn")
 CLOSE_LARGE = ("fan_large", "crowd_large", "unicast")
 """What is compared most closely: with those that are fast."""
@@ -238,7 +239,7 @@ SERVERS = (
         "socketio",
         "Flask-SocketIO",
         lambda place: python(place, "python", str(PEERS / "socketio_app.py")),
-        MOST,
+        SLOW,
         form=socketio_form,
         target=socketio_target,
         needs="python",
@@ -249,7 +250,7 @@ SERVERS = (
         "uvicorn",
         "Channels, uvicorn",
         uvicorn_command,
-        MOST,
+        SLOW,
         form=channels_form,
         needs="python",
         slow=True,

@@ -146,9 +146,12 @@ class Stage:
         for _ in range(READY_TRIES):
             load.mark()
             self.publish(names)
-            deadline = time.monotonic() + max(READY_SECONDS, len(names) / 1000)
-            while load.stat()["messages"] < expected and time.monotonic() < deadline:
+            count, deadline = 0, time.monotonic() + READY_SECONDS
+            while count < expected and time.monotonic() < deadline:
                 time.sleep(0.005)
+                before, count = count, load.stat()["messages"]
+                if count > before:
+                    deadline = time.monotonic() + READY_SECONDS
             if load.stat()["fewest"] >= 1:
                 break
         else:
