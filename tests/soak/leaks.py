@@ -13,6 +13,7 @@ from wsredis.connection import Connection
 from wsredis.hub import Hub
 from wsredis.listeners import Listeners
 from wsredis.message import Message
+from wsredis.validity import Validity
 
 __all__ = ["KINDS", "install"]
 
@@ -68,7 +69,10 @@ KINDS: dict[str, Callable[[Connection], None]] = {
 
 
 def install(application: Any, kinds: list[str]) -> None:
-    """Let every fourth socket leak as named; ``hole`` and ``twice`` spoil every 50th delivery."""
+    """Let every fourth socket leak as named.
+
+    ``hole`` and ``twice`` spoil every 50th delivery, and with ``deaf`` no order is obeyed.
+    """
     chosen = [KINDS[kind] for kind in kinds if kind in KINDS]
     seen = 0
 
@@ -84,6 +88,8 @@ def install(application: Any, kinds: list[str]) -> None:
             super().opened(connection)
 
     application._endpoint = Leaking
+    if "deaf" in kinds:
+        Validity.obey = lambda self, order: 0  # type: ignore[method-assign]
     spoil: dict[str, Callable[[list[Message]], list[Message]]] = {
         "hole": lambda messages: messages[1:],
         "twice": lambda messages: messages + messages[:1],

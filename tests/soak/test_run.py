@@ -48,15 +48,16 @@ FOUND = {
     "subscription": "Redis has subscriptions to",
     "hole": "a hole: ",
     "twice": "twice or out of order: ",
+    "deaf": "should have been sent away",
 }
 
 
 def test_each_leak_has_a_word_that_tells_of_it() -> None:
-    assert FOUND.keys() - {"hole", "twice"} == KINDS.keys()
+    assert FOUND.keys() - {"hole", "twice", "deaf"} == KINDS.keys()
 
 
 @pytest.mark.parametrize(
-    "leaks", ["greenlet timer descriptor memory object", "channel subscription hole twice"]
+    "leaks", ["greenlet timer descriptor memory object", "channel subscription hole twice deaf"]
 )
 def test_whatever_leaks_makes_it_fail(tmp_path: Path, leaks: str) -> None:
     code, said = soak(tmp_path, "--leaks", leaks, "--patience", "2")

@@ -9,7 +9,7 @@ from typing import Any
 
 from wsredis import Config
 
-from .crowd import Crowd
+from .crowd import REVOKED, Crowd
 from .member import Kind, Member, Stage
 from .server import OPTIONS, WORKERS, Server
 from .talk import Talk
@@ -138,6 +138,8 @@ class Course:
         coming = [m.name for m in members if m.stage in (Stage.CONNECTING, Stage.LEAVING)]
         if coming:
             return [f"{len(coming)} are still on their way, such as {coming[0]}"]
+        if stay := [m.name for m in members if m.revoked]:
+            return [f"{len(stay)} should have been sent away, such as {stay[0]}"]
         hearings = [m.hearing for m in members if m.reads and m.plan.kind is Kind.USUAL]
         return self.talk.settled(h for h in hearings if h is not None)
 
@@ -241,6 +243,6 @@ def _reproach(member: Member) -> str:
     """Return what is wrong with how somebody has ended, if anything is."""
     if member.stage is not Stage.ENDED:
         return "is still there"
-    if member.plan.kind is Kind.USUAL and member.code not in (1012, 1013):
+    if member.plan.kind is Kind.USUAL and member.code not in (1012, 1013, REVOKED):
         return f"was closed with {member.code or 'nothing'}"
     return ""

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
-from wsredis import Config, Publisher
+from wsredis import Config, Publisher, disconnect
 from wsredis.channels import Audience
 
 from .member import HEAVY, Kind, Member, Stage, draw
 from .talk import Talk
 
-__all__ = ["Crowd"]
+__all__ = ["REVOKED", "Crowd"]
 
 LIFE = 20.0
 """Seconds that a client stays, on average."""
@@ -26,6 +26,9 @@ KEEPING = frozenset(f"room{number}" for number in range(0, 20, 3))
 
 KEPT = 600
 """Seconds for which it is kept."""
+
+REVOKED = 4401
+"""The close code of those who are sent away by an order."""
 
 STALL = 1.0
 """Seconds for which the usual client stalls; less than a ping waits for its pong."""
@@ -117,7 +120,9 @@ class Crowd:
             rude = how == "left" or member.code is None
             self.codes[("left" if how == "left" else "cut") if rude else str(member.code)] += 1
             usual = member.plan.kind is Kind.USUAL
-            if usual and how == "lost" and member.code not in (1000, 1012, 1013):
+            if member.code == REVOKED and not member.revoked:
+                self.talk.wrong("sent away without an order", member.name)
+            elif usual and how == "lost" and member.code not in (1000, 1012, 1013, REVOKED):
                 what = f"a close frame with {member.code}" if member.code else "no close frame"
                 self.talk.wrong("an end without need", f"{member.name} got {what}")
 
@@ -185,6 +190,8 @@ class Crowd:
                 self.counts["published by sockets"] += 1
         for _ in self._often("heavy", seconds, 10):
             self._send((Audience.BROADCAST, HEAVY, ""), HEAVY_SIZE)
+        for _ in self._often("revoke", seconds, 2):
+            self._send_away()
 
     def _often(self, what: str, seconds: float, rate: float) -> Iterator[int]:
         self._credit[what] += seconds * rate * self.pace  # type: ignore[assignment]
@@ -221,6 +228,14 @@ class Crowd:
         reached = publisher.publish(f"{self.talk.next(channel)} {'x' * size}", expire=kept)
         self.counts["published to nobody"] += self.turmoil and not reached
         self.counts["published by the publisher"] += 1
+
+    def _send_away(self) -> None:
+        """Order somebody to be disconnected, from outside of the workers."""
+        member = self._random.choice(list(self.members.values())) if self.members else None
+        if member is not None and member.stage is Stage.OPEN and not member.revoked:
+            member.revoked = True
+            disconnect(session=member.plan.identity.session, code=REVOKED, config=self._config)
+            self.counts["orders to disconnect"] += 1
 
     # The lives of members
 

@@ -123,6 +123,7 @@ class Member:
         stage: how far it is.
         hearing: what it has heard; None before it is open.
         stalled: whether it does not read at the moment.
+        revoked: whether the workers were ordered to send it away.
         code: of the server's close frame.
     """
 
@@ -131,6 +132,7 @@ class Member:
         self.stage = Stage.CONNECTING
         self.hearing: Hearing | None = None
         self.stalled = False
+        self.revoked = False
         self.code: int | None = None
         self.name = f"m{number}"
         self._crowd = crowd

@@ -19,6 +19,7 @@ def table(course: Course) -> str:
         "handshakes aborted by clients": counts["aborted handshakes"],
         "handshakes refused or cut in trouble": counts["refused"] + counts["handshakes cut"],
         "stalls": counts["stalls"],
+        "orders to disconnect": counts["orders to disconnect"],
         "published by the publisher": counts["published by the publisher"],
         "published by sockets": counts["published by sockets"],
         "messages heard": course.talk.heard,

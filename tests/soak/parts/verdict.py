@@ -15,8 +15,9 @@ MAY_GROW = {
     **dict.fromkeys(("Hub._receivers", "Receiver objects", "_Reader objects"), 128),
     "_Deflate objects": 64,
     "Wishes objects": 256,
+    **dict.fromkeys(("Validity._orders", "Revocation objects"), 100),
 }
-"""What is kept for the next client, and how much of it at the most."""
+"""What is kept for the next client, and orders for half a minute: how much of it at the most."""
 
 MEMORY: dict[str, tuple[str, int, float]] = {
     "blocks": ("Python's blocks", 4000, 0.1),
