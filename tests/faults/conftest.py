@@ -21,6 +21,15 @@ __all__ = ["Stage", "pytest_runtest_makereport", "room", "start"]
 
 
 @pytest.fixture
+def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let servers run as they do elsewhere, without what notes their lines for the coverage.
+
+    That costs time and memory, and here memory is measured, or there are thousands of clients.
+    """
+    monkeypatch.delenv("ARCS_FILE", raising=False)
+
+
+@pytest.fixture
 def proxy(own_redis: EmbeddedRedis) -> Iterator[Proxy]:
     proxy = Proxy(own_redis.port)
     try:

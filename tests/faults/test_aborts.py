@@ -16,7 +16,7 @@ from wsredis.embedded import EmbeddedRedis
 from ..servers.support import Setup, Site, each, eventually
 from .processes import descriptors, memory, needs_proc
 
-pytestmark = [pytest.mark.servers, needs_proc]
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("unwatched"), needs_proc]
 
 ABORTS = int(os.environ.get("WSREDIS_ABORTS", "400"))
 WARM_UP = 600

@@ -15,7 +15,7 @@ from ..servers.support import Site
 from .checker import Numbers, check
 from .clients import Crowd
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("unwatched")]
 
 COUNT = 2000
 SECONDS = 60.0

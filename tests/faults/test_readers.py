@@ -11,7 +11,7 @@ from .checker import Numbers, check
 from .clients import Crowd
 from .processes import memory, needs_proc
 
-pytestmark = [pytest.mark.servers, needs_proc]
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("unwatched"), needs_proc]
 
 OUTBOX = 2**20
 PADDING = 2**18
