@@ -3,7 +3,7 @@
 
 Usage: scripts/mutate.py channels access handshake
 
-Each room `wsredis/NAME.py` has its tests in `tests/test_NAME.py`. It needs an environment with
+Each room `wsredis/NAME.py` has its tests in `tests/test_NAME*.py`. It needs an environment with
 wsredis[test], where the source tree is installed in place. What no test has noticed is printed as
 a changed line; docs/reliability.md says what became of those of the last run.
 """
@@ -137,7 +137,8 @@ def survives(room: str, source: str) -> bool:
     try:
         put(f"wsredis.{room}", source)
         options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
-        code = pytest.main([*options, str(ROOT / "tests" / f"test_{room}.py")])
+        files = map(str, sorted((ROOT / "tests").glob(f"test_{room}*.py")))
+        code = pytest.main([*options, *files])
     finally:
         os._exit(int(code))
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,8 +8,8 @@ from webob import Request
 
 import wsredis.handshake
 from wsredis.config import Config
-from wsredis.exceptions import HandshakeError, PermissionDenied
-from wsredis.handshake import Handshake, answer, facility_of, read_handshake
+from wsredis.exceptions import HandshakeError
+from wsredis.handshake import Handshake, facility_of, read_handshake
 
 
 def environ(**changes: Any) -> dict[str, Any]:
@@ -372,29 +371,3 @@ def test_a_facility_that_is_not_utf8_is_400(path: str) -> None:
     with pytest.raises(HandshakeError, match="UTF-8") as refusal:
         facility_of(Request(environ(PATH_INFO=path)), "/ws/")
     assert refusal.value.status == 400
-
-
-# The answer
-
-
-@pytest.mark.parametrize(
-    ("error", "line"),
-    [
-        (HandshakeError(400, "No."), "400 Bad Request"),
-        (PermissionDenied("Nicht für dich."), "403 Forbidden"),
-        (HandshakeError(426, "Old.", [("Sec-WebSocket-Version", "13")]), "426 Upgrade Required"),
-        (HandshakeError(503, "Full.", [("Retry-After", "2")]), "503 Service Unavailable"),
-        (HandshakeError(418, "Short and stout."), "418 Refused"),
-    ],
-)
-def test_a_refusal_is_answered_with_one_plain_sentence(error: HandshakeError, line: str) -> None:
-    sent: list[Any] = []
-    (body,) = answer(error, lambda status, headers: sent.append((status, headers)))
-    ((status, headers),) = sent
-    assert status == line
-    assert body.decode() == error.text + "\n"
-    assert dict(headers)["Content-Length"] == str(len(body))
-    assert dict(headers)["Content-Type"] == "text/plain; charset=utf-8"
-    assert dict(headers)["X-Refused-By"] == "wsredis"
-    assert set(error.headers) <= set(headers)
-    assert re.fullmatch(r"[^\r\n]+", status)
