@@ -178,19 +178,24 @@ class Course:
     def _reload(self) -> None:
         """Let new workers take over."""
         old = frozenset(worker["pid"] for worker in self._server.listening())
-        self._upset(self._server.reload, "the workers were replaced")
-        self._server.wait_for_workers(but=old)
-        self.crowd.run(1, self._sockets)
+        self._upset(self._server.reload, "the workers were replaced", old)
 
-    def _upset(self, what: Callable[[], object], title: str) -> None:
+    def _upset(
+        self, what: Callable[[], object], title: str, gone: frozenset[int] = frozenset()
+    ) -> None:
+        """Do something that everybody must be told of, and let it pass."""
         crowd = self.crowd
         crowd.hold()
         there = [m for m in crowd.members.values() if m.reads]
+        crowd.trouble = True
         what()
         crowd.run(
             self._patience, self._sockets, until=lambda: all(m.stage is Stage.ENDED for m in there)
         )
         crowd.go_on()
+        self._server.wait_for_workers(but=gone)
+        crowd.run(1, self._sockets)
+        crowd.trouble = False
         self._say(f"{title}; {len(there)} sockets were there")
         for member in there:
             if reproach := _reproach(member):

@@ -51,7 +51,7 @@ class Crowd:
 
     Attributes:
         members: those whose socket is not closed.
-        turmoil: whether something is being broken: nobody leaves, and handshakes may fail.
+        trouble: whether something is being broken, so that handshakes may fail.
         counts: what has happened.
         codes: close codes that the server has sent, or how it ended without.
         longest: seconds for which no client did anything; a server may take them for dead.
@@ -63,13 +63,14 @@ class Crowd:
         self.port = port
         self.talk = talk
         self.members: dict[int, Member] = {}
-        self.turmoil = False
+        self.trouble = False
         self.counts = Counter[str]()
         self.codes = Counter[str]()
         self.pace = pace
         self.longest = 0.0
         self._config = config
         self._random = random
+        self._held = False  # nobody leaves or stalls
         self._epoll = select.epoll()
         self._events: dict[int, int] = {}
         self._polled = time.monotonic()
@@ -101,7 +102,7 @@ class Crowd:
     def refused(self, member: Member, status: str) -> None:
         """Take note of a handshake that was answered with an error."""
         self.counts["refused"] += 1
-        if not self.turmoil:
+        if not self.trouble:
             self.talk.wrong("a handshake refused", f"{member.name} got {status}")
 
     def leaves(self, member: Member, how: str) -> None:
@@ -114,7 +115,7 @@ class Crowd:
             self.counts["aborted handshakes"] += 1
         elif member.stage is Stage.CONNECTING and how == "lost":
             self.counts["handshakes cut"] += 1
-            if not self.turmoil:
+            if not self.trouble:
                 self.talk.wrong("a handshake cut", member.name)
         elif member.hearing is not None:
             rude = how == "left" or member.code is None
@@ -226,7 +227,7 @@ class Crowd:
         (channel,) = publisher.channels
         kept = KEPT if facility in KEEPING else 0
         reached = publisher.publish(f"{self.talk.next(channel)} {'x' * size}", expire=kept)
-        self.counts["published to nobody"] += self.turmoil and not reached
+        self.counts["published to nobody"] += self.trouble and not reached
         self.counts["published by the publisher"] += 1
 
     def _send_away(self) -> None:
@@ -249,13 +250,13 @@ class Crowd:
                 what(member)
 
     def _leave(self, member: Member) -> None:
-        if self.turmoil:
+        if self._held:
             self._later(1, self._leave, member)
         else:
             member.leave()
 
     def _stall(self, member: Member) -> None:
-        if self.turmoil:
+        if self._held:
             self._later(1, self._stall, member)
             return
         self.counts["stalls"] += 1
@@ -268,7 +269,7 @@ class Crowd:
 
     def hold(self) -> None:
         """Let everybody read and nobody leave, until `go_on`."""
-        self.turmoil = True
+        self._held = True
         for member in list(self.members.values()):
             if member.stalled:
                 self._wake(member)
@@ -277,7 +278,7 @@ class Crowd:
 
     def go_on(self) -> None:
         """Let everybody do what they want again."""
-        self.turmoil = False
+        self._held = False
 
     def everybody_leaves(self) -> None:
         """Send all away, each in its own way; who has not answered is cut by us at the end."""

@@ -23,7 +23,7 @@ def table(course: Course) -> str:
         "published by the publisher": counts["published by the publisher"],
         "published by sockets": counts["published by sockets"],
         "messages heard": course.talk.heard,
-        "published to workers without Redis": counts["published to nobody"],
+        "published in trouble, heard by none": counts["published to nobody"],
         "missing to slow readers, and counted": course.talk.shed,
     }
     lines = [f"{name:<38}{value:>12,}" for name, value in rows.items()]
