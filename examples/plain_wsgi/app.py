@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from importlib.resources import files
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 from wsredis import Publisher, PubSubEndpoint, WebSocketMiddleware
@@ -40,15 +40,19 @@ class ChatEndpoint(PubSubEndpoint):
     The count is of this process: run the chat with one.
     """
 
+    here: ClassVar[set[Any]] = set()
+
     def opened(self, connection: Any) -> None:
+        self.here.add(connection)
         self._tell(connection)
 
     def closed(self, connection: Any, code: int) -> None:
+        self.here.discard(connection)
         self._tell(connection)
 
     def _tell(self, connection: Any) -> None:
         for channel in self.channels:
-            connection.publish([channel], json.dumps({"here": connection.listeners(channel)}))
+            connection.publish([channel], json.dumps({"here": len(self.here)}))
 
 
 def allowed_channels(request: Any, wishes: tuple[str, ...]) -> list[str]:
