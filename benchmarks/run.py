@@ -88,8 +88,9 @@ def measure(theatre: Theatre, server: Server, names: frozenset[str]) -> tuple[Fi
     figures: Figures = {}
     problems: list[str] = []
     sizes = theatre.sizes
-    skipped = (sizes.peers_skip if server.needs else ()) + (sizes.slow_skip if server.slow else ())
-    names &= set(server.scenarios) - set(skipped)
+    skipped = {*sizes.skip, *(sizes.peers_skip if server.needs else ())}
+    skipped |= {*(sizes.slow_skip if server.slow else ())}
+    names &= set(server.scenarios) - skipped
     mine = [name for name in SCENARIOS if name in names]
     for part in ([n for n in mine if n in FRESH], [n for n in mine if n not in FRESH]):
         if not part:

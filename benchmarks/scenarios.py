@@ -151,8 +151,7 @@ def compressed(stage: Stage) -> Figures:
     stage.leave()
     count = stage.sizes.small
     with stage.load([["bench"]] * count, header=DEFLATE) as load:
-        stage.publish(["bench"])
-        stage.rest()
+        stage.ready(load, ["bench"], count)
         return named("compressed", fan(stage, load, stage.sizes.middle), "cpu")
 
 

@@ -62,6 +62,8 @@ class Sizes:
     churn_sockets: int = 200
     churn_per_second: int = 200
 
+    skip: tuple[str, ...] = ()
+    """Scenarios that nobody takes part in."""
     peers_skip: tuple[str, ...] = ()
     """Scenarios that only wsredis and the floor take part in."""
     slow_skip: tuple[str, ...] = ()
@@ -75,6 +77,7 @@ FULL = Sizes()
 
 QUICK = Sizes(
     rounds=1,
+    huge=5000,
     huge_slow=500,
     paced_seconds=0.4,
     paced_least=3,
@@ -83,6 +86,7 @@ QUICK = Sizes(
     unicast_seconds=0.4,
     spoken=2500,
     fair_times=3,
+    skip=("crowd_large",),
     peers_skip=("lengths", "compressed", "groups", "inbound"),
     slow_skip=("storm", "unicast"),
     settle=0.2,

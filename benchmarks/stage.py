@@ -25,8 +25,8 @@ __all__ = ["Figures", "Stage", "Theatre"]
 Figures = dict[str, float]
 
 AT_ONCE = 128  # handshakes, where nothing else is said
-READY_TRIES = 10
-READY_SECONDS = 1.5
+READY_TRIES = 5
+READY_SECONDS = 3.0
 WARM_CLIENTS = 20
 CALM_SECONDS = 1.0  # for which a lossy server must have delivered nothing
 
@@ -152,11 +152,10 @@ class Stage:
                 before, count = count, load.stat()["messages"]
                 if count > before:
                     deadline = time.monotonic() + READY_SECONDS
+            self.calm(load)
             if load.stat()["fewest"] >= 1:
-                break
-        else:
-            raise RuntimeError(f"not everybody hears: {load.stat()}")
-        self.calm(load)
+                return
+        raise RuntimeError(f"not everybody hears: {load.stat()}")
 
     def calm(self, load: Load) -> None:
         """Wait until nothing comes any more."""

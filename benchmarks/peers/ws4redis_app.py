@@ -1,8 +1,8 @@
 """django-websocket-redis 0.6 on uWSGI's gevent loop, as its documentation deploys it.
 
-Three things are patched, and only so that it runs: the wheel of uWSGI has no SSL and so cannot
+Four things are patched, and only so that it runs: the wheel of uWSGI has no SSL and so cannot
 answer a handshake itself; newer Djangos have no `_headers`; redis-py has a limit of 100
-connections, and here each websocket takes one.
+connections, and here each websocket takes one; gevent's `select` takes no descriptor above 1,023.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import os
 from typing import Any
 
+import gevent.select
 import gevent.socket
 import redis.connection
 import uwsgi
@@ -48,6 +49,14 @@ def upgrade(self: Any, environ: dict[str, Any], start_response: Any) -> uWSGIWeb
     return uWSGIWebsocket()
 
 
+def select(self: Any, rlist: list[int], wlist: object, xlist: object, timeout: float) -> Any:
+    poll = gevent.select.poll()
+    for fd in rlist:
+        poll.register(fd, gevent.select.POLLIN)
+    return [fd for fd, _ in poll.poll(timeout * 1000)], [], []
+
+
 uWSGIWebsocketServer.upgrade_websocket = upgrade
+uWSGIWebsocketServer.select = select
 HttpResponseBase._headers = property(lambda self: {k: (k, v) for k, v in self.items()})
 application = uWSGIWebsocketServer()
