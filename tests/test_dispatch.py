@@ -14,9 +14,11 @@ from websockets.frames import Opcode
 
 from wsredis import dispatch, listeners
 from wsredis.connection import Connection
+from wsredis.connection import Connection
 from wsredis.dispatch import TURN
+from wsredis.identity import ANONYMOUS
 
-from .place import CHANNEL, Client, Place, until
+from .place import CHANNEL, Client, Place, Recorder, until
 
 ALICE, SPORT = "ws:user:alice:news", "ws:broadcast:sport"
 
@@ -125,6 +127,25 @@ def test_the_order_holds_whatever_comes_and_whoever_goes(place: Place) -> None:
         expected = [text.encode() for channel, text in said if channel in mine]
         assert [client.read()[1] for _ in expected] == expected
         assert heard(client) == []
+
+
+def test_a_newcomer_hears_nothing_that_is_older(place: Place, crowd: list[Client]) -> None:
+    def deliver() -> Client:
+        for text in (b"one", b"two"):
+            place.broker.publish([CHANNEL], text, 0)
+            gevent.sleep(0)
+        assert place.hub._channels[CHANNEL].waiting  # the second one, behind the first
+        connection = Connection(place.hub, Recorder(), ANONYMOUS)
+        place.hub.join(connection, [CHANNEL])
+        near, far = place.pair()
+        connection.open(near.detach())
+        return Client(far)
+
+    newcomer = place.run(deliver)
+    place.publish("three")
+    until(lambda: place.numbers()["delivered"] == MANY * 3 + 1)
+    assert heard(newcomer) == [b"three"]
+    assert all(heard(client) == [b"one", b"two", b"three"] for client in crowd)
 
 
 def test_a_sender_misses_its_own_among_many(place: Place, crowd: list[Client]) -> None:

@@ -125,13 +125,27 @@ def test_what_comes_while_one_joins_is_told_once_it_has_joined() -> None:
     assert not listeners.joining
 
 
-def test_what_still_waits_for_who_joins_is_told_too() -> None:
-    listeners, alice = Listeners(), Socket()
-    listeners.wait(said("one"), 0)
+def test_what_waited_before_one_came_is_not_for_it() -> None:
+    listeners, (alice, bob) = Listeners(), (Socket(), Socket())
     listeners.add(alice)
+    listeners.wait(said("one"), 0)
+    listeners.add(bob)
     listeners.wait(said("two"), 0)
     assert listeners.joined(alice) == said("one", "two")
-    assert listeners.take() == (said("one", "two"), ((0, (alice,)),), {})
+    assert listeners.take() == (said("one", "two"), ((0, (alice,)),), {bob: (said("two"), 0)})
+    assert listeners.joined(bob) == said("two")
+    assert come(listeners, "three") == ((0, (alice, bob)),)
+    assert listeners.remove(bob) == 2
+
+
+def test_who_leaves_before_the_first_message_got_none() -> None:
+    listeners, (alice, bob) = Listeners(), (Socket(), Socket())
+    listeners.add(alice)
+    listeners.wait(said("one"), 0)
+    listeners.add(bob)
+    assert listeners.joined(bob) == []
+    assert listeners.remove(bob) == 0
+    assert come_on(listeners, "two") == (((0, (alice,)),), {})
 
 
 # Waiting

@@ -76,7 +76,7 @@ class Listeners:
 
     Attributes:
         count: messages so far, without those that wait.
-        members: the sockets, and what ``count`` was when they came.
+        members: the sockets, and what ``count`` will be when the first message for them is taken.
         echoes: what members have published and do not want back, with the gaps seen by then.
         joining: sockets whose kept messages are being read, and what has come meanwhile.
         waiting: messages that have arrived and were not taken; see `wsredis.dispatch`.
@@ -96,18 +96,20 @@ class Listeners:
 
     def add(self, connection: Connection) -> None:
         """Let a socket listen from now on, and remember what comes until `joined`."""
-        self.members[connection] = self.count
+        self.members[connection] = self.count + len(self.waiting)
+        if self.waiting:  # they are older than it
+            self._early[connection] = len(self.waiting)
         self.joining[connection] = []
         self._groups = None
 
     def joined(self, connection: Connection) -> list[Message]:
         """Return what has come since a socket was added, and what it will get."""
-        return self.joining.pop(connection, []) + self.waiting
+        return self.joining.pop(connection, []) + self.waiting[self._early.get(connection, 0) :]
 
     def remove(self, connection: Connection) -> int:
         """Drop a socket and return how many messages it got."""
         self._groups = None
-        return self.count - self.members.pop(connection)
+        return max(0, self.count - self.members.pop(connection))
 
     def wait(self, messages: Sequence[Message], gaps: int) -> None:
         """Let messages wait that have arrived in this order.
@@ -146,8 +148,8 @@ class Listeners:
         apart = self._apart(len(messages)) if self._own or self._early else {}
         del self.waiting[: len(messages)]
         self.count += len(messages)
-        for recent in self.joining.values():
-            recent += messages
+        for connection, recent in self.joining.items():
+            recent += apart[connection][0] if connection in apart else messages
         if self._groups is None:
             by_bits: dict[int, list[Connection]] = {}
             for connection in self.members:
