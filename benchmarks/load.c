@@ -49,8 +49,8 @@
 struct client {
     enum { CONNECTING, SHAKING_HANDS, OPEN, GONE } state;
     int fd;
-    uint64_t messages;
-    uint64_t began; /* to connect */
+    uint64_t messages, newest; /* the stamp of the last one */
+    uint64_t began;            /* to connect */
     struct target target;
     char *rest; /* the beginning of what has not all come yet */
     size_t rest_size;
@@ -64,7 +64,7 @@ static struct sockaddr_in server, source;
 static char problem[200]; /* the first one */
 
 static struct times latency, handshake;
-static uint64_t messages, others, pings, watch_every, next_report;
+static uint64_t messages, unordered, others, pings, watch_every, next_report;
 
 static struct pace saying, churning;
 static size_t say_size;
@@ -173,6 +173,8 @@ static void count_message(struct client *client, const char *data, size_t size, 
     }
     messages++;
     client->messages++;
+    unordered += sent < client->newest;
+    client->newest = sent;
     add_time(&latency, at > sent ? at - sent : 0);
 }
 
@@ -239,7 +241,7 @@ static void readable(struct client *client) {
 /* -- the driver ------------------------------------------------------------------------------- */
 
 static void mark(void) {
-    messages = others = pings = watch_every = 0;
+    messages = unordered = others = pings = watch_every = 0;
     memset(&latency, 0, sizeof latency);
     for (int i = 0; i < client_count; i++)
         clients[i].messages = 0;
@@ -253,9 +255,9 @@ static void tell(void) {
         most = clients[i].messages > most ? clients[i].messages : most;
     }
     printf("{\"event\": \"stat\", \"messages\": %lu, \"fewest\": %lu, \"most\": %lu, "
-           "\"others\": %lu, \"pings\": %lu, \"lost\": %d, \"failed\": %d, \"p50_ms\": %.3f, "
+           "\"unordered\": %lu, \"others\": %lu, \"pings\": %lu, \"lost\": %d, \"p50_ms\": %.3f, "
            "\"p99_ms\": %.3f, \"max_ms\": %.3f, \"problem\": \"%s\"}\n",
-           messages, fewest, most, others, pings, lost, failed, percentile_ms(&latency, 0.5),
+           messages, fewest, most, unordered, others, pings, lost, percentile_ms(&latency, 0.5),
            percentile_ms(&latency, 0.99), (double)latency.max / 1e6, problem);
 }
 
@@ -288,8 +290,7 @@ static void churn(void) {
             continue;
         close(client->fd);
         free(client->rest);
-        client->rest = NULL;
-        client->rest_size = 0;
+        *client = (struct client){.newest = client->newest, .target = client->target};
         start(client);
     }
 }

@@ -88,7 +88,7 @@ QUICK = Sizes(
     fair_times=3,
     skip=("crowd_large",),
     peers_skip=("lengths", "compressed", "groups", "inbound"),
-    slow_skip=("storm", "unicast"),
+    slow_skip=("storm", "fan_large", "unicast"),
     settle=0.2,
 )
 

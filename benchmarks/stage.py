@@ -267,8 +267,10 @@ class Stage:
         return {"cpu": cpu / delivered, "rate": rate}
 
     def check(self, load: Load, count: int | None) -> dict[str, Any]:
-        """Refuse figures of a run in which a message was lost or came twice."""
+        """Refuse figures of a run in which a message was lost, came twice or out of order."""
         stat = load.stat()
+        if stat["unordered"]:
+            raise RuntimeError(f"{stat['unordered']} messages came out of order: {stat}")
         whole = count is None or stat["fewest"] == stat["most"] == count
         if stat["lost"] or not (whole or self.server.lossy):
             raise RuntimeError(f"each connection should have had {count} messages: {stat}")
