@@ -14,7 +14,6 @@ from websockets.frames import Opcode
 
 from wsredis import dispatch, listeners
 from wsredis.connection import Connection
-from wsredis.connection import Connection
 from wsredis.dispatch import TURN
 from wsredis.identity import ANONYMOUS
 
@@ -131,10 +130,12 @@ def test_the_order_holds_whatever_comes_and_whoever_goes(place: Place) -> None:
 
 def test_a_newcomer_hears_nothing_that_is_older(place: Place, crowd: list[Client]) -> None:
     def deliver() -> Client:
-        for text in (b"one", b"two"):
-            place.broker.publish([CHANNEL], text, 0)
+        place.broker.publish([CHANNEL], b"one", 0)
+        while not place.hub._dispatch._job:
             gevent.sleep(0)
-        assert place.hub._channels[CHANNEL].waiting  # the second one, behind the first
+        place.broker.publish([CHANNEL], b"two", 0)
+        while not place.hub._channels[CHANNEL].waiting:
+            gevent.sleep(0)
         connection = Connection(place.hub, Recorder(), ANONYMOUS)
         place.hub.join(connection, [CHANNEL])
         near, far = place.pair()
