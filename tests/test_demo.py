@@ -65,6 +65,7 @@ def bare(tmp_path: Path) -> Iterator[Callable[..., tuple[int, str]]]:
     """
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python3").symlink_to(Path(sys.executable).resolve())
+    (tmp_path / "nothing").mkdir()
     for name in ("lib", "pyvenv.cfg"):
         (tmp_path / name).symlink_to(Path(sys.prefix) / name)
     made: list[subprocess.Popen[str]] = []
@@ -76,7 +77,7 @@ def bare(tmp_path: Path) -> Iterator[Callable[..., tuple[int, str]]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PATH": str(tmp_path), **environment},
+            env={**os.environ, "PATH": str(tmp_path / "nothing"), **environment},
             start_new_session=True,
         )
         made.append(demo)
@@ -107,6 +108,13 @@ def test_without_redis_messages_stay_inside(bare: Callable[..., tuple[int, str]]
     assert code == 0
     assert "so messages stay inside this one process" in said
     assert "Publish" not in said
+
+
+def test_in_django_one_learns_who_may_log_in(bare: Callable[..., tuple[int, str]]) -> None:
+    path = f"{Path(sys.prefix, 'bin')}{os.pathsep}{os.environ['PATH']}"
+    code, said = bare("--django", PATH=path)
+    assert code == 0
+    assert "The users are admin, john and mary, and the password of each is: secret" in said
 
 
 def test_a_server_that_does_not_start_is_quoted(bare: Callable[..., tuple[int, str]]) -> None:

@@ -221,6 +221,26 @@ def test_the_first_reason_for_a_loss_counts_and_nothing_is_read_behind_it(
     loop.run(use)
 
 
+def test_what_is_being_delivered_when_a_link_is_lost_comes_to_its_end(
+    loop: Loop, link: Link
+) -> None:
+    pieces: list[int] = []
+
+    def work() -> Iterator[None]:
+        for piece in range(3):
+            pieces.append(piece)
+            yield
+
+    def use() -> None:
+        link._work = work()
+        link._fail(ConnectionError("gone"))
+        with pytest.raises(ConnectionError):
+            link.serve()
+
+    loop.run(use)
+    assert pieces == [0, 1, 2]
+
+
 def test_a_link_that_does_not_listen_calls_nobody_silent(loop: Loop, link: Link) -> None:
     def use() -> None:
         link._heard_at -= 10 * SECONDS
