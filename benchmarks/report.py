@@ -156,10 +156,7 @@ def judged(result: Result) -> list[Verdict]:
 
 def verdicts(result: Result) -> str:
     """Return the targets, the missing servers and the problems, a line each."""
-    lines = [
-        f"{'reached' if verdict.reached else 'MISSED ':<8} {verdict.text}: {verdict.shown}"
-        for verdict in judged(result)
-    ]
+    lines = [f"{verdict.word:<8} {verdict.text}: {verdict.shown}" for verdict in judged(result)]
     lines += [f"left out {title}: {why}" for title, why in result.absent.items()]
     lines += [f"problem  {text}" for text in result.problems]
     return "\n".join(["", *lines])
@@ -167,7 +164,7 @@ def verdicts(result: Result) -> str:
 
 def markdown(result: Result, name: str) -> str:
     """Return the result for a page of that name: when and where, the table, the targets."""
-    about = ", ".join(f"{name} {value}" for name, value in result.about.items())
+    about = ", ".join(f"{key} {value}" for key, value in result.about.items())
     head, *body = rows(result)
     lines = [
         f"Rounds {len(result.rounds)}; {about}.",
@@ -177,18 +174,13 @@ def markdown(result: Result, name: str) -> str:
         f"| {' | '.join(head)} |",
         f"|---|{'---:|' * (len(head) - 1)}",
         *(f"| {' | '.join(cell.strip() for cell in line)} |" for line in body),
-        "",
-        "| target | measured | |",
-        "|---|---:|---|",
-        *(
-            f"| {v.text} | {v.shown} | {'reached' if v.reached else '**missed**'} |"
-            for v in judged(result)
-        ),
     ]
-    titles = {server.key: server.title for server in SERVERS}
-    if result.absent:
-        lines += ["", *(f"Left out: {title} ({why})." for title, why in result.absent.items())]
-    lines += ["", "Columns: " + ", ".join(
-        f"{short} is {titles[key]}" for key, short in COLUMNS.items() if short != titles[key]
-        and short in head) + "."]  # fmt: skip
+    titles = {COLUMNS[server.key]: server.title for server in SERVERS}
+    short = [f"“{word}” is {titles[word]}" for word in head[1:] if word != titles[word]]
+    if short:
+        lines += ["", f"In the head {', '.join(short)}."]
+    if found := judged(result):
+        lines += ["", "| target | measured | |", "|---|---:|---|"]
+        lines += [f"| {v.text} | {v.shown} | {v.word} |" for v in found]
+    lines += [f"\nLeft out: {title} ({why})." for title, why in result.absent.items()]
     return "\n".join(lines)

@@ -168,7 +168,7 @@ def circumstances(store: EmbeddedRedis) -> dict[str, Any]:
         "date": date.today().isoformat(),
         "CPUs": os.cpu_count(),
         "load before": round(os.getloadavg()[0], 1),
-        "Linux": platform.release(),
+        "Linux": ".".join(platform.release().split(".")[:2]),
         "Python": platform.python_version(),
         **{package: version(package) for package in ("wsredis", "gevent", "pyuwsgi")},
         name: str(info.get("valkey_version", info["redis_version"])),

@@ -25,6 +25,11 @@ class Verdict:
     reached: bool
     shown: str
 
+    @property
+    def word(self) -> str:
+        """Return the verdict in a word that is easily found."""
+        return "reached" if self.reached else "MISSED"
+
 
 @dataclass(frozen=True)
 class Target:
