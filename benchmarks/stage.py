@@ -146,11 +146,11 @@ class Stage:
         for _ in range(READY_TRIES):
             load.mark()
             self.publish(names)
-            count, deadline = 0, time.monotonic() + READY_SECONDS
-            while count < expected and time.monotonic() < deadline:
+            arrived, deadline = 0, time.monotonic() + READY_SECONDS
+            while load.stat()["messages"] < expected and time.monotonic() < deadline:
                 time.sleep(0.005)
-                before, count = count, load.stat()["messages"]
-                if count > before:
+                before, arrived = arrived, self._arrived(load)
+                if arrived > before:
                     deadline = time.monotonic() + READY_SECONDS
             self.calm(load)
             if load.stat()["fewest"] >= 1:
@@ -161,9 +161,14 @@ class Stage:
         """Wait until nothing comes any more."""
         seconds = CALM_SECONDS if self.server.lossy else 0.05
         before = -1
-        while (count := load.stat()["messages"]) != before:
+        while (count := self._arrived(load)) != before:
             before = count
             time.sleep(seconds)
+
+    def _arrived(self, load: Load) -> int:
+        """Return how much has come, with what is no message of ours."""
+        stat = load.stat()
+        return int(stat["messages"] + stat["others"])
 
     def rest(self) -> None:
         """Give the server time to finish what it does aside."""
