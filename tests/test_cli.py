@@ -68,7 +68,7 @@ def test_what_is_published_is_heard(redis: str) -> None:
         assert run("publish", "news", "x", "--group", "editors", "--redis", redis)[1] == "0\n"
         assert run("publish", "news", "three", "--broadcast", "--redis", redis)[0] == 0
         out, _ = ear.communicate(timeout=10)
-    assert out == "ws:broadcast:news\thello\nws:user:alice:news\ttwo\n\nws:broadcast:news\tthree\n"
+    assert out == "ws:broadcast:news\thello\nws:user:alice:news\ttwo\\n\nws:broadcast:news\tthree\n"
     assert ear.returncode == 0
 
 
@@ -94,6 +94,15 @@ def test_no_more_are_shown_than_asked_for(redis: str) -> None:
     said: list[str] = []
     assert run_listen(options, said.append) == 0
     assert said == ["ws:user:alice:one\tkept"]
+
+
+def test_a_message_is_one_line_and_steers_no_terminal(redis: str) -> None:
+    place = ["--broadcast", "--expire", "60", "--redis", redis]
+    text = "a\tb\r\n\x1b[2Jc\x9b\u202ed \u00e9"
+    assert run("publish", "steered", text, *place)[0] == 0
+    code, out, _ = run("listen", "steered", "--broadcast", "--count", "1", "--redis", redis)
+    shown = r"a<TAB>b\r\n\x1b[2Jc\x9b\u202ed é".replace("<TAB>", "\t")
+    assert (code, out) == (0, f"ws:broadcast:steered\t{shown}\n")
 
 
 def test_listening_ends_when_nobody_reads_it_any_more(redis: str) -> None:

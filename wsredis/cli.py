@@ -9,6 +9,7 @@ import argparse
 import importlib
 import logging
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -181,12 +182,22 @@ def run_publish(
     return 0
 
 
+_STEERING = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
+
+
 def run_listen(
     options: argparse.Namespace,
     say: Callable[[str], object] = _say,
     config: Config | None = None,
 ) -> int:
-    """Print each message as its channel, a tab, and its text (binary as Python writes bytes)."""
+    """Print each message as a line: its channel, a tab, its text (binary as Python writes bytes).
+
+    Line breaks, and what else could steer a terminal, are written as Python escapes them.
+    """
     publisher = _publisher(options, config)
     left = options.count
     done = threading.Event()
@@ -196,7 +207,7 @@ def run_listen(
         for message in messages:
             if left != 0:
                 try:
-                    say(f"{message.channel}\t{message.data!s}")
+                    say(f"{message.channel}\t{_STEERING.sub(_escape, str(message.data))}")
                 except BrokenPipeError:  # whoever read this has gone
                     left = 0
                     break
