@@ -245,26 +245,24 @@ def test_a_port_in_use_is_not_called_free(
 
 
 @pytest.mark.parametrize(
-    ("pieces", "ours"),
+    ("reply", "ours"),
     [
-        ((), False),
-        ((b"+PONG\r\n", b"$20\r\nprocess_id:", b"42\r\n"), True),
-        ((b"+PONG\r\n$20\r\nprocess_id:43\r\n",), False),
-        ((b"-ERR unknown command\r\n",), False),
+        (b"", False),
+        (b"+PONG\r\n$70014\r\n" + b"x" * 70_000 + b"process_id:42\r\n", True),  # two reads
+        (b"+PONG\r\n$15\r\nprocess_id:43\r\n", False),
+        (b"-ERR unknown command\r\n", False),
     ],
+    ids=["silence", "ours", "another", "no Redis"],
 )
-def test_who_listens_is_read_to_the_end(pieces: tuple[bytes, ...], ours: bool) -> None:
+def test_who_listens_is_read_to_the_end(reply: bytes, ours: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(SECONDS)
 
         def answer() -> None:
             one, _ = listening.accept()
             with one:
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 one.recv(100)
-                for piece in pieces:
-                    one.sendall(piece)
-                    time.sleep(0.01)  # so that it does not come with what went before
+                one.sendall(reply)
 
         other = threading.Thread(target=answer)
         other.start()

@@ -18,6 +18,8 @@ from wsredis.servers.tls import Tunnel
 
 Eventually = Callable[[Callable[[], object]], None]
 
+OPENSSL = ctypes.CDLL(getattr(_ssl, "__file__", None))
+
 
 class Ends:
     """Hold the tunnel, its client and what the hub would hold of it."""
@@ -94,10 +96,9 @@ def ends(loop: Loop, contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> Iterato
 
 def ask_for_new_keys(sock: ssl.SSLSocket) -> None:
     """Let a client change its key and ask the other side to do so (RFC 8446 section 4.6.3)."""
-    openssl = ctypes.CDLL(_ssl.__file__)
     # The standard library has no such function, but its object holds OpenSSL's behind two others.
     own = ctypes.c_void_p.from_address(id(sock._sslobj) + object.__basicsize__ + 8)  # type: ignore[attr-defined]
-    assert openssl.SSL_key_update(own, 1) == 1
+    assert OPENSSL.SSL_key_update(own, 1) == 1
 
 
 def take(receive: Callable[[int], bytes], size: int, eventually: Eventually) -> bytes:
@@ -115,6 +116,7 @@ def take(receive: Callable[[int], bytes], size: int, eventually: Eventually) -> 
     return bytes(got)
 
 
+@pytest.mark.skipif(not hasattr(OPENSSL, "SSL_key_update"), reason="OpenSSL is not to be reached")
 def test_a_client_that_wants_new_keys_and_reads_nothing_is_heard_and_gets_all_in_the_end(
     ends: Ends, eventually: Eventually
 ) -> None:
@@ -126,6 +128,15 @@ def test_a_client_that_wants_new_keys_and_reads_nothing_is_heard_and_gets_all_in
     assert take(ends.client.recv, len(sent), eventually) == sent
     ends.hub.send(b"and back")
     assert take(ends.client.recv, 8, eventually) == b"and back"
+
+
+def test_what_the_hub_takes_late_arrives_whole(ends: Ends, eventually: Eventually) -> None:
+    ends.start()
+    piece = random.randbytes(1 << 14)  # always the same, as OpenSSL may have a part of it already
+    sent = ends.fill(lambda _: ends.client.send(piece))
+    assert ends.tunnel._in
+    count = len(sent) >> 14
+    assert take(ends.hub.recv, count << 14, eventually)[: count << 14] == piece * count
 
 
 def over(sock: socket.socket) -> bool:
