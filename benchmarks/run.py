@@ -79,8 +79,8 @@ def parse(arguments: Sequence[str]) -> Options:
         if word not in (*known, *SCENARIOS):
             parser.error(f"{word} is none of {', '.join((*known, *SCENARIOS))}")
     servers = tuple(server for server in SERVERS if not keys or server.key in keys)
-    page = Path(found.page).resolve() if found.page else None
-    return Options(sizes, servers, frozenset(names), found.build.resolve(), page)
+    path = Path(found.page).resolve() if found.page else None
+    return Options(sizes, servers, frozenset(names), found.build.resolve(), path)
 
 
 def measure(theatre: Theatre, server: Server, names: frozenset[str]) -> tuple[Figures, list[str]]:
@@ -162,7 +162,7 @@ def cpu_of_children() -> float:
 
 def circumstances(store: EmbeddedRedis) -> dict[str, Any]:
     """Return what the figures depend on."""
-    info: dict[str, Any] = redis.Redis(port=store.port).info("server")  # type: ignore[assignment]
+    info: dict[str, Any] = redis.Redis(port=store.port).info("server")
     name = info.get("server_name", "redis").capitalize()
     return {
         "date": date.today().isoformat(),

@@ -191,8 +191,8 @@ class Stage:
 
     def redis_stat(self) -> Mapping[str, Any]:
         """Return how many `publish` commands Redis has had, and how often it has read (`reads`)."""
-        stats: dict[str, Any] = self.redis.info("stats")  # type: ignore[assignment]
-        commands: dict[str, Any] = self.redis.info("commandstats")  # type: ignore[assignment]
+        stats: dict[str, Any] = self.redis.info("stats")
+        commands: dict[str, Any] = self.redis.info("commandstats")
         publish = commands.get("cmdstat_publish", {"calls": 0})
         return {"publish": publish["calls"], "reads": stats["total_reads_processed"]}
 
