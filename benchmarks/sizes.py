@@ -77,7 +77,6 @@ FULL = Sizes()
 
 QUICK = Sizes(
     rounds=1,
-    huge=5000,
     huge_slow=500,
     paced_seconds=0.4,
     paced_least=3,

@@ -24,7 +24,7 @@ __all__ = ["Figures", "Stage", "Theatre"]
 
 Figures = dict[str, float]
 
-AT_ONCE = 128  # handshakes, where nothing else is said
+AT_ONCE, AT_ONCE_SLOW = 128, 32  # handshakes, where nothing else is said
 READY_TRIES = 5
 READY_SECONDS = 3.0
 WARM_CLIENTS = 20
@@ -100,10 +100,11 @@ class Stage:
     # Clients
 
     def load(
-        self, channels: Sequence[Sequence[str]], *, at_once: int = AT_ONCE, header: str = ""
+        self, channels: Sequence[Sequence[str]], *, at_once: int = 0, header: str = ""
     ) -> Load:
         """Open websockets, each for its channels."""
         targets = [self.server.target(names) + (header and f"\t{header}") for names in channels]
+        at_once = at_once or (AT_ONCE_SLOW if self.server.slow else AT_ONCE)
         theatre = self._theatre
         options: dict[str, Any] = {"cpus": theatre.cpus[self.server.workers][1], "log": theatre.log}
         manner = self.server.manner
@@ -212,21 +213,25 @@ class Stage:
         """Publish at a pace, to the channels in turn; return `cpu` of a delivery and latencies.
 
         It does so for some seconds, and `least` messages at least. A pace that would take too much
-        of a CPU is lowered; `rate` tells the one there was.
+        of a CPU is lowered; `rate` tells the one there was. A broadcast waits until all have had
+        the one before, so that nothing is joined on a busy machine.
         """
         rate = min(rate, self._bearable(load, names, listeners, size))
         count = max(least, int(rate * seconds))
         load.mark()
-        load.watch(count * listeners)
+        by_one = len(names) == 1 and not self.server.lossy
+        load.watch(listeners if by_one else count * listeners)
         cpu = self.cpu_seconds()
         due = time.monotonic()
         for number in range(count):
             time.sleep(max(0.0, due - time.monotonic()))
             self.publish([names[number % len(names)]], size)
             due += 1 / rate
+            if by_one:
+                load.progress()
         if self.server.lossy:
             self.calm(load)
-        else:
+        elif not by_one:
             load.progress()
         cpu = self.cpu_seconds() - cpu
         stat = self.check(load, count if len(names) == 1 else None)
