@@ -108,6 +108,37 @@ def test_what_comes_meanwhile_is_joined(
     assert all(heard(client) == [b"%d" % n for n in range(10)] for client in crowd)
 
 
+def test_what_waits_goes_on_waiting_while_more_comes(
+    place: Place, crowd: list[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces: list[bytes] = []
+    write_all = dispatch.write_all
+
+    def note(connections: Any, data: bytes, frames: Any) -> None:
+        pieces.append(data)
+        write_all(connections, data, frames)
+
+    monkeypatch.setattr(dispatch, "write_all", note)
+    monkeypatch.setattr(dispatch, "COMPANY", 20)
+    monkeypatch.setattr(dispatch, "COMPANY_MOST", 1000)
+    hub = place.hub
+
+    def deliver() -> None:
+        for text, arrived in (
+            (b"one", lambda: hub._dispatch._job),
+            (b"two", lambda: hub._channels[CHANNEL].waiting and not hub._dispatch._job),
+            (b"three", lambda: len(hub._channels[CHANNEL].waiting) == 2),
+        ):
+            place.broker.publish([CHANNEL], text, 0)
+            while not arrived():
+                gevent.sleep(1e-6)
+
+    place.run(deliver)
+    until(lambda: place.numbers()["delivered"] == MANY * 3)
+    assert len(pieces) == 2 * MANY / TURN
+    assert all(heard(client) == [b"one", b"two", b"three"] for client in crowd)
+
+
 def test_the_order_holds_whatever_comes_and_whoever_goes(place: Place) -> None:
     """Each socket listens to one channel of many and to some of few: it hears all in order."""
     chance = random.Random(20)

@@ -26,7 +26,7 @@ __all__ = ["TURN", "Dispatch"]
 
 log = get_logger("wsredis.dispatch")
 
-TURN = 256
+TURN = 128
 """Sockets written before other work of the loop has its turn. A channel with more is worked off."""
 
 MOST_WAITING = 1 << 20
@@ -35,8 +35,9 @@ MOST_WAITING = 1 << 20
 SOON = 1e-6
 """Seconds until the next piece; 0 would be a callback, which goes before sockets."""
 
-COMPANY = 1 / 16
-"""Of the time the last batch took, what the next one waits for others to be joined with."""
+COMPANY, COMPANY_MOST = 1 / 8, 1 / 2
+"""Of the time that the last batch took: how long the next one waits for others to be joined with,
+and how long it goes on waiting while others come."""
 
 
 class Job:
@@ -148,7 +149,7 @@ class Dispatch:
     def _work(self) -> None:
         """Write the next piece, and plan the one behind it."""
         self._stop()
-        pause, room = SOON, TURN
+        done, room = 0.0, TURN
         try:
             while room > 0 and (self._job or self._queue):
                 job = self._job = self._job or self._begin()
@@ -158,15 +159,29 @@ class Dispatch:
                     room -= len(sockets)
                 if not job.pieces:
                     self._job = None
-                    pause = max(SOON, job.seconds * COMPANY)
+                    done = job.seconds
                     break
         except Exception:
             log.exception("messages could not be delivered")
             self._job = None
             self._failed()
-        if self._job or self._queue:
-            self._timer = self._loop.gevent.timer(pause)
-            self._timer.start(self._work)
+        if self._job:
+            self._plan(SOON, self._work)
+        elif self._queue:
+            until = time.monotonic() + done * COMPANY_MOST
+            self._plan(max(SOON, done * COMPANY), self._gather, done * COMPANY, self._size, until)
+
+    def _gather(self, pause: float, size: int, until: float) -> None:
+        """Begin with what waits, unless it has become more: then wait for more of it."""
+        if self._size > size and time.monotonic() + pause < until:
+            self._plan(pause, self._gather, pause, self._size, until)
+        else:
+            self._work()
+
+    def _plan(self, seconds: float, function: Callable[..., None], *args: Any) -> None:
+        self._stop()
+        self._timer = self._loop.gevent.timer(seconds)
+        self._timer.start(function, *args)
 
     def _stop(self) -> None:
         if self._timer is not None:
