@@ -180,6 +180,7 @@ def test_serve_ends_with_its_server(
 ) -> None:
     monkeypatch.setattr("gevent.pywsgi.WSGIServer.serve_forever", lambda server: server.stop())
     port = free_port()
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the command puts its folder there
     assert main(["serve", "wsredis.examples.plain_wsgi.app:application", "--port", str(port)]) == 0
     assert capsys.readouterr().out == f"http://127.0.0.1:{port}/\n"
 
