@@ -16,6 +16,7 @@ from wsredis import dispatch, listeners
 from wsredis.connection import Connection
 from wsredis.dispatch import TURN
 from wsredis.identity import ANONYMOUS
+from wsredis.listeners import JOIN_AT_MOST
 
 from .place import CHANNEL, Client, Place, Recorder, until
 
@@ -295,6 +296,30 @@ def test_what_fails_costs_one_batch_and_counts_as_a_gap(
     place.publish("lost")
     until(lambda: place.numbers()["gaps"] == 1)
     assert [client.close_code() for client in crowd] == [1012] * MANY
+
+
+def test_a_channel_that_failed_is_not_deaf(
+    places: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = places(on_gap="keep")
+    client = place.connect(CHANNEL)[0]
+    write_all = dispatch.write_all
+
+    def fail(connections: Any, data: bytes, frames: Any) -> None:
+        monkeypatch.setattr(dispatch, "write_all", write_all)
+        raise MemoryError
+
+    monkeypatch.setattr(dispatch, "write_all", fail)
+    text = "x" * (JOIN_AT_MOST // 2)
+
+    def deliver() -> None:  # three in one turn: two are one piece, and the third one is left
+        for _ in range(3):
+            place.broker.publish([CHANNEL], text.encode(), 0)
+
+    place.run(deliver)
+    until(lambda: place.numbers()["gaps"] == 1)
+    place.publish("end")
+    assert [client.read()[1], client.read()[1]] == [text.encode(), b"end"]
 
 
 def test_a_hub_that_ends_writes_nothing_any_more(place: Place, crowd: list[Client]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .fanout import write_all
-from .listeners import Frames, Groups, Listeners, weight
+from .listeners import Apart, Frames, Groups, Listeners, weight
 from .logs import get_logger
 from .loop import Loop
 from .message import Message
@@ -112,7 +112,7 @@ class Dispatch:
             messages: of this channel, in order.
             gaps: how many there were before these messages, see `FeedStats`.
         """
-        queued = bool(channel.waiting)
+        queued = channel in self._queue
         channel.wait(messages, gaps)
         if queued or len(channel.members) > TURN or (self._job and self._job.channel is channel):
             if not queued:
@@ -126,7 +126,8 @@ class Dispatch:
             for connection in tuple(channel.members):  # who is dead leaves
                 self._give(connection)
         while channel.waiting:
-            taken, groups = self._take(channel)
+            taken, groups, apart = channel.take()
+            self._write_apart(apart)
             frames = Frames(taken)
             for bits, group in groups:
                 self._write(group, frames, bits)
@@ -191,28 +192,27 @@ class Dispatch:
 
     def _begin(self) -> Job:
         channel = self._queue.popleft()
-        messages, groups = self._take(channel)
+        messages, groups, apart = channel.take()
         self._size -= weight(messages)
         if channel.waiting:
             self._queue.append(channel)
+        self._write_apart(apart)
         return Job(channel, messages, groups)
 
-    def _take(self, channel: Listeners) -> tuple[Sequence[Message], Groups]:
-        """Take what waits for a channel, and write to those who do not get all of it."""
-        messages, groups, apart = channel.take()
+    def _write_apart(self, apart: Apart) -> None:
+        """Write to those who do not get all of what was taken."""
         for connection, (theirs, own) in apart.items():
             connection.sent -= own
-            self._write_apart(connection, theirs)
-        return messages, groups
+            self._write_to(connection, theirs)
 
     def _give(self, connection: Connection) -> None:
         """Write to a socket what waits for it, before all others."""
         if self._job and self._job.give(connection):
             self._write((connection,), self._job.frames, connection.window_bits)
         for channel in self._queue:
-            self._write_apart(connection, channel.ahead(connection))
+            self._write_to(connection, channel.ahead(connection))
 
-    def _write_apart(self, connection: Connection, messages: Sequence[Message]) -> None:
+    def _write_to(self, connection: Connection, messages: Sequence[Message]) -> None:
         if messages:
             self._write((connection,), Frames(messages), connection.window_bits)
 

@@ -203,7 +203,7 @@ class Hub:
     # Out
 
     def deliver(self, messages: list[Message]) -> Iterator[None]:
-        """Write what one turn of the loop has brought, or plan to, in order for each socket.
+        """Write what one turn of the loop has brought, or plan to; `Dispatch` keeps the order.
 
         Yields where others may have their turn; the feed brings nothing else before the end.
         """
