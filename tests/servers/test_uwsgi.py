@@ -91,5 +91,5 @@ def test_harakiri_does_not_see_websockets(start: Start, setup: str, room: str) -
     eventually(lambda: len(site.lines("GET /stats")) >= 2, "the last request has ended")
     # A page that takes as long is killed: it was on.
     with pytest.raises((OSError, HTTPException)):
-        site.get("/hang")
+        site.get("/hang/60")
     eventually(lambda: site.lines("HARAKIRI"), "a line about the harakiri")

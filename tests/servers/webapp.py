@@ -39,7 +39,7 @@ def allowed_channels(request: Any, wishes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def pages(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    """Answer plain HTTP: ``/stats``, ``POST /publish/FACILITY``, ``/hang`` and a page."""
+    """Answer plain HTTP: ``/stats``, ``POST /publish/FACILITY``, ``/hang/SECONDS`` and a page."""
     path = environ.get("PATH_INFO", "")  # uWSGI has none for a request that is garbage
     if path == "/stats":
         body = json.dumps({**application.stats(), "pid": os.getpid()}).encode()
@@ -47,8 +47,8 @@ def pages(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         text = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode()
         facility = path.removeprefix("/publish/")
         body = str(Publisher(facility, broadcast=True).publish(text)).encode()
-    elif path == "/hang":
-        time.sleep(60)
+    elif path.startswith("/hang/"):
+        time.sleep(float(path.removeprefix("/hang/")))
         body = b"too late"
     else:
         body = f"page {path}".encode()
