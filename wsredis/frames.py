@@ -20,6 +20,11 @@ from websockets.streams import StreamReader
 
 from .message import Data
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # no compiler when it was installed
+    from websockets.utils import apply_mask
+
 __all__ = ["PING", "CloseCode", "Receiver", "encode_close", "encode_message"]
 
 COMPRESS_FROM = 128
@@ -38,6 +43,8 @@ PING = b"\x89\x00"
 """A ping frame without payload."""
 
 _FIN, _RSV1, _CONTROL = 0x80, 0x40, 0x08
+_MASKED = 0x80
+_WHOLE_TEXT, _WHOLE_BINARY = _FIN | Opcode.TEXT, _FIN | Opcode.BINARY
 _TAIL = b"\x00\x00\xff\xff"
 
 
@@ -200,11 +207,42 @@ class Receiver(Protocol):
         self.frames = self.heard = 0
         if self._inflater:
             self._inflater.grown = 0
-        self.receive_data(data)
-        self.events.clear()
+        rest = data if self.busy else self._take_plain(data)
+        if rest:
+            self.receive_data(rest)
+            self.events.clear()
         messages, self._messages = self._messages, []
         self.heard += len(messages)
         return messages
+
+    def _take_plain(self, data: bytes) -> bytes:
+        """Read messages that are one plain frame each, as nearly all are, and return the rest.
+
+        What is long, in pieces, deflated, not whole or wrong is left to the parser.
+        """
+        at, end = 0, len(data)
+        while end - at >= 6:
+            head, size, start = data[at], data[at + 1] - _MASKED, at + 6
+            if size == 126:
+                size, start = data[at + 2] << 8 | data[at + 3], at + 8
+            elif not 0 <= size < 126:
+                break
+            stop = start + size
+            if stop > end or (self._max_size is not None and size > self._max_size):
+                break
+            payload = apply_mask(data[start:stop], data[start - 4 : start])
+            if head == _WHOLE_TEXT:
+                try:
+                    self._messages.append(payload.decode())
+                except UnicodeDecodeError:
+                    break
+            elif head == _WHOLE_BINARY and self._binary:
+                self._messages.append(payload)
+            else:
+                break
+            self.frames += 1
+            at = stop
+        return data[at:]
 
     def recv_frame(self, frame: Frame) -> None:
         """Take one frame; the parser turns a UnicodeDecodeError into 1007."""
