@@ -78,7 +78,8 @@ def test_a_message_that_arrives_while_joining_is_not_doubled_by_the_kept_one(
     def slowly(channels: Any) -> Any:
         subscribe(channels)
         place.publish("both", expire=60)
-        gevent.sleep(0.05)  # it is delivered to those who join
+        while not place.hub.stats.delivered:  # to those who join
+            gevent.sleep(0.001)
         return place.broker.fetch(list(channels))
 
     monkeypatch.setattr(feed, "subscribe", slowly)
@@ -133,7 +134,7 @@ def test_a_gap_forgets_own_messages_that_may_never_return(place: Place) -> None:
 
 
 def test_pings_go_out_and_who_answers_stays(places: Callable[..., Place]) -> None:
-    place = places(ping_interval=0.3, pong_timeout=0.2)
+    place = places(ping_interval=0.8, pong_timeout=0.8)
     client, connection, _ = place.connect(CHANNEL)
     for _ in range(3):
         assert client.read() == (Opcode.PING, b"")

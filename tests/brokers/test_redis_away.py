@@ -197,7 +197,7 @@ def test_a_link_that_redis_kills_is_made_again(
 def test_a_frozen_redis_is_noticed_within_the_deadline(
     own_redis: EmbeddedRedis, listen: Any, eventually: Any
 ) -> None:
-    deadline = 0.4
+    deadline = 1.0
     broker = broker_at(own_redis.url, deadline)
     listener = listen(broker)
     listener.subscribe(NEWS)
@@ -224,7 +224,7 @@ def test_a_frozen_redis_is_noticed_within_the_deadline(
 def test_a_newcomer_in_a_frozen_redis_is_refused_and_the_next_one_is_not(
     own_redis: EmbeddedRedis, listen: Any, eventually: Any
 ) -> None:
-    listener = listen(broker_at(own_redis.url, 0.3))
+    listener = listen(broker_at(own_redis.url, 1))
     listener.subscribe(CHAT)
     own_redis.freeze()
     with pytest.raises(BrokerUnavailable):
@@ -249,7 +249,8 @@ def test_a_newcomer_in_a_frozen_redis_is_refused_and_the_next_one_is_not(
 def test_in_a_greenlet_a_frozen_redis_does_not_hold_up_the_loop(
     how: str, own_redis: EmbeddedRedis, loop: Loop
 ) -> None:
-    broker = broker_at(own_redis.url, 0.3)
+    deadline = 2.0
+    broker = broker_at(own_redis.url, deadline)
     broker.fetch([NEWS])
     own_redis.freeze()
 
@@ -274,11 +275,11 @@ def test_in_a_greenlet_a_frozen_redis_does_not_hold_up_the_loop(
 
     turns, longest = loop.run(beside_it)
     assert turns > 20
-    assert longest < 0.2
+    assert longest < deadline / 2
 
 
 def test_an_asyncio_loop_is_not_held_up_either(own_redis: EmbeddedRedis) -> None:
-    broker = broker_at(own_redis.url, 0.3)
+    broker = broker_at(own_redis.url, 2)
 
     async def beside_it() -> int:
         await broker.apublish([NEWS], b"x", 0)

@@ -27,11 +27,11 @@ def test_a_reader_that_never_reads_is_given_up_and_delays_nobody(server: Site, r
         for number in itertools.count():
             assert number < 400, "100 MiB wait somewhere"
             server.broadcast(room, message)
-            assert quick.recv(timeout=2) == message
+            assert quick.recv(timeout=SECONDS) == message
             if server.stats()["dropped"] > dropped:
                 break
         server.broadcast(room, "go on")
-        assert quick.recv(timeout=2) == "go on"
+        assert quick.recv(timeout=SECONDS) == "go on"
         assert server.stats()["dropped"] == dropped + 1
         assert stuck.close_code() in (1013, 1006)
         eventually(lambda: server.lines(f"close .*{room} code=1013"), "the end is in the log")
