@@ -49,6 +49,15 @@ class Peer:
         self.expect("MGET", *channels)
         self.say(*map(confirmed, channels), b"*%d\r\n" % len(channels), kept * len(channels))
 
+    def study(self, *channels: str, kept: bytes = b"$-1\r\n", first: bool = False) -> None:
+        """Take the MGET of one who comes to channels that are subscribed, the link's first?"""
+        if first:
+            self.expect("CLIENT", "TRACKING", "ON", "OPTIN")
+            self.say(b"+OK\r\n")
+        self.expect("CLIENT", "CACHING", "YES")
+        self.expect("MGET", *channels)
+        self.say(b"+OK\r\n", b"*%d\r\n" % len(channels), kept * len(channels))
+
     def ended(self) -> bool:
         """Wait for the end of the link."""
         while self._sock.recv(1 << 16):

@@ -187,7 +187,7 @@ def test_a_lost_link_does_not_try_to_send_for_ever(loop: Loop) -> None:
     flushed: list[bool] = []
 
     def use() -> None:
-        link = Link(near, SECONDS, lambda pushed: iter(()))
+        link = Link(near, SECONDS, lambda pushed: iter(()), print)
         flush = link._flush
 
         def count() -> None:
@@ -213,7 +213,7 @@ def link(loop: Loop) -> Iterator[Link]:
     """Give a link that nobody has begun to serve, and so does not listen."""
     near, far = socket.socketpair()
     with near, far:
-        yield loop.run(lambda: Link(near, SECONDS, lambda pushed: iter(())))
+        yield loop.run(lambda: Link(near, SECONDS, lambda pushed: iter(()), print))
 
 
 def test_the_first_reason_for_a_loss_counts_and_nothing_is_read_behind_it(

@@ -19,7 +19,8 @@ from ..exceptions import BrokerUnavailable
 from ..logs import get_logger
 from ..message import decode
 from .base import Deliver, FeedStats
-from .link import Link, Socket
+from .kept import Kept
+from .link import Answer, Link, LinkLost, Socket
 from .resp import ReplyError
 
 __all__ = ["Connection", "RedisFeed"]
@@ -75,6 +76,7 @@ class RedisFeed:
         self._deliver = deliver
         self._envelope = envelope
         self._channels: dict[str, ReplyError | None] = {}  # wanted; the error if refused
+        self._kept = Kept()
         self._link: Link | None = None
         self._tried = Event()
         self._waiting: deque[Callable[[Link], None]] = deque()
@@ -87,17 +89,21 @@ class RedisFeed:
         self._channels.update(dict.fromkeys(new))
         if new:
             link.command(partial(self._confirm, new), "SUBSCRIBE", *new)
-        reply = self._ask(link, *(("MGET", *channels) if channels else ("PING",)))
-        refused = [self._channels[name] for name in channels if self._channels.get(name)]
+            reply = self._ask(partial(self._kept.read, link, channels))
+        elif self._kept.is_nothing(channels):
+            reply = [None] * len(channels)
+        else:
+            reply = self._ask(partial(self._kept.study, link, channels))
+        refused = [error for name in channels if (error := self._channels.get(name))]
         if reply is None or isinstance(reply, ReplyError) or refused:
             raise BrokerUnavailable(str(refused[0] if refused else reply or "Redis is silent"))
-        if not channels:
-            return []
         kept = [pair for pair in zip(channels, reply, strict=True) if pair[1] is not None]
         return [decode(*pair, self._envelope) for pair in kept]
 
     def appended(self, channel: str) -> list[Any]:
-        reply = self._ask(self._present(), "LRANGE", channel, 0, -1)
+        link = self._present()
+        words = "LRANGE", channel, 0, -1
+        reply = self._ask(lambda answer: link.command(answer, *words, after_pushes=True))
         if reply is None or isinstance(reply, ReplyError):
             raise BrokerUnavailable(str(reply or "Redis is silent"))
         return [decode(channel, payload, self._envelope) for payload in reply]
@@ -109,14 +115,16 @@ class RedisFeed:
             raise BrokerUnavailable("Redis is away")
         return self._link
 
-    def _ask(self, link: Link, *words: str | int) -> Any:
+    def _ask(self, send: Callable[[Answer], None]) -> Any:
         """Send a command and wait for its reply; None is silence."""
         result: AsyncResult[Any] = AsyncResult()
-        link.command(result.set, *words, after_pushes=True)
+        send(result.set)
         result.wait(self._deadline)
         return result.value
 
     def _confirm(self, channels: list[str], reply: Any) -> None:
+        if isinstance(reply, LinkLost):
+            return  # the next link subscribes to all that is wanted
         error = reply if isinstance(reply, ReplyError) else None
         if error is not None:
             log.error("Redis refuses to subscribe to %d channels: %s", len(channels), error)
@@ -125,6 +133,7 @@ class RedisFeed:
     def unsubscribe(self, channels: Sequence[str]) -> None:
         for channel in channels:
             self._channels.pop(channel, None)
+        self._kept.forget(channels)
         if self._link is not None and channels:
             self._link.command(_ignore, "UNSUBSCRIBE", *channels)
 
@@ -175,7 +184,7 @@ class RedisFeed:
             self._tried.clear()
 
     def _serve(self, connection: Connection) -> None:
-        link = Link(connection.sock, self._deadline, self._take)
+        link = Link(connection.sock, self._deadline, self._take, self._kept.changed)
         channels = list(self._channels)
         for start in range(0, len(channels), SUBSCRIBE_AT_ONCE):
             some = channels[start : start + SUBSCRIBE_AT_ONCE]
@@ -194,12 +203,14 @@ class RedisFeed:
             log.warning("lost Redis, messages may be missed until it is back: %s", exc)
         finally:
             self._link = None
+            self._kept.reset()
             self.stats.connected = False
             self.stats.lose()
 
     def _take(self, pushed: list[tuple[bytes, bytes]]) -> Iterator[None]:
         try:
             messages = [decode(c.decode(), payload, self._envelope) for c, payload in pushed]
+            self._kept.changed(message.channel for message in messages)
             yield from self._deliver(messages)
         except Exception:
             log.exception("messages could not be delivered")

@@ -17,7 +17,7 @@ from gevent.event import AsyncResult
 
 from .resp import Parser, Push, ReplyError, pack
 
-__all__ = ["Answer", "Link", "Pushed"]
+__all__ = ["Answer", "Link", "LinkLost", "Pushed"]
 
 READ_SIZE = 1 << 18
 """Bytes taken from Redis at once: what they hold is joined.
@@ -26,7 +26,7 @@ More than a TLS record holds (RFC 8446 section 5.1): nothing stays decrypted tha
 """
 
 Answer = Callable[[Any], None]
-"""Takes the reply to a command: a `ReplyError` if Redis refused or the link was lost."""
+"""Takes the reply to a command: a `ReplyError` if Redis refused, `LinkLost` if it is lost."""
 
 _CONFIRMATIONS = (b"subscribe", b"unsubscribe")
 
@@ -37,6 +37,10 @@ TURN = 1e-6
 """Seconds until work goes on that has yielded; 0 would be a callback, which goes before sockets."""
 
 READ, WRITE = 1, 2  # events of a gevent io watcher
+
+
+class LinkLost(ReplyError):
+    """Be the answer to a command that Redis has perhaps not got."""
 
 
 class Socket(Protocol):
@@ -56,13 +60,21 @@ class Link:
             to close.
         deadline: seconds of silence after which the link counts as lost.
         pushed: takes what one read has brought. Nothing more is read before it is done.
+        changed: takes keys that were read and have changed, at once; None for all there are.
     """
 
-    def __init__(self, sock: Socket, deadline: float, pushed: Pushed) -> None:
+    def __init__(
+        self,
+        sock: Socket,
+        deadline: float,
+        pushed: Pushed,
+        changed: Callable[[list[str] | None], None],
+    ) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._deadline = deadline
         self._pushed = pushed
+        self._changed = changed
         self._awaited: deque[tuple[int, bool, Answer]] = deque()
         self._lost: AsyncResult[None] = AsyncResult()
         self._parser = Parser()
@@ -115,7 +127,7 @@ class Link:
                     gevent.sleep(TURN)
             finally:
                 while self._awaited:
-                    self._awaited.popleft()[2](ReplyError("the connection to Redis was lost"))
+                    self._awaited.popleft()[2](LinkLost("the connection to Redis was lost"))
 
     def _fail(self, error: Exception) -> None:
         if not self._lost.ready():
@@ -174,6 +186,9 @@ class Link:
                     self._awaited.appendleft((left - 1, after_pushes, answer))
                 else:
                     answer(None)
+            elif reply[0] == b"invalidate":
+                keys = reply[1]
+                self._changed(keys and [key.decode("utf-8", "replace") for key in keys])
         if pushed:
             yield from self._pushed(pushed)
 
