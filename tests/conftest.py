@@ -18,7 +18,7 @@ from wsredis.loop import Loop
 
 from .place import Place
 
-SECONDS = 10.0
+SECONDS = 30.0
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # This process is measured already. In the servers it starts scripts/arcs.py looks on instead:

@@ -23,7 +23,7 @@ __all__ = ["CHANNEL", "Client", "Place", "Recorder", "until"]
 
 CHANNEL = "ws:broadcast:news"
 
-SECONDS = 15.0
+SECONDS = 30.0
 """After which something that should have happened counts as not happening."""
 
 

@@ -20,7 +20,7 @@ from wsredis.embedded import free_port
 
 __all__ = ["Proxy", "needs_apache", "needs_nginx", "start_apache", "start_nginx"]
 
-SECONDS = 20.0
+SECONDS = 30.0
 STOP_SECONDS = 2.0
 PORT_TRIES = 3
 

@@ -67,7 +67,7 @@ def test_what_is_published_is_heard(redis: str) -> None:
         assert run("publish", "news", "-", "--user", "alice", *place, text="two\n")[0] == 0
         assert run("publish", "news", "x", "--group", "editors", "--redis", redis)[1] == "0\n"
         assert run("publish", "news", "three", "--broadcast", "--redis", redis)[0] == 0
-        out, _ = ear.communicate(timeout=10)
+        out, _ = ear.communicate(timeout=30)
     assert out == "ws:broadcast:news\thello\nws:user:alice:news\ttwo\\n\nws:broadcast:news\tthree\n"
     assert ear.returncode == 0
 
@@ -166,13 +166,13 @@ def test_serve_wraps_an_application_and_says_goodbye(redis: str, tmp_path: Path)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
             assert answer.read() == b"plain"
         url = f"ws://127.0.0.1:{port}/ws/news?subscribe-broadcast"
-        with connect(url, open_timeout=10) as client:
+        with connect(url, open_timeout=30) as client:
             run("publish", "news", "hello", "--broadcast", "--redis", redis)
-            assert client.recv(timeout=5) == "hello"
+            assert client.recv(timeout=30) == "hello"
             server.send_signal(signal.SIGINT)
             with pytest.raises(Exception, match="1012"):
-                client.recv(timeout=5)
-        assert server.wait(10) == 130
+                client.recv(timeout=30)
+        assert server.wait(30) == 130
 
 
 def test_serve_ends_with_its_server(
@@ -208,15 +208,17 @@ def test_the_demo_runs_and_leaves_no_process_behind(sign: signal.Signals) -> Non
             lines.append(demo.stdout.readline())
         redis = re.search(r"--redis (redis://\S+)", "".join(lines))
         assert redis is not None
-        with connect(f"ws://127.0.0.1:{port}/ws/chat?subscribe-broadcast") as client:
-            assert client.recv(timeout=5) == '{"here": 1}'
+        with connect(
+            f"ws://127.0.0.1:{port}/ws/chat?subscribe-broadcast", open_timeout=30
+        ) as client:
+            assert client.recv(timeout=30) == '{"here": 1}'
             run("publish", "chat", "hello", "--broadcast", "--redis", redis[1])
-            assert "hello" in iter(lambda: client.recv(timeout=5), None)  # behind heartbeats
+            assert "hello" in iter(lambda: client.recv(timeout=30), None)  # behind heartbeats
             os.killpg(demo.pid, sign)  # a terminal tells the whole group
             with pytest.raises(Exception, match="1012"):
-                list(iter(lambda: client.recv(timeout=5), None))
-        demo.communicate(timeout=20)
-    deadline = time.monotonic() + 10
+                list(iter(lambda: client.recv(timeout=30), None))
+        demo.communicate(timeout=30)
+    deadline = time.monotonic() + 30
     while left := started_with(f"WSREDIS_TEST_DEMO={port}"):
         assert time.monotonic() < deadline, left
         time.sleep(0.05)

@@ -21,7 +21,7 @@ from wsredis.embedded import (
 )
 from wsredis.exceptions import EmbeddedUnavailable
 
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 @pytest.fixture

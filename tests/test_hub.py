@@ -268,7 +268,7 @@ def test_a_kept_message_is_not_lost_where_joins_overlap(
     until(lambda: place.numbers()["connections"] == 2)
     for gate, thread in zip(gates, (first, second), strict=True):
         place.run(gate.set)
-        thread.join(5)
+        thread.join(30)
     assert came[0].read() == (Opcode.TEXT, b"kept")
 
 

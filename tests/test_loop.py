@@ -13,7 +13,7 @@ from gevent.event import Event
 
 from wsredis.loop import Loop, in_gevent, time_limit
 
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 def in_greenlet(function: Callable[[], Any]) -> Any:
@@ -215,10 +215,10 @@ def test_a_forked_child_makes_a_loop_of_its_own(first: str) -> None:
         child = os.fork()
         if child == 0:
             own = Loop()
-            answer = own.run(lambda: (os.getpid(), own.is_here), timeout=10)
+            answer = own.run(lambda: (os.getpid(), own.is_here), timeout=30)
             os._exit(0 if answer == (os.getpid(), True) else 1)
         assert os.waitpid(child, 0)[1] == 0
-        run = lambda: parents.run(lambda: 42, timeout=10)
+        run = lambda: parents.run(lambda: 42, timeout=30)
         assert (gevent.spawn(run).get() if parents.native else run()) == 42
     """
     ran = subprocess.run(

@@ -57,7 +57,7 @@ class Site:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=getattr(self, f"_{kind}"), daemon=True)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(30)
 
     def _threads(self) -> None:
         self._server: Any = make_server(
@@ -72,14 +72,14 @@ class Site:
         self.middleware.close()
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(10)
+        self._thread.join(30)
 
     def _greenlets(self) -> None:
         server = PyWSGIServer(("127.0.0.1", 0), self.middleware, log=None)
         server.start()
         self.port = server.server_port
         loop, ended = gevent.get_hub().loop, gevent.event.Event()
-        self.stop = lambda: (loop.run_callback_threadsafe(ended.set), self._thread.join(10))
+        self.stop = lambda: (loop.run_callback_threadsafe(ended.set), self._thread.join(30))
         self._ready.set()
         ended.wait()
         gevent.spawn(self.middleware.close).join()
@@ -90,6 +90,7 @@ class Site:
         return connect(
             f"ws://127.0.0.1:{self.port}{path}",
             additional_headers={key.replace("_", "-"): value for key, value in headers.items()},
+            open_timeout=30,
             close_timeout=5,
         )
 
@@ -244,11 +245,11 @@ def test_a_websocket_that_cannot_be_taken_over_leaves_no_seat(
     with monkeypatch.context() as patch:
         patch.setattr(wsredis.middleware, "_open", fail)
         with here.connect("/ws/news?subscribe-broadcast") as ws, pytest.raises(ConnectionClosed):
-            ws.recv(timeout=10)
+            ws.recv(timeout=30)
     until(lambda: here.middleware.stats()["connections"] == 0)
     with here.connect("/ws/news?subscribe-broadcast") as ws:
         here.publisher().publish("now it works")
-        assert ws.recv(timeout=10) == "now it works"
+        assert ws.recv(timeout=30) == "now it works"
 
 
 def test_who_is_interrupted_between_the_101_and_its_end_leaves_no_seat() -> None:
@@ -298,9 +299,9 @@ def test_two_first_websockets_at_once_make_one_hub() -> None:
         lock.asked.clear()
         second = threading.Thread(target=lambda: found.append(middleware._hub()))
         second.start()
-        assert lock.asked.wait(10)
+        assert lock.asked.wait(30)
         middleware._home = first = middleware._make_hub()
-    second.join(10)
+    second.join(30)
     assert found == [first[1:]]
     middleware.close()
 

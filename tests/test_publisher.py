@@ -15,7 +15,7 @@ from wsredis.exceptions import BrokerUnavailable, ConfigurationError
 from wsredis.identity import ANONYMOUS, Identity
 from wsredis.publisher import SELF, Publisher
 
-SECONDS = 10.0
+SECONDS = 30.0
 pytestmark = pytest.mark.usefixtures("nothing_is_configured")
 ALICE = Identity("alice", ("editors", "admins"), "key-1")
 

@@ -16,7 +16,7 @@ from wsredis.embedded import EmbeddedRedis, free_port
 from wsredis.exceptions import BrokerUnavailable
 from wsredis.publisher import Publisher
 
-SECONDS = 10.0
+SECONDS = 30.0
 
 pytestmark = pytest.mark.usefixtures("nothing_is_configured")
 
@@ -98,7 +98,7 @@ def test_greenlets_publish_whether_the_process_is_patched_or_not(
         from wsredis import Config, Publisher
         publisher = Publisher("news", True, config=Config(redis=sys.argv[1]))
         greenlets = [gevent.spawn(publisher.publish, str(number)) for number in range(30)]
-        gevent.joinall(greenlets, timeout=20)
+        gevent.joinall(greenlets, timeout=30)
         assert [each.get() for each in greenlets] == [1] * 30
         assert before == (socket.socket, threading.Thread.start)
         print(publisher.publish("30"))

@@ -155,7 +155,7 @@ def test_an_order_that_comes_while_the_first_one_subscribes_is_not_missed(
     send(place, user="alice")
     until(lambda: place.numbers()["revoked"])
     place.run(gate.set)
-    thread.join(10)
+    thread.join(30)
     assert finish(place, connections[0]).close_code() == 4401
     assert place.numbers()["revoked"] == 1
 

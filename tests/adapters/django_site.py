@@ -83,7 +83,7 @@ class Live:
         if client is not None:
             headers["Cookie"] = "; ".join(f"{k}={m.value}" for k, m in client.cookies.items())
         headers.setdefault("Origin", f"http://{self.host}")
-        options = {"proxy": None, **(options or {})}
+        options = {"proxy": None, "open_timeout": 30, **(options or {})}
         return connect(f"ws://{self.host}{path}", additional_headers=headers, **options)
 
 

@@ -89,7 +89,9 @@ class Browser:
         """Return a websocket to open by ``with``; a socket may lead elsewhere than the host."""
         headers = {"Origin": f"http://{self.host}", **self._cookie(), **headers}
         address = f"ws://{self.host}{path}"
-        return connect(address, additional_headers=headers, proxy=None, sock=sock)
+        return connect(
+            address, additional_headers=headers, proxy=None, sock=sock, open_timeout=SECONDS
+        )
 
     def refused(
         self, path: str, sock: socket.socket | None = None, **headers: str

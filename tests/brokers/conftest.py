@@ -18,7 +18,7 @@ from wsredis.message import Data, Message
 from .fake import Broker as FakeBroker
 from .fake import FakeRedis
 
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 class Listener:

@@ -15,7 +15,7 @@ from wsredis.brokers.resp import Parser
 from wsredis.exceptions import BrokerUnavailable
 from wsredis.loop import Loop
 
-SECONDS = 10.0
+SECONDS = 30.0
 NEWS, CHAT = "ws:broadcast:news", "ws:broadcast:chat"
 
 

@@ -262,7 +262,7 @@ def test_many_may_join_one_channel_at_once(broker: Broker, listen: Any, loop: Lo
 
     def join_all() -> list[Any]:
         joining = [gevent.spawn(listener.feed.subscribe, [NEWS]) for _ in range(20)]
-        return [[m.data for m in each.get(timeout=10)] for each in joining]
+        return [[m.data for m in each.get(timeout=30)] for each in joining]
 
     assert loop.run(join_all) == [["kept"]] * 20
     broker.publish([NEWS], b"hello", 0)
@@ -274,14 +274,14 @@ def test_order_holds_while_a_delivery_gives_way(broker: Broker, listen: Any, loo
     listener.subscribe(NEWS)
     gate = listener.gate = loop.run(Event)
     broker.publish([NEWS], b"1", 0)
-    assert listener.at_gate.wait(10)
+    assert listener.at_gate.wait(30)
     broker.publish([NEWS], b"2", 0)
     joining = threading.Thread(target=listener.subscribe, args=(CHAT,))
     joining.start()
     joining.join(0.05)
     broker.publish([NEWS], b"3", 0)
     loop.run(gate.set)
-    joining.join(10)
+    joining.join(30)
     listener.wait_for("1", "2", "3")
 
 

@@ -100,7 +100,7 @@ def test_none_is_lost_where_many_append_at_once(broker: Broker, listen: Any) -> 
 
 
 def test_it_works_in_a_greenlet_too(broker: Broker, listen: Any) -> None:
-    gevent.spawn(broker.append, CONTROL, b"value", 60, 10).get(timeout=10)
+    gevent.spawn(broker.append, CONTROL, b"value", 60, 10).get(timeout=30)
     assert appended(listen(broker)) == ["value"]
 
 

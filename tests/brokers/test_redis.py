@@ -19,7 +19,7 @@ from wsredis.config import Config
 from wsredis.embedded import EmbeddedRedis, find_server, free_port
 from wsredis.exceptions import BrokerUnavailable, ConfigurationError
 
-SECONDS = 10.0
+SECONDS = 30.0
 NEWS, CHAT = "ws:broadcast:news", "ws:broadcast:chat"
 
 

@@ -21,7 +21,7 @@ from wsredis.embedded import EmbeddedRedis, free_port
 from wsredis.exceptions import BrokerUnavailable
 from wsredis.loop import Loop
 
-SECONDS = 10.0
+SECONDS = 30.0
 NEWS, CHAT = "ws:broadcast:news", "ws:broadcast:chat"
 
 

@@ -83,8 +83,8 @@ def test_of_many_who_take_one_gets_it(broker: Broker) -> None:
 
 
 def test_it_works_in_a_greenlet_too(broker: Broker) -> None:
-    gevent.spawn(broker.put, KEY, b"value", 100).get(timeout=10)
-    assert gevent.spawn(broker.take, KEY).get(timeout=10) == b"value"
+    gevent.spawn(broker.put, KEY, b"value", 100).get(timeout=30)
+    assert gevent.spawn(broker.take, KEY).get(timeout=30) == b"value"
 
 
 def test_a_redis_that_is_away_says_so(own_redis: EmbeddedRedis) -> None:

@@ -64,8 +64,8 @@ class Demo:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGINT)
         try:
-            self.process.communicate(timeout=20)
-            deadline = time.monotonic() + 10
+            self.process.communicate(timeout=30)
+            deadline = time.monotonic() + 30
             while left := self.processes():
                 assert time.monotonic() < deadline, left
                 time.sleep(0.05)

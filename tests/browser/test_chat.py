@@ -45,7 +45,7 @@ class Chat:
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(20)
+            self.process.wait(30)
             self.process = None
 
 

@@ -12,7 +12,7 @@ from wsredis.embedded import free_port
 __all__ = ["Proxy"]
 
 HOST = "127.0.0.1"
-SECONDS = 15.0
+SECONDS = 30.0
 
 
 class Proxy:

@@ -365,6 +365,7 @@ class Site:
         options = {
             "ping_interval": None,
             "max_size": None,
+            "open_timeout": SECONDS,
             "proxy": None,
             "ssl": self.trust,
         } | options

@@ -12,7 +12,7 @@ __all__ = ["BINARY", "CLOSE", "CONT", "PING", "PONG", "TEXT", "Answer", "Wire", 
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
-SECONDS = 15.0
+SECONDS = 30.0
 """After which something that should have happened counts as not happening."""
 
 

@@ -20,7 +20,7 @@ from .conftest import Live
 Person = Callable[..., Any]
 Login = Callable[[Any], Client]
 
-SECONDS = 15
+SECONDS = 30
 
 
 def ended(ws: ClientConnection) -> int:

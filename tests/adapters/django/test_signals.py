@@ -18,7 +18,7 @@ from wsredis import Identity, PubSubEndpoint
 from wsredis.adapters.django import Publisher, connected, disconnected, signals
 from wsredis.adapters.django.worker import Worker
 
-SECONDS = 10.0
+SECONDS = 30.0
 
 Receiver = Callable[..., Any]
 

@@ -85,7 +85,7 @@ def redis(redis_server: EmbeddedRedis) -> Iterator[Any]:
     """Give a client as anybody may have one."""
     import redis
 
-    with redis.Redis(port=redis_server.port, socket_timeout=10) as client:
+    with redis.Redis(port=redis_server.port, socket_timeout=30) as client:
         yield client
 
 

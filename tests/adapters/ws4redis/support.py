@@ -19,7 +19,7 @@ from wsredis.embedded import free_port
 __all__ = ["PROJECT", "SECONDS", "Process", "manage", "uwsgi"]
 
 PROJECT = Path(__file__).parent / "project"
-SECONDS = 20.0
+SECONDS = 30.0
 
 
 def environment(folder: Path, redis: int, **more: str) -> dict[str, str]:

@@ -26,7 +26,7 @@ __all__ = [
     "refusal",
 ]
 
-SECONDS = 10.0
+SECONDS = 30.0
 BOTH = "subscribe-broadcast&publish-broadcast"
 ALL = "subscribe-broadcast&subscribe-user&subscribe-group&subscribe-session"
 

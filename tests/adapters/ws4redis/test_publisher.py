@@ -23,10 +23,10 @@ class Ear:
         self.pubsub = redis.pubsub()
         self.pubsub.subscribe(*channels)
         for _ in channels:
-            assert self.pubsub.get_message(timeout=10)["type"] == "subscribe"
+            assert self.pubsub.get_message(timeout=30)["type"] == "subscribe"
 
     def heard(self) -> tuple[str, bytes]:
-        message = self.pubsub.get_message(timeout=10)
+        message = self.pubsub.get_message(timeout=30)
         return message["channel"].decode(), message["data"]
 
 

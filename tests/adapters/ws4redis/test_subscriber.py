@@ -49,7 +49,7 @@ def test_it_subscribes_and_publishes_through_its_connection(redis: Any, room: st
     assert subscriber._publishers == {f"broadcast:{room}"}
     assert subscriber.parse_response()[0] == b"subscribe"
     subscriber.publish_message(RedisMessage("hello"), 10)
-    assert select.select([subscriber.get_file_descriptor()], [], [], 10)[0]
+    assert select.select([subscriber.get_file_descriptor()], [], [], 30)[0]
     assert RedisMessage(subscriber.parse_response()) == b"hello"
     inbox = Inbox()
     subscriber.send_persited_messages(inbox)
@@ -284,7 +284,7 @@ def test_a_subclass_that_settles_nothing_listens_to_nothing(
     site(WS4REDIS_SUBSCRIBER=Quiet)
     with live.open(f"/ws/{room}?subscribe-broadcast&publish-broadcast&echo") as ws:
         ws.send("nobody gets this")
-        assert ws.ping().wait(10)
+        assert ws.ping().wait(30)
 
 
 def test_self_is_also_here() -> None:

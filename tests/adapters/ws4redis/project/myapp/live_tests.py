@@ -51,13 +51,13 @@ class WebsocketTests(LiveServerTestCase):
             publisher = RedisPublisher(request=self.request, facility="unittest", **{kind: [SELF]})
             publisher.publish_message(self.message, 10)
             with self.open(f"subscribe-{kind[:-1]}") as ws:
-                assert ws.recv(timeout=10) == self.message.decode()
+                assert ws.recv(timeout=30) == self.message.decode()
 
     def test_publish(self):
         for kind in ("user", "group", "session", "broadcast"):
             with self.open(f"publish-{kind}&subscribe-{kind}&echo") as ws:
                 ws.send(kind)
-                while ws.recv(timeout=10) != kind:
+                while ws.recv(timeout=30) != kind:
                     pass
             found = RedisPublisher().fetch_message(self.request, "unittest", kind)
             assert found == kind.encode()
