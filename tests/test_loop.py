@@ -11,7 +11,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from wsredis.loop import Loop, in_gevent, time_limit
+from wsredis.loop import Loop, TimeLimit, in_gevent
 
 SECONDS = 30.0
 
@@ -236,12 +236,12 @@ def test_a_forked_child_makes_a_loop_of_its_own(first: str) -> None:
 
 def test_what_is_quick_enough_is_let_be(loop: Loop) -> None:
     def work() -> str:
-        with time_limit(SECONDS):
+        with TimeLimit(SECONDS):
             gevent.sleep(0)
             return "done"
 
     assert run(loop, work) == in_greenlet(work) == "done"
-    with time_limit(SECONDS):
+    with TimeLimit(SECONDS):
         pass
 
 
@@ -249,7 +249,7 @@ def test_a_greenlet_that_waits_too_long_is_interrupted(loop: Loop) -> None:
     ended: list[str] = []
 
     def work() -> None:
-        with time_limit(0.01):
+        with TimeLimit(0.01):
             try:
                 Event().wait()
             except Exception:  # as a database library does, that has its own idea of errors
@@ -266,7 +266,7 @@ def test_a_thread_that_works_too_long_is_told_at_its_end() -> None:
     ended: list[str] = []
 
     def work() -> None:
-        with time_limit(0.01):
+        with TimeLimit(0.01):
             time.sleep(0.02)
             ended.append("done")
 
@@ -277,7 +277,7 @@ def test_a_thread_that_works_too_long_is_told_at_its_end() -> None:
 
 def test_who_swallows_the_interruption_is_still_too_late(loop: Loop) -> None:
     def work() -> None:
-        with time_limit(0.01):
+        with TimeLimit(0.01):
             try:
                 Event().wait()
             except BaseException:
@@ -289,7 +289,7 @@ def test_who_swallows_the_interruption_is_still_too_late(loop: Loop) -> None:
 
 def test_another_error_that_comes_too_late_is_no_excuse(loop: Loop) -> None:
     def work() -> None:
-        with time_limit(0.01):
+        with TimeLimit(0.01):
             try:
                 Event().wait()
             except BaseException as exc:
@@ -306,7 +306,7 @@ def test_an_error_in_time_stays_what_it_is(loop: Loop, error: type[BaseException
     raised = error("its own")
 
     def work() -> None:
-        with time_limit(SECONDS):
+        with TimeLimit(SECONDS):
             raise raised
 
     for where in (lambda: run(loop, work), work):
@@ -318,7 +318,7 @@ def test_an_error_in_time_stays_what_it_is(loop: Loop, error: type[BaseException
 def test_the_limit_of_somebody_else_stays_theirs(loop: Loop) -> None:
     def work() -> None:
         with gevent.Timeout(0.01) as theirs:
-            with pytest.raises(gevent.Timeout) as told, time_limit(SECONDS):
+            with pytest.raises(gevent.Timeout) as told, TimeLimit(SECONDS):
                 Event().wait()
             assert told.value is theirs
 

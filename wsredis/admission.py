@@ -37,10 +37,11 @@ class Admission:
         self.count = 0
         self._most = config.connection_limit()
         self._tunnel = TUNNEL if config.max_connections is None else 0  # that one counts websockets
-        self._most_of = (
-            ("user", config.max_connections_per_user),
-            ("address", config.max_connections_per_address),
-        )
+        limits = {
+            "user": config.max_connections_per_user,
+            "address": config.max_connections_per_address,
+        }
+        self._most_of = {kind: most for kind, most in limits.items() if most is not None}
         self._of: Counter[tuple[str, str]] = Counter()
 
     def admit(self, connection: Connection, address: str) -> None:
@@ -52,19 +53,20 @@ class Admission:
             HandshakeError: 503 when the process is full, 429 when the user or the address has
                 enough.
         """
-        seats = list(connection.seats)
+        seats = connection.seats
         taken = self.count + self._tunnel * (self._of[TLS] + len(seats))
         if taken >= self._most:
             raise HandshakeError(503, "No room for another websocket.", RETRY)
-        names = (connection.identity.user, _network(address))
-        for (kind, most), name in zip(self._most_of, names, strict=True):
-            if name and most is not None:
+        for kind, most in self._most_of.items():
+            name = connection.identity.user if kind == "user" else _network(address)
+            if name:
                 if self._of[kind, name] >= most:
                     raise HandshakeError(429, f"Too many websockets of one {kind}.", RETRY)
-                seats.append((kind, name))
+                seats += ((kind, name),)
         self.count += 1
-        self._of.update(seats)
-        connection.seats = tuple(seats)
+        for seat in seats:
+            self._of[seat] += 1
+        connection.seats = seats
 
     def release(self, connection: Connection) -> None:
         """Let one out that was let in."""

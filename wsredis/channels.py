@@ -15,7 +15,6 @@ characters, white space or control characters, so that a name can be typed and l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -55,6 +54,7 @@ def encode_name(name: str) -> str:
     return _UNSAFE.sub(_encode_char, name)
 
 
+@lru_cache(maxsize=256)
 def channel_name(prefix: str, audience: Audience, facility: str, name: str = "") -> str:
     """Return the channel of an audience for a facility.
 
@@ -81,11 +81,9 @@ def identity_channels(
     """Return the channels of an audience that belong to an identity; none for nobody."""
     if audience is Audience.BROADCAST:
         return (channel_name(prefix, audience, facility),)
-    names: Iterable[str | None] = {
-        Audience.USER: (identity.user,),
-        Audience.GROUP: identity.groups,
-        Audience.SESSION: (identity.session,),
-    }[audience]
+    names: tuple[str | None, ...] = identity.groups
+    if audience is not Audience.GROUP:
+        names = (identity.user if audience is Audience.USER else identity.session,)
     return tuple(channel_name(prefix, audience, facility, name) for name in names if name)
 
 

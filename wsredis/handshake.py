@@ -97,16 +97,17 @@ def facility_of(request: Request, prefix: str) -> str:
     return facility
 
 
-def _tokens(environ: dict[str, Any], name: str) -> list[str]:
-    return [token.strip() for token in environ.get(name, "").split(",")]
+@lru_cache(maxsize=64)
+def _tokens(header: str) -> frozenset[str]:
+    return frozenset(token.strip().lower() for token in header.split(","))
 
 
 def _check_upgrade(environ: dict[str, Any]) -> None:
     """Hold RFC 6455 section 4.2.1, points 1 to 6."""
     if environ["REQUEST_METHOD"] != "GET":
         raise HandshakeError(400, PLAIN, [("Allow", "GET")])
-    upgrade = "websocket" in map(str.lower, _tokens(environ, "HTTP_UPGRADE"))
-    if not upgrade or "upgrade" not in map(str.lower, _tokens(environ, "HTTP_CONNECTION")):
+    upgrade = "websocket" in _tokens(environ.get("HTTP_UPGRADE", ""))
+    if not upgrade or "upgrade" not in _tokens(environ.get("HTTP_CONNECTION", "")):
         raise HandshakeError(400, PLAIN)
     if environ.get("SERVER_PROTOCOL") in ("HTTP/1.0", "HTTP/0.9"):
         raise HandshakeError(

@@ -158,9 +158,9 @@ class Hub:
         finally:
             news = {m for channel in joined for m in channel.joined(connection)}
         self.stats.revoked += self._validity.watch(connection)
-        wanted = kept if connection.endpoint.wants_kept else []
-        first = [message for message in wanted if message not in news]
-        connection.put_first([Frames([message]) for message in first])
+        if kept and connection.endpoint.wants_kept:
+            first = [message for message in kept if message not in news]
+            connection.put_first([Frames([message]) for message in first])
 
     def _subscribe(self, channels: Sequence[str]) -> list[Message]:
         """Listen to channels, and before the first of them to orders."""

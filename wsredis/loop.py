@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import gevent
 import gevent.monkey
 from gevent.hub import Hub as GeventHub
 
-__all__ = ["Loop", "in_gevent", "time_limit"]
+__all__ = ["Loop", "TimeLimit", "in_gevent"]
 
 T = TypeVar("T")
 
@@ -30,25 +29,30 @@ def in_gevent() -> bool:
     return isinstance(getattr(gevent.getcurrent(), "parent", None), GeventHub)
 
 
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
+class TimeLimit:
     """Raise TimeoutError after so many seconds; where a thread does the work, only at its end.
 
     A greenlet is interrupted wherever it gives way, by a `gevent.Timeout`, which is no `Exception`
     and so passes what code does about its own errors. Nothing can interrupt a thread, or code
     that holds up the loop.
     """
-    until = time.monotonic() + seconds
-    limit = gevent.Timeout(seconds) if in_gevent() else None
-    try:
-        with limit or nullcontext():
-            yield
-    except (Exception, gevent.Timeout) as exc:
-        if exc is not limit and time.monotonic() <= until:
-            raise
-        raise TimeoutError from exc
-    if time.monotonic() > until:
-        raise TimeoutError
+
+    __slots__ = ("_limit", "_seconds", "_until")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        self._until = time.monotonic() + self._seconds
+        self._limit = gevent.Timeout.start_new(self._seconds) if in_gevent() else None
+
+    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
+        if self._limit is not None:
+            self._limit.close()
+        mine = exc is not None and exc is self._limit
+        late = time.monotonic() > self._until
+        if mine or (late and isinstance(exc, Exception | gevent.Timeout | None)):
+            raise TimeoutError from exc
 
 
 class Loop:

@@ -25,7 +25,7 @@ from .exceptions import ConfigurationError, HandshakeError, PermissionDenied
 from .handshake import answer, facility_of, read_handshake
 from .hub import Hub
 from .identity import ANONYMOUS, Identity, IdentityResolver, anonymous
-from .loop import Loop, time_limit
+from .loop import Loop, TimeLimit
 from .proxies import client_address
 from .servers import Detached, ends_tls, server_for
 
@@ -122,7 +122,7 @@ class WebSocketMiddleware:
         facility = facility_of(request, self.config.prefix)
         context = EndpointContext(self.config, self._policy, facility)
         try:
-            with time_limit(self.config.handshake_timeout):
+            with TimeLimit(self.config.handshake_timeout):
                 identity = request.identity = self._identify(request)
                 endpoint = self._make_endpoint(request, context)
         except TimeoutError as exc:

@@ -154,10 +154,24 @@ def test_a_channel_that_was_refused_is_refused_whatever_it_keeps(
     peer.say(b"-NOPERM not this channel\r\n", NOTHING)
     with pytest.raises(BrokerUnavailable, match="NOPERM"):
         first.result()
-    second = Call(listener.subscribe, NEWS)
-    peer.study(NEWS, first=True)
     with pytest.raises(BrokerUnavailable, match="NOPERM"):
-        second.result()
+        listener.subscribe(NEWS)
+
+
+def test_nothing_is_learned_of_a_channel_that_is_refused_meanwhile(
+    fake: FakeRedis, listener: Any
+) -> None:
+    peer = fake.peer()
+    first, second = (Call(listener.subscribe, NEWS) for _ in range(2))
+    peer.expect("SUBSCRIBE", NEWS)
+    peer.expect("MGET", NEWS)
+    for words in (["CLIENT", "TRACKING", "ON", "OPTIN"], ["CLIENT", "CACHING", "YES"]):
+        peer.expect(*words)
+    peer.expect("MGET", NEWS)
+    peer.say(b"-NOPERM not this channel\r\n", NOTHING, b"+OK\r\n+OK\r\n", NOTHING)
+    for joining in (first, second):
+        with pytest.raises(BrokerUnavailable, match="NOPERM"):
+            joining.result()
     with pytest.raises(BrokerUnavailable, match="NOPERM"):
         listener.subscribe(NEWS)
 

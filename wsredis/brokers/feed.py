@@ -85,18 +85,18 @@ class RedisFeed:
 
     def subscribe(self, channels: Sequence[str]) -> list[Any]:
         link = self._present()
+        if self._kept.is_nothing(channels):
+            return []
         new = [channel for channel in channels if channel not in self._channels]
         self._channels.update(dict.fromkeys(new))
         if new:
             link.command(partial(self._confirm, new), "SUBSCRIBE", *new)
             reply = self._ask(partial(self._kept.read, link, channels))
-        elif self._kept.is_nothing(channels):
-            reply = [None] * len(channels)
         else:
-            reply = self._ask(partial(self._kept.study, link, channels))
-        refused = [error for name in channels if (error := self._channels.get(name))]
-        if reply is None or isinstance(reply, ReplyError) or refused:
-            raise BrokerUnavailable(str(refused[0] if refused else reply or "Redis is silent"))
+            reply = self._refusal(channels) or self._ask(partial(self._kept.study, link, channels))
+        reply = self._refusal(channels) or reply
+        if reply is None or isinstance(reply, ReplyError):
+            raise BrokerUnavailable(str(reply or "Redis is silent"))
         kept = [pair for pair in zip(channels, reply, strict=True) if pair[1] is not None]
         return [decode(*pair, self._envelope) for pair in kept]
 
@@ -110,10 +110,15 @@ class RedisFeed:
 
     def _present(self) -> Link:
         """Wait for the first attempt and return the link."""
-        self._tried.wait(self._deadline)
+        if self._link is None:
+            self._tried.wait(self._deadline)
         if self._link is None:
             raise BrokerUnavailable("Redis is away")
         return self._link
+
+    def _refusal(self, channels: Sequence[str]) -> ReplyError | None:
+        """Return why Redis refuses one of some channels, if it does."""
+        return next((error for name in channels if (error := self._channels.get(name))), None)
 
     def _ask(self, send: Callable[[Answer], None]) -> Any:
         """Send a command and wait for its reply; None is silence."""
@@ -128,6 +133,7 @@ class RedisFeed:
         error = reply if isinstance(reply, ReplyError) else None
         if error is not None:
             log.error("Redis refuses to subscribe to %d channels: %s", len(channels), error)
+            self._kept.forget(channels)
         self._channels.update((name, error) for name in channels if name in self._channels)
 
     def unsubscribe(self, channels: Sequence[str]) -> None:

@@ -58,10 +58,10 @@ def _channels(
     direction: str, allowed: tuple[str, ...], identity: Identity, context: EndpointContext
 ) -> tuple[str, ...]:
     """Return the channels that the granted wishes of one direction mean for this identity."""
-    audiences = [Audience(w.partition("-")[2]) for w in allowed if w.startswith(direction)]
     prefix, facility = context.config.key_prefix, context.facility
-    return tuple(
-        channel
-        for audience in audiences
-        for channel in identity_channels(prefix, audience, facility, identity)
-    )
+    channels: list[str] = []
+    for wish in allowed:
+        way, _, audience = wish.partition("-")
+        if way == direction:
+            channels += identity_channels(prefix, Audience(audience), facility, identity)
+    return tuple(channels)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 import socket
+from _socket import socket as Socket  # the one under all others, which nothing patches
 from contextlib import suppress
 
 __all__ = ["hang_up", "ready", "shutdown", "swap"]
 
 
-def _socket(fd: int) -> socket.socket:
+def _socket(fd: int) -> Socket:
     """Return an object for a connection, whatever its kind; with all three named, none is asked."""
-    return socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fd)
+    return Socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fd)
 
 
 def ready(fd: int) -> int:
     """Make a socket's descriptor non-blocking and let small frames go at once."""
-    os.set_blocking(fd, False)
     sock = _socket(fd)
-    with suppress(OSError):  # a Unix socket has no such option
+    sock.setblocking(False)
+    try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:
+        pass  # a Unix socket has no such option
     return sock.detach()
 
 

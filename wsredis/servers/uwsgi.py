@@ -52,8 +52,10 @@ def _forget(fd: int) -> None:
     and build the whole set anew: a cost that grows with the square of the sockets.
     """
     loop: Any = gevent.get_hub().loop
-    with suppress(OSError):  # another backend than epoll has no such memory, and refuses
+    try:
         _epoll(os.getpid(), loop.fileno()).unregister(fd)
+    except OSError:
+        pass  # another backend than epoll has no such memory, and refuses
 
 
 @lru_cache(maxsize=1)
