@@ -93,7 +93,9 @@ def test_a_server_that_never_greets_is_unavailable_at_the_deadline(listen: Any) 
             assert time.monotonic() - before < SECONDS / 2
 
 
-def test_without_credentials_no_connection_is_left_open(listen: Any) -> None:
+def test_without_credentials_no_connection_is_left_open_and_it_is_logged(
+    listen: Any, eventually: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     class Provider(redis.CredentialProvider):
         def get_credentials(self) -> tuple[str]:
             raise LookupError("no token today")
@@ -108,6 +110,7 @@ def test_without_credentials_no_connection_is_left_open(listen: Any) -> None:
             with peer:
                 peer.settimeout(SECONDS)
                 assert peer.recv(1) == b""
+            eventually(lambda: "no token today" in caplog.text)
         finally:
             gc.enable()
 
