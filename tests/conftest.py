@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from wsredis.config import Config
 from wsredis.embedded import EmbeddedRedis
 from wsredis.loop import Loop
 
+from .measuring import forget_greenlets_quietly
 from .place import Place
 
 SECONDS = 30.0
@@ -25,6 +27,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # coverage's own tracer crashes at the end of uWSGI's threads and greenlets.
     for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
         os.environ.pop(name, None)
+if "coverage" in sys.modules:
+    forget_greenlets_quietly()
 
 # A busy machine is no bug, and new inputs are for `make fuzz`: here the same ones come every time.
 settings.register_profile(
