@@ -120,8 +120,8 @@ def test_what_waits_goes_on_waiting_while_more_comes(
         write_all(connections, data, frames)
 
     monkeypatch.setattr(dispatch, "write_all", note)
-    monkeypatch.setattr(dispatch, "COMPANY", 20)
-    monkeypatch.setattr(dispatch, "COMPANY_MOST", 1000)
+    monkeypatch.setattr(dispatch, "COMPANY", 100)
+    monkeypatch.setattr(dispatch, "COMPANY_MOST", 5000)
     hub = place.hub
 
     def deliver() -> None:
