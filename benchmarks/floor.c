@@ -5,10 +5,10 @@
  * timers, no close handshake, no outbox, no limits and no checks: whatever a real server does comes
  * on top. A client names its channels in the path, with commas between them.
  *
- *     floor PORT REDIS_PORT (send|join)
+ *     floor PORT REDIS_PORT (send|join) [PROCESSES]
  *
  * With `join` it puts the messages of one channel that one read of Redis has brought into one
- * send().
+ * send(). Of several processes the kernel gives each its share of the clients.
  */
 
 #define _GNU_SOURCE
@@ -17,12 +17,14 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -279,17 +281,27 @@ static int listen_on(const char *port) {
     if (fd < 0)
         die("socket");
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, 4096))
         die("listen");
     return fd;
 }
 
 int main(int count, char **arguments) {
-    if (count != 4) {
-        fprintf(stderr, "usage: floor PORT REDIS_PORT (send|join)\n");
+    if (count != 4 && count != 5) {
+        fprintf(stderr, "usage: floor PORT REDIS_PORT (send|join) [PROCESSES]\n");
         return 2;
     }
     join = !strcmp(arguments[3], "join");
+    for (int others = count == 5 ? atoi(arguments[4]) - 1 : 0; others > 0; others--) {
+        pid_t child = fork();
+        if (child < 0)
+            die("fork");
+        if (child == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGTERM); /* ends with the first one */
+            break;
+        }
+    }
     redis = connect_to_redis(arguments[2]);
     int listener = listen_on(arguments[1]);
     int epoll = epoll_create1(0);

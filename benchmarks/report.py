@@ -14,8 +14,10 @@ __all__ = ["ROWS", "Result", "Row", "markdown", "median", "ratio", "table", "ver
 COLUMNS = {
     "floor": "C floor",
     "floor_join": "C, joins",
+    "floor2": "C, joins, 2",
     "wsredis": "wsredis",
     "wsredis2": "2 workers",
+    "bare": "bare uWSGI",
     "nchan": "nchan",
     "node": "Node ws",
     "picows": "picows",

@@ -84,6 +84,7 @@ class Server:
         workers: processes that serve.
         slow: opening so many sockets takes long, so fewer idle.
         lossy: it holds messages back, so what has not come is not waited for.
+        mute: it never sends a message.
     """
 
     key: str
@@ -97,6 +98,7 @@ class Server:
     workers: int = 1
     slow: bool = False
     lossy: bool = False
+    mute: bool = False
 
     def publisher(self, place: Place) -> Publisher:
         """Return what publishes to it."""
@@ -110,18 +112,19 @@ def backlog() -> str:
     return str(min(4096, int(Path("/proc/sys/net/core/somaxconn").read_text())))
 
 
-def wsredis_command(place: Place, workers: int = 1) -> list[str]:
-    """Start uWSGI with wsredis as a site would."""
+def wsredis_command(place: Place, workers: int = 1, app: Path = HERE / "app.py") -> list[str]:
+    """Start uWSGI with wsredis as a site would, or with something else."""
     return [
         *(str(UWSGI), "--master", "--die-on-term", "--workers", str(workers)),
         *("--gevent", "200", "--listen", backlog(), "--disable-logging"),
-        *("--http-socket", f"127.0.0.1:{place.port}", "--wsgi-file", str(HERE / "app.py")),
+        *("--http-socket", f"127.0.0.1:{place.port}", "--wsgi-file", str(app)),
     ]
 
 
-def floor_command(place: Place, manner: str = "send") -> list[str]:
+def floor_command(place: Place, manner: str = "send", processes: int = 1) -> list[str]:
     """Start the floor."""
-    return [str(place.build / "floor"), str(place.port), str(place.redis_port), manner]
+    words = (str(place.port), str(place.redis_port), manner, str(processes))
+    return [str(place.build / "floor"), *words]
 
 
 def python(place: Place, program: str, *words: str, folder: str = "python") -> list[str]:
@@ -203,7 +206,21 @@ SERVERS = (
         "floor_join",
         "C floor that joins",
         lambda place: floor_command(place, "join"),
-        ("saturated",),
+        ("fan_small", "saturated"),
+    ),
+    Server(
+        "floor2",
+        "C floor that joins, 2 processes",
+        lambda place: floor_command(place, "join", processes=2),
+        ("fan_small", "saturated"),
+        workers=2,
+    ),
+    Server(
+        "bare",
+        "bare uWSGI",
+        lambda place: wsredis_command(place, app=PEERS / "bare_app.py"),
+        ("storm",),
+        mute=True,
     ),
     Server(
         "node",

@@ -87,9 +87,14 @@ def growth(r: Round) -> float:
     return ours / max(1.0, r["floor"]["fan_huge_cpu"] / r["floor"]["fan_small_cpu"])
 
 
-def workers(r: Round) -> float:
-    """Compare a delivery by two workers with one by a single worker."""
-    return r["wsredis2"]["saturated_cpu"] / r["wsredis"]["saturated_cpu"]
+def workers(figure: str) -> Callable[[Round], float]:
+    """Compare how a delivery gets dearer with a second worker, here and on the floor that joins."""
+
+    def value(r: Round) -> float:
+        ours = r["wsredis2"][figure] / r["wsredis"][figure]
+        return ours / max(1.0, r["floor2"][figure] / r["floor_join"][figure])
+
+    return value
 
 
 def workers_rate(r: Round) -> float:
@@ -170,6 +175,15 @@ TARGETS = (
         1.3,
         lambda r: r["wsredis"]["compressed_cpu"] / r["wsredis"]["middle_cpu"],
     ),
-    Target("two workers: CPU of a delivery, times that of one", 1.1, workers),
+    Target(
+        "two workers: fan-out, CPU, times one, over the floor's growth",
+        1.1,
+        workers("fan_small_cpu"),
+    ),
+    Target(
+        "two workers: {depths[0]} outstanding, CPU, times one, over the floor's growth",
+        1.1,
+        workers("saturated_cpu"),
+    ),
     Target("two workers: deliveries, times those of one", 1.8, workers_rate, at_least=True),
 )

@@ -93,13 +93,14 @@ def test_a_small_run_takes_every_figure_of_wsredis_and_the_floor(
         "before\n<!-- the benchmark's last run begins -->\nthe run before\n"
         "<!-- the benchmark's last run ends -->\nafter\n"
     )
-    ours = ["--servers", "floor,wsredis,wsredis2,floor_join", "--page", str(page)]
+    servers = ("floor", "wsredis", "wsredis2", "floor_join", "floor2", "bare")
+    ours = ["--servers", ",".join(servers), "--page", str(page)]
     done = subprocess.run([*command, *ours], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     result = json.loads((tmp_path / "build" / "result.json").read_text())
     assert result["problems"] == []
     (figures,) = result["rounds"]
-    assert set(figures) == {"floor", "wsredis", "wsredis2", "floor_join"}
+    assert set(figures) == set(servers)
     rows = modules("report").ROWS
     assert set(rows) <= set(figures["wsredis"])
     assert all(figures["wsredis"][name] > 0 for name in rows if name != "idle_pss")

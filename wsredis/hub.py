@@ -143,9 +143,12 @@ class Hub:
         self._admission.admit(connection, address)
         connection.bucket = self._choose_bucket(connection)
         self._buckets[connection.bucket].add(connection)
-        joined = [self._channels.setdefault(name, Listeners()) for name in connection.channels]
-        for channel in joined:
+        joined = []
+        for name in connection.channels:
+            if (channel := self._channels.get(name)) is None:
+                channel = self._channels[name] = Listeners()
             channel.add(connection)
+            joined.append(channel)
         try:
             kept = self._subscribe(connection.channels)
         except BrokerUnavailable as exc:
@@ -156,10 +159,11 @@ class Hub:
             connection.cut()
             raise
         finally:
-            news = {m for channel in joined for m in channel.joined(connection)}
+            news = [channel.joined(connection) for channel in joined]
         self.stats.revoked += self._validity.watch(connection)
         if kept and connection.endpoint.wants_kept:
-            first = [message for message in kept if message not in news]
+            had = {message for messages in news for message in messages}
+            first = [message for message in kept if message not in had]
             connection.put_first([Frames([message]) for message in first])
 
     def _subscribe(self, channels: Sequence[str]) -> list[Message]:
