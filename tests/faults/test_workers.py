@@ -14,6 +14,7 @@ import redis
 from wsredis.embedded import EmbeddedRedis
 
 from ..servers.support import SETUPS, Setup, Site, each, eventually
+from ..servers.workers import everywhere
 from .checker import Numbers, check
 from .clients import Client, Crowd
 
@@ -26,16 +27,17 @@ TWO = [
 
 
 @contextmanager
-def everywhere(site: Site, room: str, numbers: Numbers) -> Iterator[list[Client]]:
+def crowds(site: Site, room: str, numbers: Numbers) -> Iterator[list[Client]]:
     """Let clients connect until each worker has some."""
     target = f"/ws/{room}?subscribe-broadcast"
-    clients: list[Client] = []
     with ExitStack() as stack:
-        while not all(stats["connections"] for stats in site.each_worker().values()):
+
+        def come() -> list[Client]:
             more = Crowd(site.port, target, 12, begun=numbers.last)
             stack.enter_context(more).wait_open()
-            clients += more.clients
-        yield clients
+            return more.clients
+
+        yield [client for clients in everywhere(site, come) for client in clients]
 
 
 def all_hear(clients: list[Client], number: int) -> None:
@@ -54,7 +56,7 @@ def test_who_is_with_a_killed_worker_sees_1006_and_comes_back_and_others_miss_no
     site = start(setup, redis=own_redis.url, options=options)
     channel = f"ws:broadcast:{room}"
     with Numbers(site.publisher(room, broadcast=True).publish) as numbers:
-        with everywhere(site, room, numbers) as clients:
+        with crowds(site, room, numbers) as clients:
             numbers.begin()
             all_hear(clients, 20)
             shares = {pid: stats["connections"] for pid, stats in site.each_worker().items()}
@@ -87,7 +89,7 @@ def test_each_worker_counts_its_gap_and_tells_its_clients(
     site = start("uwsgi-workers", redis=own_redis.url)
     with (
         Numbers(site.publisher(room, broadcast=True).publish) as numbers,
-        everywhere(site, room, numbers) as clients,
+        crowds(site, room, numbers) as clients,
     ):
         numbers.begin()
         all_hear(clients, 20)
@@ -109,7 +111,7 @@ def test_who_is_sent_away_by_a_reload_is_told_and_comes_back(
     (old,) = site.workers()
     with (
         Numbers(site.publisher(room, broadcast=True).publish) as numbers,
-        everywhere(site, room, numbers) as clients,
+        crowds(site, room, numbers) as clients,
     ):
         numbers.begin()
         all_hear(clients, 20)

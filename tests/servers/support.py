@@ -25,6 +25,7 @@ from wsredis import Config, Publisher
 from wsredis.embedded import free_port
 
 from .wire import SECONDS, Wire
+from .workers import Rest
 
 __all__ = [
     "BIN",
@@ -329,10 +330,13 @@ class Site:
 
         def look() -> bool:
             numbers = json.loads(self.get("/stats")[1])
-            found[numbers.pop("pid")] = numbers
+            if (pid := numbers.pop("pid")) in found:
+                rest.stop(pid)
+            found[pid] = numbers
             return len(found) == self.setup.workers
 
-        eventually(look, f"{self.setup.workers} workers answer")
+        with Rest() as rest:
+            eventually(look, f"{self.setup.workers} workers answer")
         return found
 
     def stats(self) -> dict[str, int]:
@@ -362,13 +366,8 @@ class Site:
     ) -> connect:
         """Return a websocket to open by ``with``."""
         who = {"X-User": user, "X-Groups": ",".join(groups), "X-Session": session}
-        options = {
-            "ping_interval": None,
-            "max_size": None,
-            "open_timeout": SECONDS,
-            "proxy": None,
-            "ssl": self.trust,
-        } | options
+        options = {"ping_interval": None, "max_size": None, "proxy": None} | options
+        options = {"open_timeout": SECONDS, "ssl": self.trust} | options
         headers = {name: value for name, value in who.items() if value}
         return connect(self.url(facility, *wishes), additional_headers=headers, **options)
 

@@ -14,6 +14,7 @@ from wsredis.embedded import EmbeddedRedis
 from ..faults.proxy import Proxy
 from .support import HOST, Setup, Site, each, eventually
 from .wire import TEXT, Wire
+from .workers import everywhere
 
 pytestmark = pytest.mark.servers
 
@@ -85,20 +86,12 @@ def test_an_order_from_another_process_ends_whom_it_means_on_all_workers(
         def come(**who: str) -> Wire:
             return stack.enter_context(members.wire(target, **who))
 
-        def everywhere(**who: str) -> list[Wire]:
-            """Let somebody in until every worker has one."""
-            wires = []
-            while not wires or any(n["connections"] == 0 for n in members.each_worker().values()):
-                wires.append(come(**who))
-                assert len(wires) < 200, "some worker gets nobody"
-            return wires
-
         for whom, code, reason in (
             ({"user": "alice"}, 4401, ""),
             ({"session": "one", "code": 4403}, 4403, ""),
             ({"group": "editors", "user": "alice", "reason": "bye"}, 4401, "bye"),
         ):
-            meant = everywhere(**alice)
+            meant = everywhere(members, lambda: come(**alice))
             stay = [come(**bob), come()]
             assert order(members, **whom) == members.setup.workers
             for wire in meant:

@@ -13,6 +13,8 @@ from redis import Redis
 from wsredis.embedded import EmbeddedRedis
 
 from .support import SECONDS, Site, eventually
+from .wire import Wire
+from .workers import everywhere
 
 pytestmark = pytest.mark.servers
 
@@ -61,18 +63,14 @@ def test_each_worker_has_one_connection_that_listens(
     site = start("uwsgi-workers", redis=own_redis.url)
     with ExitStack() as stack:
 
-        def everywhere() -> bool:
-            """Connect until each of the workers has somebody; the system chooses who accepts."""
-            wires.append(stack.enter_context(site.wire(f"/ws/{room}?{BROADCAST}")))
-            return subscribers(own_redis) == site.setup.workers
+        def come() -> Wire:
+            return stack.enter_context(site.wire(f"/ws/{room}?{BROADCAST}"))
 
-        wires: list[object] = []
-        eventually(everywhere, "each worker has a websocket")
-        for _ in range(20):
-            everywhere()
+        wires = everywhere(site, come)
+        wires += [come() for _ in range(20)]
         assert subscribers(own_redis) == site.setup.workers
         assert site.broadcast(room, "to all") == site.setup.workers
-        assert {wire.receive_text() for wire in wires} == {"to all"}  # type: ignore[attr-defined]
+        assert {wire.receive_text() for wire in wires} == {"to all"}
 
 
 @pytest.mark.parametrize("setup", ["uwsgi-gevent", "uwsgi-threads"])
