@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from urllib.parse import unquote
 
 import pytest
@@ -141,10 +142,19 @@ def test_nobody_has_no_channel_of_their_own(audience: Audience) -> None:
         ("session:user:alice:news", "session:user:alice:news"),
         ("ws:group:editors:session", "ws:group:editors:session"),
         ("of_somebodys_own", "of_somebodys_own"),
+        ("ws:user:ali\u202eecil:news", "ws:user:ali%E2%80%AEecil:news"),
     ],
 )
 def test_a_log_shows_no_key_of_a_session(channel: str, shown: str) -> None:
     assert loggable(channel) == shown
+
+
+def test_nothing_turns_a_line_of_a_log_around() -> None:
+    # Unicode Standard Annex 9, table 4; the three marks have the class of a letter.
+    turning = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    for character in map(chr, range(0x110000)):
+        turns = unicodedata.bidirectional(character) in turning or character in "\u200e\u200f\u061c"
+        assert (loggable(character) != character) == turns, hex(ord(character))
 
 
 @pytest.mark.parametrize(

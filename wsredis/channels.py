@@ -90,9 +90,17 @@ def identity_channels(
 _SESSION = re.compile(rf"(?:^|(?<=:)){Audience.SESSION}:[^:]*:(?=[^:]*$)")
 
 
-def loggable(channel: str) -> str:
-    """Return a channel as a log may show it: a session's key can be all that its cookie holds."""
-    return _SESSION.sub(f"{Audience.SESSION}:***:", channel)
+_TURNING = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What makes text run the other way (Unicode Standard Annex 9, section 2)."""
+
+
+def loggable(name: str) -> str:
+    """Return an encoded name, or a channel, as a log may show it.
+
+    A session's key can be all that its cookie holds, and what makes text run the other way could
+    make a line say something else.
+    """
+    return _TURNING.sub(_encode_char, _SESSION.sub(f"{Audience.SESSION}:***:", name))
 
 
 _AUDIENCES = ", ".join(Audience)

@@ -247,7 +247,7 @@ class Connection:
     def __str__(self) -> str:
         """Name who this is, for a log line; nothing in it can break the line."""
         user = self.identity.user
-        who = "user=" + (encode_name(user) if user else "-")
+        who = "user=" + (loggable(encode_name(user)) if user else "-")
         return f"{who} channels={','.join(map(loggable, self.channels)) or '-'}"
 
     @property
