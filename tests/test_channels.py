@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import re
 import unicodedata
+import weakref
 from urllib.parse import unquote
 
 import pytest
@@ -176,6 +178,18 @@ def test_nothing_turns_a_line_of_a_log_around() -> None:
 )
 def test_wishes_are_read_from_the_keys_of_a_query(query: str, wishes: Wishes) -> None:
     assert parse_wishes(query) == wishes
+
+
+def test_no_name_stays_behind_as_a_session_key_is_secret() -> None:
+    class Key(str):
+        pass
+
+    key = Key("k3y")
+    alive = weakref.ref(key)
+    assert channel_name("ws", Audience.SESSION, "news", key) == "ws:session:k3y:news"
+    del key
+    gc.collect()
+    assert alive() is None
 
 
 @pytest.mark.parametrize("key", ["subscribe-", "subscribe-all", "publish-users", "publish-%00"])

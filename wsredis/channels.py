@@ -55,6 +55,12 @@ def encode_name(name: str) -> str:
 
 
 @lru_cache(maxsize=256)
+def _around(prefix: str, audience: Audience, facility: str) -> tuple[str, str]:
+    """Return what stands before a name and behind it; no name is kept, a session's is secret."""
+    head = f"{prefix}:{audience.value}:" if prefix else f"{audience.value}:"
+    return head, encode_name(facility)
+
+
 def channel_name(prefix: str, audience: Audience, facility: str, name: str = "") -> str:
     """Return the channel of an audience for a facility.
 
@@ -69,10 +75,8 @@ def channel_name(prefix: str, audience: Audience, facility: str, name: str = "")
     """
     if (audience is Audience.BROADCAST) == bool(name):
         raise ValueError(f"a {audience} channel takes {'no' if name else 'a'} name, not {name!r}")
-    parts = [prefix, audience.value, encode_name(name), encode_name(facility)]
-    if not name:
-        del parts[2]
-    return ":".join(parts if prefix else parts[1:])
+    head, tail = _around(prefix, audience, facility)
+    return f"{head}{encode_name(name)}:{tail}" if name else head + tail
 
 
 def identity_channels(

@@ -97,17 +97,18 @@ def facility_of(request: Request, prefix: str) -> str:
     return facility
 
 
-@lru_cache(maxsize=64)
-def _tokens(header: str) -> frozenset[str]:
-    return frozenset(token.strip().lower() for token in header.split(","))
+def _names(header: str, token: str) -> bool:
+    """Tell whether a list of tokens has one, in whatever case; nearly always it is alone."""
+    header = header.lower()
+    return header == token or token in map(str.strip, header.split(","))
 
 
 def _check_upgrade(environ: dict[str, Any]) -> None:
     """Hold RFC 6455 section 4.2.1, points 1 to 6."""
     if environ["REQUEST_METHOD"] != "GET":
         raise HandshakeError(400, PLAIN, [("Allow", "GET")])
-    upgrade = "websocket" in _tokens(environ.get("HTTP_UPGRADE", ""))
-    if not upgrade or "upgrade" not in _tokens(environ.get("HTTP_CONNECTION", "")):
+    upgrade = _names(environ.get("HTTP_UPGRADE", ""), "websocket")
+    if not upgrade or not _names(environ.get("HTTP_CONNECTION", ""), "upgrade"):
         raise HandshakeError(400, PLAIN)
     if environ.get("SERVER_PROTOCOL") in ("HTTP/1.0", "HTTP/0.9"):
         raise HandshakeError(

@@ -61,9 +61,11 @@ def test_what_is_kept_is_asked_for_by_each_of_them(peer: Peer, listener: Any) ->
         changed(NEWS.encode()),
         changed(b"other", NEWS.encode()),
         b">2\r\n$10\r\ninvalidate\r\n_\r\n",
+        b">2\r\n$10\r\ninvalidate\r\n:5\r\n",
+        b">2\r\n$10\r\ninvalidate\r\n*1\r\n:5\r\n",
         message("hello"),
     ],
-    ids=["it", "it and another", "all", "a message"],
+    ids=["it", "it and another", "all", "no keys", "a key that is none", "a message"],
 )
 def test_when_something_has_changed_they_ask_again(peer: Peer, listener: Any, news: bytes) -> None:
     study(peer, listener, first=True)
@@ -261,10 +263,11 @@ def test_after_all_is_deleted_it_is_asked_again(
     eventually(lambda: crowd.subscribe(NEWS) == [] and asked() > before)
 
 
+@pytest.mark.parametrize("refused", ["tracking", "caching", "tracking caching"])
 def test_a_user_that_may_not_ask_to_be_told_gets_all_the_same(
-    own_redis: EmbeddedRedis, admin: redis.Redis, listen: Any
+    refused: str, own_redis: EmbeddedRedis, admin: redis.Redis, listen: Any
 ) -> None:
-    commands = ["+@all", "-client|tracking", "-client|caching"]
+    commands = ["+@all", *(f"-client|{word}" for word in refused.split())]
     admin.acl_setuser("bob", enabled=True, passwords=["+builder"], commands=commands,
                       keys=["*"], channels=["*"])  # fmt: skip
     listener = listen(broker_at(own_redis.url.replace("//", "//bob:builder@")))

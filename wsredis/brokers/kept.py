@@ -47,13 +47,14 @@ class Kept:
             self._told = True
             link.command(self._agree, "CLIENT", "TRACKING", "ON", "OPTIN")
         if self._told:
-            link.command(_ignore, "CLIENT", "CACHING", "YES")  # holds for the next command
+            link.command(self._agree, "CLIENT", "CACHING", "YES")  # holds for the next command
             answer = partial(self._learn, self._forgotten, channels, answer)
         self.read(link, channels, answer)
 
     def _agree(self, reply: Any) -> None:
-        """Take Redis' word; it may be too old, or not allow it."""
-        self._told = not isinstance(reply, ReplyError)
+        """Take Redis' word; it may be too old, or not allow one or the other."""
+        if isinstance(reply, ReplyError):
+            self._told = False
 
     def _learn(self, forgotten: int, channels: Sequence[str], answer: Answer, reply: Any) -> None:
         if self._told and forgotten == self._forgotten and isinstance(reply, list):
@@ -78,7 +79,3 @@ class Kept:
         self._none.clear()
         self._forgotten += 1
         self._told = None
-
-
-def _ignore(reply: Any) -> None:
-    """Take a reply that says nothing new."""

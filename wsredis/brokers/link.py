@@ -187,8 +187,7 @@ class Link:
                 else:
                     answer(None)
             elif reply[0] == b"invalidate":
-                keys = reply[1]
-                self._changed(keys and [key.decode("utf-8", "replace") for key in keys])
+                self._changed(_keys(reply[1]))
         if pushed:
             yield from self._pushed(pushed)
 
@@ -229,3 +228,10 @@ class Link:
         self._flushing = bool(self._out)
         if self._out:
             self._loop.run_callback(self._flush)
+
+
+def _keys(changed: Any) -> list[str] | None:
+    """Return the keys that Redis says have changed; None for all, and for what makes no sense."""
+    if isinstance(changed, list) and all(isinstance(key, bytes) for key in changed):
+        return [key.decode("utf-8", "replace") for key in changed]
+    return None
