@@ -60,7 +60,7 @@ def test_nonsense_ends_the_link_and_not_the_feed(
 
 def test_pushes_of_another_kind_are_passed_over(fake: FakeRedis, listener: Any) -> None:
     peer = fake.peer()
-    peer.say(b">2\r\n$10\r\ninvalidate\r\n_\r\n", message("hello"))
+    peer.say(b">2\r\n$6\r\nserver\r\n_\r\n", message("hello"))
     listener.wait_for("hello")
 
 
