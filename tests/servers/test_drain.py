@@ -108,7 +108,7 @@ def test_heartbeats_and_pings_arrive_and_who_answers_nothing_is_cut(
     start: Start, setup: Setup, room: str
 ) -> None:
     site = start(
-        setup, heartbeat="thump", heartbeat_interval=0.3, ping_interval=0.8, pong_timeout=0.6
+        setup, heartbeat="thump", heartbeat_interval=0.3, ping_interval=1.5, pong_timeout=1.2
     )
     target = f"/ws/{room}?{BROADCAST}"
     with site.wire(target) as mute, site.wire(target) as lively, site.connect(room, *TALK) as ws:
