@@ -69,7 +69,8 @@ def client_address(environ: dict[str, Any], config: Config) -> str:
     what stands left of it, the client may have invented. IPv4 in IPv6 is written as IPv4.
     `UNIX` is a peer on a Unix socket, ``unknown`` one of which the server tells no address.
     """
-    return _walk(environ, _read(config.trusted_proxies))[0]
+    listed = config.trusted_proxies
+    return _walk(environ, _read(listed))[0] if listed else _peer(environ)
 
 
 def forwarded_scheme(environ: dict[str, Any], config: Config) -> str:
