@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import gevent
 import pytest
 import redis
 
 from wsredis.embedded import EmbeddedRedis
 from wsredis.exceptions import BrokerUnavailable
+from wsredis.loop import Loop
 
 from .fake import CHAT, NEWS, Call, FakeRedis, Peer, confirmed, message
 from .test_redis import broker_at
@@ -146,18 +148,46 @@ def test_an_answer_from_before_a_channel_was_left_teaches_nothing(
     assert first.result() == second.result() == []
 
 
-def test_a_channel_that_was_refused_is_refused_whatever_it_keeps(
-    fake: FakeRedis, listener: Any
-) -> None:
-    peer = fake.peer()
-    first = Call(listener.subscribe, NEWS)
+def refuse(peer: Peer, joining: Call) -> None:
+    """Take the first who comes to a channel, and be heard to refuse it."""
     peer.expect("SUBSCRIBE", NEWS)
     peer.expect("MGET", NEWS)
     peer.say(b"-NOPERM not this channel\r\n", NOTHING)
     with pytest.raises(BrokerUnavailable, match="NOPERM"):
-        first.result()
+        joining.result()
+
+
+def test_a_channel_that_was_refused_is_asked_for_by_each_who_comes_until_it_is_granted(
+    fake: FakeRedis, listener: Any
+) -> None:
+    peer = fake.peer()
+    for _ in range(2):
+        refuse(peer, Call(listener.subscribe, NEWS))
+    joining = Call(listener.subscribe, NEWS)
+    peer.accept(NEWS)
+    assert joining.result() == []
+    study(peer, listener, first=True)
+
+
+def test_who_was_refused_stays_so_although_another_has_asked_again_meanwhile(
+    fake: FakeRedis, listener: Any, loop: Loop
+) -> None:
+    peer = fake.peer()
+    others: list[Any] = []
+
+    def come(published: bool) -> None:  # its turn is before that of whoever is answered next
+        others.append(gevent.spawn(listener.feed.subscribe, [NEWS]))
+
+    loop.run(listener.feed.publish, [CHAT], b"x", 0, come)
+    peer.expect("PUBLISH", CHAT, "x")
+    first = Call(listener.subscribe, NEWS)
+    peer.expect("SUBSCRIBE", NEWS)
+    peer.expect("MGET", NEWS)
+    peer.say(b":0\r\n", b"-NOPERM not this channel\r\n", NOTHING)
     with pytest.raises(BrokerUnavailable, match="NOPERM"):
-        listener.subscribe(NEWS)
+        first.result()
+    peer.accept(NEWS)
+    assert loop.run(others[0].get) == []
 
 
 def test_nothing_is_learned_of_a_channel_that_is_refused_meanwhile(
@@ -174,8 +204,7 @@ def test_nothing_is_learned_of_a_channel_that_is_refused_meanwhile(
     for joining in (first, second):
         with pytest.raises(BrokerUnavailable, match="NOPERM"):
             joining.result()
-    with pytest.raises(BrokerUnavailable, match="NOPERM"):
-        listener.subscribe(NEWS)
+    refuse(peer, Call(listener.subscribe, NEWS))
 
 
 def test_on_a_new_link_nothing_is_known(fake: FakeRedis, peer: Peer, listener: Any) -> None:

@@ -87,13 +87,14 @@ class RedisFeed:
         link = self._present()
         if self._kept.is_nothing(channels):
             return []
-        new = [channel for channel in channels if channel not in self._channels]
-        self._channels.update(dict.fromkeys(new))
+        new = [channel for channel in channels if self._channels.get(channel, True)]  # or refused
         if new:
+            for channel in new:  # who was refused by now must still find it so
+                self._channels.setdefault(channel)
             link.command(partial(self._confirm, new), "SUBSCRIBE", *new)
             reply = self._ask(partial(self._kept.read, link, channels))
         else:
-            reply = self._refusal(channels) or self._ask(partial(self._kept.study, link, channels))
+            reply = self._ask(partial(self._kept.study, link, channels))
         reply = self._refusal(channels) or reply
         if reply is None or isinstance(reply, ReplyError):
             raise BrokerUnavailable(str(reply or "Redis is silent"))
