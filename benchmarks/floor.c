@@ -275,13 +275,14 @@ static int connect_to_redis(const char *port) {
     return fd;
 }
 
-static int listen_on(const char *port) {
+static int listen_on(const char *port, bool shared) {
     struct sockaddr_in address = loopback(port);
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (fd < 0)
         die("socket");
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    if (shared)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, 4096))
         die("listen");
     return fd;
@@ -293,7 +294,8 @@ int main(int count, char **arguments) {
         return 2;
     }
     join = !strcmp(arguments[3], "join");
-    for (int others = count == 5 ? atoi(arguments[4]) - 1 : 0; others > 0; others--) {
+    int processes = count == 5 ? atoi(arguments[4]) : 1;
+    for (int others = processes - 1; others > 0; others--) {
         pid_t child = fork();
         if (child < 0)
             die("fork");
@@ -303,7 +305,7 @@ int main(int count, char **arguments) {
         }
     }
     redis = connect_to_redis(arguments[2]);
-    int listener = listen_on(arguments[1]);
+    int listener = listen_on(arguments[1], processes > 1);
     int epoll = epoll_create1(0);
     watch(epoll, redis);
     watch(epoll, listener);

@@ -127,17 +127,22 @@ class Wishes:
     echo: bool = False
 
 
-@lru_cache(maxsize=256)
 def parse_wishes(query: str) -> Wishes:
     """Read wishes from a query string; values, and keys of other people, are ignored.
 
     Raises:
         ValueError: a key begins like a wish but is none; the text says what to write.
     """
+    return _read_wishes(tuple(item.partition("=")[0] for item in query.split("&")))
+
+
+@lru_cache(maxsize=256)
+def _read_wishes(keys: tuple[str, ...]) -> Wishes:
+    """Do it for the keys alone: a value may be a ticket, which is not kept."""
     asked: dict[str, None] = {}
     echo = False
-    for item in query.split("&"):
-        key = unquote_to_bytes(item.partition("=")[0]).decode("utf-8", "replace").strip().lower()
+    for each in keys:
+        key = unquote_to_bytes(each).decode("utf-8", "replace").strip().lower()
         if key == "echo":
             echo = True
         elif key.startswith(_DIRECTIONS):

@@ -163,6 +163,21 @@ def test_a_cut_while_it_subscribes_again_does_not_refuse_newcomers_later(
     assert "refuses" not in caplog.text
 
 
+def test_after_a_cut_a_channel_that_is_refused_takes_no_other_with_it(
+    fake: FakeRedis, listener: Any
+) -> None:
+    joining = Call(listener.subscribe, NEWS, CHAT)
+    peer = fake.peer()
+    peer.accept(NEWS, CHAT)
+    joining.result()
+    peer.close()
+    peer = fake.peer()
+    peer.expect("SUBSCRIBE", NEWS, CHAT)
+    peer.say(b"-NOPERM not one of these channels\r\n")
+    asked = {tuple(peer.next()) for _ in range(2)}
+    assert asked == {("SUBSCRIBE", NEWS), ("SUBSCRIBE", CHAT)}
+
+
 def test_a_refused_channel_is_refused_in_redis_words_and_can_be_tried_again(
     fake: FakeRedis, listener: Any
 ) -> None:

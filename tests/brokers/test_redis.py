@@ -7,7 +7,7 @@ import shutil
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +238,19 @@ def test_a_forbidden_channel_can_be_had_once_it_is_allowed(
     assert listener.subscribe(CHAT) == []
     limited.publish([CHAT], b"hello", 0)
     listener.wait_for("hello")
+
+
+def test_a_channel_that_is_forbidden_later_leaves_the_others_theirs(
+    limited: RedisBroker, admin: redis.Redis, listen: Any, eventually: Callable[..., None]
+) -> None:
+    admin.acl_setuser("bob", enabled=True, channels=[CHAT])
+    listener = listen(limited)
+    listener.subscribe(NEWS, CHAT)
+    # Redis ends the links of whoever has a channel that is forbidden now.
+    admin.acl_setuser("bob", enabled=True, reset_channels=True, channels=[NEWS])
+    eventually(lambda: admin.publish(NEWS, "still here") == 1)
+    listener.wait_for("still here")
+    assert admin.publish(CHAT, "nobody") == 0
 
 
 def test_all_channels_get_a_message_or_none_does(

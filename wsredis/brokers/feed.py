@@ -137,6 +137,13 @@ class RedisFeed:
             self._kept.forget(channels)
         self._channels.update((name, error) for name in channels if name in self._channels)
 
+    def _confirm_all(self, link: Link, channels: list[str], reply: Any) -> None:
+        """Take the answer for many; where Redis refuses one of them, ask for each by itself."""
+        self._confirm(channels, reply)
+        if isinstance(reply, ReplyError) and not isinstance(reply, LinkLost) and len(channels) > 1:
+            for channel in self._channels.keys() & channels:
+                link.command(partial(self._confirm, [channel]), "SUBSCRIBE", channel)
+
     def unsubscribe(self, channels: Sequence[str]) -> None:
         for channel in channels:
             self._channels.pop(channel, None)
@@ -195,7 +202,7 @@ class RedisFeed:
         channels = list(self._channels)
         for start in range(0, len(channels), SUBSCRIBE_AT_ONCE):
             some = channels[start : start + SUBSCRIBE_AT_ONCE]
-            link.command(partial(self._confirm, some), "SUBSCRIBE", *some)
+            link.command(partial(self._confirm_all, link, some), "SUBSCRIBE", *some)
         while self._waiting:
             self._waiting.popleft()(link)
         self._link = link
