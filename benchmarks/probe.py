@@ -56,6 +56,17 @@ class Probe:
         while self._frame() != opcode:
             pass
 
+    def hears(self, seconds: float) -> bool:
+        """Tell whether a text comes within some seconds."""
+        self._socket.settimeout(seconds)
+        try:
+            self.wait_for(1)
+        except TimeoutError:
+            return False
+        finally:
+            self._socket.settimeout(SECONDS)
+        return True
+
     def _frame(self) -> int:
         while len(self._held) < 2:
             self._more()
