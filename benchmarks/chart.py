@@ -11,7 +11,10 @@ from servers import SERVERS
 __all__ = ["draw"]
 
 FIGURES = ("fan_small_cpu", "saturated_cpu")
-COLOURS = {"wsredis": "#0b7a75", "wsredis2": "#0b7a75", "floor": "#9a9a9a", "floor_join": "#9a9a9a"}
+COLOURS = {
+    **dict.fromkeys(("wsredis", "wsredis2"), "#0b7a75"),
+    **dict.fromkeys(("floor", "floor_join", "floor2"), "#9a9a9a"),
+}
 OTHERS = "#c9b27c"
 BAR, GAP, LEFT, WIDTH, HEAD = 18, 6, 190, 760, 34
 

@@ -210,7 +210,7 @@ SERVERS = (
     ),
     Server(
         "floor2",
-        "C floor that joins, 2 processes",
+        "joining floor, 2 processes",
         lambda place: floor_command(place, "join", processes=2),
         ("fan_small", "saturated"),
         workers=2,
