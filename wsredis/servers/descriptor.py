@@ -19,10 +19,8 @@ def ready(fd: int) -> int:
     """Make a socket's descriptor non-blocking and let small frames go at once."""
     sock = _socket(fd)
     sock.setblocking(False)
-    try:
+    with suppress(OSError):  # a Unix socket has no such option
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except OSError:
-        pass  # a Unix socket has no such option
     return sock.detach()
 
 

@@ -52,10 +52,8 @@ def _forget(fd: int) -> None:
     and build the whole set anew: a cost that grows with the square of the sockets.
     """
     loop: Any = gevent.get_hub().loop
-    try:
+    with suppress(OSError):  # another backend than epoll has no such memory, and refuses
         _epoll(os.getpid(), loop.fileno()).unregister(fd)
-    except OSError:
-        pass  # another backend than epoll has no such memory, and refuses
 
 
 @lru_cache(maxsize=1)
