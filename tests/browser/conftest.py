@@ -25,3 +25,9 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def excused() -> list[str]:
+    """Give a list for words of the console that are no trouble in this test."""
+    return []

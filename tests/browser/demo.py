@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -87,21 +87,24 @@ class Demo:
 
 
 @contextmanager
-def windows(chromium: Any) -> Iterator[Callable[..., Page]]:
+def windows(chromium: Any, excused: Sequence[str] = ()) -> Iterator[Callable[..., Page]]:
     """Give a function that opens a window with a memory of its own; no page may have a trouble.
 
-    Its ``excused`` are the words of what is none.
+    Args:
+        chromium: the browser.
+        excused: words of what is none, beside those of a refused websocket.
     """
     contexts: list[Any] = []
     troubles: list[str] = []
-    excused = list(REFUSALS)
 
     def watch(page: Page) -> None:
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", complain)
 
     def complain(said: Any) -> None:
-        if said.type == "error" and not any(word in said.text.upper() for word in excused):
+        if said.type == "error" and not any(
+            word in said.text.upper() for word in (*REFUSALS, *excused)
+        ):
             troubles.append(said.text)
 
     def open_window(**options: Any) -> Page:
@@ -111,7 +114,6 @@ def windows(chromium: Any) -> Iterator[Callable[..., Page]]:
         page: Page = context.new_page()
         return page
 
-    open_window.excused = excused  # type: ignore[attr-defined]
     yield open_window
     for context in contexts:
         context.close()

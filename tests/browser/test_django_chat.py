@@ -33,13 +33,15 @@ def logins(site: Demo) -> dict[str, Any]:
 
 
 @pytest.fixture
-def window(chromium: Any, site: Demo, logins: dict[str, Any]) -> Iterator[Callable[..., Page]]:
+def window(
+    chromium: Any, excused: list[str], site: Demo, logins: dict[str, Any]
+) -> Iterator[Callable[..., Page]]:
     """Give a function that opens a browser with a memory of its own, logged in as somebody.
 
     It takes a session that there is already, unless it is to be a ``fresh`` one.
     """
     site.forget()
-    with windows(chromium) as new:
+    with windows(chromium, excused) as new:
 
         def open_window(name: str = "", at: str = "/", fresh: bool = False, **options: Any) -> Page:
             if name and not fresh:
@@ -55,7 +57,6 @@ def window(chromium: Any, site: Demo, logins: dict[str, Any]) -> Iterator[Callab
                     connected(page)
             return page
 
-        open_window.excused = new.excused  # type: ignore[attr-defined]
         yield open_window
 
 
@@ -177,8 +178,10 @@ def test_the_echo_finds_the_user_or_only_the_session(window: Callable[..., Page]
     shows_only(guest, "first")
 
 
-def test_a_logout_ends_the_channels_of_the_user_in_every_tab(window: Any) -> None:
-    window.excused.extend(RETURNS)
+def test_a_logout_ends_the_channels_of_the_user_in_every_tab(
+    window: Callable[..., Page], excused: list[str]
+) -> None:
+    excused.extend(RETURNS)
     first = window("john", "/echo/", fresh=True)
     second = first.context.new_page()
     second.goto(first.url)
