@@ -72,6 +72,10 @@ def confirmed(channel: str) -> bytes:
     return b">3\r\n$9\r\nsubscribe\r\n$%d\r\n%b\r\n:1\r\n" % (len(channel), channel.encode())
 
 
+def unsubscribed(channel: str) -> bytes:
+    return confirmed(channel).replace(b"$9\r\n", b"$11\r\nun")
+
+
 def message(data: str, channel: str = NEWS) -> bytes:
     words = b"message", channel.encode(), data.encode()
     return b">3\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)

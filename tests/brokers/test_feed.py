@@ -13,7 +13,7 @@ from wsredis.brokers import feed as feed_module
 from wsredis.exceptions import BrokerUnavailable
 from wsredis.loop import Loop
 
-from .fake import CHAT, NEWS, SECONDS, Broker, Call, FakeRedis, confirmed, message
+from .fake import CHAT, NEWS, SECONDS, Broker, Call, FakeRedis, confirmed, message, unsubscribed
 
 
 def test_a_newcomer_waits_for_redis_to_confirm(fake: FakeRedis, listener: Any) -> None:
@@ -190,7 +190,7 @@ def test_a_refused_channel_is_refused_in_redis_words_and_can_be_tried_again(
         joining.result()
     listener.unsubscribe(NEWS)
     peer.expect("UNSUBSCRIBE", NEWS)
-    peer.say(confirmed(NEWS).replace(b"$9\r\n", b"$11\r\nun"))
+    peer.say(unsubscribed(NEWS))
     again = Call(listener.subscribe, NEWS)
     peer.accept(NEWS)
     assert again.result() == []

@@ -13,7 +13,7 @@ from wsredis.embedded import EmbeddedRedis
 from wsredis.exceptions import BrokerUnavailable
 from wsredis.loop import Loop
 
-from .fake import CHAT, NEWS, Call, FakeRedis, Peer, confirmed, message
+from .fake import CHAT, NEWS, Call, FakeRedis, Peer, confirmed, message, unsubscribed
 from .test_redis import broker_at
 
 NOTHING, KEPT = b"*1\r\n$-1\r\n", b"*1\r\n$4\r\nkept\r\n"
@@ -120,7 +120,7 @@ def test_who_is_the_first_again_waits_until_the_channel_is_subscribed(
     study(peer, listener, first=True)
     listener.unsubscribe(NEWS)
     peer.expect("UNSUBSCRIBE", NEWS)
-    peer.say(confirmed(NEWS).replace(b"$9\r\n", b"$11\r\nun"))
+    peer.say(unsubscribed(NEWS))
     joining = Call(listener.subscribe, NEWS)
     peer.accept(NEWS)
     assert joining.result() == []
@@ -143,7 +143,7 @@ def test_an_answer_from_before_a_channel_was_left_teaches_nothing(
     second = Call(listener.subscribe, NEWS)  # which must wait for the confirmation too
     peer.expect("CLIENT", "CACHING", "YES")
     peer.expect("MGET", NEWS)
-    peer.say(confirmed(NEWS).replace(b"$9\r\n", b"$11\r\nun"), confirmed(NEWS), NOTHING)
+    peer.say(unsubscribed(NEWS), confirmed(NEWS), NOTHING)
     peer.say(b"+OK\r\n", NOTHING)
     assert first.result() == second.result() == []
 
@@ -277,7 +277,7 @@ def test_a_socket_that_is_there_when_a_message_comes_is_followed_by_one_who_gets
 ) -> None:
     for number in range(50):
         crowd.publish([NEWS], b"%d" % number, 60)
-        crowd.wait(lambda: len(crowd.data) > number)  # noqa: B023
+        crowd.wait(lambda before=number: len(crowd.data) > before)
         assert crowd.subscribe(NEWS) == [str(number)]
 
 
