@@ -14,9 +14,9 @@ from websockets.frames import Opcode
 
 from wsredis import dispatch, listeners
 from wsredis.connection import Connection
-from wsredis.dispatch import TURN
+from wsredis.frames import encode_message
 from wsredis.identity import ANONYMOUS
-from wsredis.listeners import JOIN_AT_MOST
+from wsredis.listeners import JOIN_AT_MOST, TURN
 
 from .place import CHANNEL, Client, Place, Recorder, until
 
@@ -109,7 +109,7 @@ def test_what_comes_meanwhile_is_joined(
     assert all(heard(client) == [b"%d" % n for n in range(10)] for client in crowd)
 
 
-def test_what_waits_goes_on_waiting_while_more_comes(
+def test_who_comes_while_another_is_on_its_way_is_not_kept_waiting(
     place: Place, crowd: list[Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pieces: list[bytes] = []
@@ -120,24 +120,47 @@ def test_what_waits_goes_on_waiting_while_more_comes(
         write_all(connections, data, frames)
 
     monkeypatch.setattr(dispatch, "write_all", note)
-    monkeypatch.setattr(dispatch, "COMPANY", 100)
-    monkeypatch.setattr(dispatch, "COMPANY_MOST", 5000)
-    hub = place.hub
 
     def deliver() -> None:
-        for text, arrived in (
-            (b"one", lambda: hub._dispatch._job),
-            (b"two", lambda: hub._channels[CHANNEL].waiting and not hub._dispatch._job),
-            (b"three", lambda: len(hub._channels[CHANNEL].waiting) == 2),
-        ):
-            place.broker.publish([CHANNEL], text, 0)
-            while not arrived():
-                gevent.sleep(1e-6)
+        place.broker.publish([CHANNEL], b"one", 0)
+        while not pieces:
+            gevent.sleep(0)
+        place.broker.publish([CHANNEL], b"two", 0)
 
     place.run(deliver)
-    until(lambda: place.numbers()["delivered"] == MANY * 3)
-    assert len(pieces) == 2 * MANY / TURN
-    assert all(heard(client) == [b"one", b"two", b"three"] for client in crowd)
+    until(lambda: place.numbers()["delivered"] == MANY * 2)
+    one, two = encode_message(b"one"), encode_message(b"two")
+    assert pieces == [one, *[one + two] * 3, two]
+    assert all(heard(client) == [b"one", b"two"] for client in crowd)
+
+
+def test_of_two_channels_that_never_end_each_has_its_rounds(
+    place: Place, crowd: list[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fans = [place.connect(SPORT)[0] for _ in range(TURN * 2)]
+    write_all = dispatch.write_all
+    written: list[str] = []
+
+    def say_more(connections: Any, data: bytes, frames: Any) -> None:
+        channel = frames.messages[0].channel if frames else CHANNEL
+        written.append(channel)
+        write_all(connections, data, frames)
+        if len(written) < 60:
+            place.broker.publish([channel], b"more", 0)
+
+    monkeypatch.setattr(place.hub._dispatch, "_sheds", True)  # so that it tells the channel
+    monkeypatch.setattr(dispatch, "write_all", say_more)
+
+    def deliver() -> None:
+        place.broker.publish([CHANNEL], b"first", 0)
+        place.broker.publish([SPORT], b"first", 0)
+
+    place.run(deliver)
+    until(lambda: len(written) >= 60 and not place.hub._dispatch._queue)
+    runs = [(name, len(list(run))) for name, run in itertools.groupby(written[:36])]
+    assert runs == [(CHANNEL, 4), (SPORT, 2)] * 6
+    assert len(heard(crowd[0])) > 6
+    assert len(heard(fans[0])) > 6
 
 
 def test_the_order_holds_whatever_comes_and_whoever_goes(place: Place) -> None:
@@ -163,11 +186,12 @@ def test_the_order_holds_whatever_comes_and_whoever_goes(place: Place) -> None:
 def test_a_newcomer_hears_nothing_that_is_older(place: Place, crowd: list[Client]) -> None:
     def deliver() -> Client:
         place.broker.publish([CHANNEL], b"one", 0)
-        while not place.hub._dispatch._job:
+        while place.hub.stats.delivered == 0:
             gevent.sleep(0)
         place.broker.publish([CHANNEL], b"two", 0)
-        while not place.hub._channels[CHANNEL].waiting:
+        while len(place.hub._channels[CHANNEL].waiting) < 2:
             gevent.sleep(0)
+        assert place.hub.stats.delivered < MANY
         connection = Connection(place.hub, Recorder(), ANONYMOUS)
         place.hub.join(connection, [CHANNEL])
         near, far = place.pair()
@@ -246,7 +270,7 @@ def test_who_leave_a_channel_that_waits_leave_nothing_to_do(
     place: Place, crowd: list[Client], fans: list[tuple[Client, Connection]]
 ) -> None:
     between(place, lambda: [connection.cut() for _, connection in fans] and None)
-    until(lambda: not place.hub._dispatch._queue and place.hub._dispatch._job is None)
+    until(lambda: not place.hub._dispatch._queue)
     assert place.numbers()["delivered"] == MANY
     assert all(heard(client) == [b"to all"] for client in crowd)
 
@@ -265,15 +289,16 @@ def test_no_more_is_taken_than_may_wait(
 ) -> None:
     monkeypatch.setattr(dispatch, "MOST_WAITING", 1000)
     sizes: list[int] = []
+    channel = place.hub._channels[CHANNEL]
 
     def deliver() -> None:
         for number in range(30):
             place.broker.publish([CHANNEL], b"%0100d" % number, 0)
             gevent.sleep(0)
-            sizes.append(place.hub._dispatch._size)
+            sizes.append(channel.size)
         while place.hub.stats.delivered < MANY * 30:
             gevent.sleep(1e-6)
-            sizes.append(place.hub._dispatch._size)
+            sizes.append(channel.size)
 
     place.run(deliver)
     grown_from = [one for one, other in itertools.pairwise(sizes) if other > one]

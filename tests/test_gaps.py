@@ -12,6 +12,7 @@ from websockets.frames import Opcode
 
 from wsredis import dispatch as dispatch_module
 from wsredis import gaps as gaps_module
+from wsredis import listeners as listeners_module
 from wsredis.connection import Connection
 from wsredis.exceptions import BrokerUnavailable
 from wsredis.frames import CloseCode
@@ -138,7 +139,8 @@ def test_a_message_that_comes_while_they_are_told_waits_for_all(
 def test_an_error_on_the_way_to_many_is_a_gap_and_what_waits_behind_it_comes_after_it(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch_module, "TURN", 1)
+    for module in (dispatch_module, listeners_module):
+        monkeypatch.setattr(module, "TURN", 1)
     clients = [place.connect(CHANNEL)[0] for _ in range(4)]
     write_all = dispatch_module.write_all
     written: list[int] = []

@@ -11,10 +11,10 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from wsredis.connection import Connection, State
-from wsredis.dispatch import TURN
 from wsredis.exceptions import BrokerUnavailable, HandshakeError
 from wsredis.hub import BUCKETS, SPARE_RECEIVERS
 from wsredis.identity import ANONYMOUS
+from wsredis.listeners import TURN
 
 from .place import CHANNEL, Client, Place, Recorder, until
 

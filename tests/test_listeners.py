@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
+import random
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from wsredis import listeners as module
 from wsredis.frames import encode_message
-from wsredis.listeners import JOIN_AT_MOST, Frames, Listeners, parts
+from wsredis.listeners import JOIN_AT_MOST, TURN, Frames, Listeners
 from wsredis.message import Message
 
 NEWS = "ws:broadcast:news"
@@ -21,6 +20,7 @@ class Socket:
 
     def __init__(self, window_bits: int = 0) -> None:
         self.window_bits = window_bits
+        self.got: list[str] = []
 
 
 def said(*texts: str) -> list[Message]:
@@ -47,6 +47,16 @@ def test_several_messages_are_one_piece() -> None:
     )
 
 
+def test_messages_that_are_joined_are_not_encoded_again() -> None:
+    one, two = Frames(said("one")), Frames(said("two"))
+    one[0] = b"of one "
+    joined = Frames.joined([one, two])
+    assert joined.messages == said("one", "two")
+    assert joined[0] == b"of one " + encode_message(b"two")
+    assert joined.latest is two
+    assert Frames.joined([one]) is one
+
+
 def test_the_latest_is_the_newest_alone_and_is_made_once() -> None:
     frames = Frames(said("one", "two"))
     latest = frames.latest
@@ -55,66 +65,90 @@ def test_the_latest_is_the_newest_alone_and_is_made_once() -> None:
     assert latest.latest is latest
 
 
-# Parts
-
-
-@given(st.lists(st.sampled_from([0, 1, 100, JOIN_AT_MOST // 2, JOIN_AT_MOST, JOIN_AT_MOST + 1])))
-def test_pieces_hold_everything_in_order_and_are_small_or_single(sizes: list[int]) -> None:
-    messages = [Message(NEWS, bytes(size)) for size in sizes]
-    split = list(parts(messages))
-    assert [message for part in split for message in part] == messages
-    for part in split:
-        assert len(part) <= 1 or sum(len(m.payload) for m in part) <= JOIN_AT_MOST
-    for one, other in itertools.pairwise(split):
-        assert sum(len(m.payload) for m in [*one, other[0]]) > JOIN_AT_MOST
-
-
 # Coming and going
 
 
+def texts_of(frames: Frames) -> list[str]:
+    return [message.payload.decode() for message in frames.messages]
+
+
+def serve(listeners: Listeners) -> Any:
+    """Serve one row: what it gets, its kind, who gets it, and who gets what else."""
+    frames, bits, sockets, apart = listeners.serve()
+    others = {who: ([texts_of(one)[0] for one in each], own) for who, (each, own) in apart.items()}
+    return texts_of(frames), bits, list(sockets), others
+
+
 def come(listeners: Listeners, *texts: str, gaps: int = 0) -> Any:
-    """Let messages come and take them at once."""
+    """Let messages come and serve all with them; return what `serve` does for each row."""
     listeners.wait(said(*texts), gaps)
-    messages, groups, apart = listeners.take()
-    assert messages == said(*texts)
-    assert not listeners.waiting
-    return groups if not apart else (groups, apart)
+    served = []
+    while listeners.waiting:
+        served.append(serve(listeners))
+    assert listeners.size == 0
+    return served
+
+
+def listening(*sockets: Any) -> Listeners:
+    listeners = Listeners()
+    for socket in sockets:
+        listeners.add(socket)
+    return listeners
 
 
 def test_everybody_who_is_there_gets_what_comes() -> None:
     listeners, (alice, bob) = Listeners(), (Socket(), Socket())
-    assert come(listeners, "nobody") == ()
-    listeners.add(alice)
-    assert come(listeners, "one") == ((0, (alice,)),)
-    listeners.add(bob)
-    assert come(listeners, "two", "three") == ((0, (alice, bob)),)
+    assert listeners.add(alice) == 0
+    assert come(listeners, "one") == [(["one"], 0, [alice], {})]
+    assert listeners.add(bob) == 1
+    assert come(listeners, "two", "three") == [(["two", "three"], 0, [alice, bob], {})]
     assert listeners.remove(alice) == 3
-    assert come(listeners, "four") == ((0, (bob,)),)
-    assert listeners.remove(bob) == 3
-    assert come(listeners, "five") == ()
-    assert listeners.count == 6
+    assert come(listeners, "four") == [(["four"], 0, [bob], {})]
+    assert listeners.remove(bob) == 4
+    assert not listeners.members
 
 
 def test_who_leaves_during_a_delivery_does_not_disturb_it() -> None:
-    listeners, sockets = Listeners(), [Socket() for _ in range(5)]
-    for socket in sockets:
-        listeners.add(socket)
-    taken = come(listeners, "hello")
-    listeners.remove(sockets[0])
-    assert taken == ((0, tuple(sockets)),)
+    first, *others = [Socket() for _ in range(5)]
+    listeners = listening(first, *others)
+    listeners.wait(said("hello"), 0)
+    _, _, sockets, _ = listeners.serve()
+    assert tuple(sockets) == (first, *others)  # they are written to before anybody can leave
+    assert listeners.remove(first) == 1
+    assert come(listeners, "again") == [(["again"], 0, others, {})]
 
 
 def test_those_who_get_the_same_frames_stand_together() -> None:
-    listeners = Listeners()
     plain, packed, small = [Socket() for _ in range(3)], [Socket(15), Socket(15)], Socket(9)
-    for socket in (plain[0], packed[0], plain[1], small, packed[1], plain[2]):
-        listeners.add(socket)
-    assert come(listeners, "hello") == ((0, tuple(plain)), (15, tuple(packed)), (9, (small,)))
+    listeners = listening(plain[0], packed[0], plain[1], small, packed[1], plain[2])
+    assert come(listeners, "hello") == [
+        (["hello"], 0, plain, {}),
+        (["hello"], 15, packed, {}),
+        (["hello"], 9, [small], {}),
+    ]
+
+
+def test_no_row_is_longer_than_a_turn() -> None:
+    sockets = [Socket() for _ in range(TURN * 2 + 1)]
+    served = come(listening(*sockets), "hello")
+    assert [len(row[2]) for row in served] == [TURN, TURN, 1]
+    assert [socket for row in served for socket in row[2]] == sockets
+
+
+def test_rows_that_have_thinned_out_are_joined() -> None:
+    sockets = [Socket() for _ in range(TURN * 4)]
+    listeners = listening(*sockets)
+    for socket in sockets[::2]:
+        listeners.remove(socket)
+    come(listeners, "hello")
+    served = come(listeners, "again")
+    assert [len(row[2]) for row in served] == [TURN, TURN]
+    assert [socket for row in served for socket in row[2]] == sockets[1::2]
 
 
 def test_what_comes_while_one_joins_is_told_once_it_has_joined() -> None:
-    listeners, (alice, bob) = Listeners(), (Socket(), Socket())
-    listeners.add(alice)
+    alice, bob = Socket(), Socket()
+    listeners = listening(alice)
     come(listeners, "one")
     listeners.add(bob)
     come(listeners, "two")
@@ -126,70 +160,135 @@ def test_what_comes_while_one_joins_is_told_once_it_has_joined() -> None:
 
 
 def test_what_waited_before_one_came_is_not_for_it() -> None:
-    listeners, (alice, bob) = Listeners(), (Socket(), Socket())
-    listeners.add(alice)
+    alice, bob = Socket(), Socket()
+    listeners = listening(alice)
     listeners.wait(said("one"), 0)
-    listeners.add(bob)
-    listeners.wait(said("two"), 0)
-    assert listeners.joined(alice) == said("one", "two")
-    assert listeners.take() == (said("one", "two"), ((0, (alice,)),), {bob: (said("two"), 0)})
+    assert listeners.add(bob) == 1
+    assert come(listeners, "two") == [
+        (["one", "two"], 0, [alice], {}),
+        (["two"], 0, [bob], {}),
+    ]
     assert listeners.joined(bob) == said("two")
-    assert come(listeners, "three") == ((0, (alice, bob)),)
-    assert listeners.remove(bob) == 2
+    assert come(listeners, "three") == [(["three"], 0, [alice, bob], {})]
 
 
 def test_who_leaves_before_the_first_message_got_none() -> None:
-    listeners, (alice, bob) = Listeners(), (Socket(), Socket())
-    listeners.add(alice)
+    alice, bob = Socket(), Socket()
+    listeners = listening(alice)
+    listeners.wait(said("one"), 0)
+    assert listeners.add(bob) == 1
+    assert listeners.joined(bob) == []
+    assert listeners.remove(bob) == 1
+    assert come(listeners, "two") == [(["one", "two"], 0, [alice], {})]
+
+
+def test_what_only_those_who_left_were_waiting_for_waits_no_longer() -> None:
+    alice, bob = Socket(), Socket()
+    listeners = listening(alice)
     listeners.wait(said("one"), 0)
     listeners.add(bob)
-    assert listeners.joined(bob) == []
-    assert listeners.remove(bob) == 0
-    assert come_on(listeners, "two") == (((0, (alice,)),), {})
+    assert listeners.remove(alice) == 0
+    assert not listeners.waiting
+    assert listeners.size == 0
 
 
-# Waiting
+# Travelling together
+
+
+def test_what_comes_while_others_are_on_their_way_travels_with_them() -> None:
+    rows = [[Socket() for _ in range(TURN)] for _ in range(3)]
+    listeners = listening(*rows[0], *rows[1], *rows[2])
+    listeners.wait(said("one"), 0)
+    assert serve(listeners) == (["one"], 0, rows[0], {})
+    listeners.wait(said("two"), 0)
+    assert serve(listeners) == (["one", "two"], 0, rows[1], {})
+    listeners.wait(said("three"), 0)
+    assert come(listeners, "four") == [
+        (["one", "two", "three", "four"], 0, rows[2], {}),
+        (["two", "three", "four"], 0, rows[0], {}),
+        (["three", "four"], 0, rows[1], {}),
+    ]
+
+
+def test_a_message_is_encoded_once_wherever_others_join_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded: list[bytes] = []
+
+    def encode(payload: bytes, binary: bool, bits: int) -> bytes:
+        encoded.append(payload)
+        return encode_message(payload, binary, bits)
+
+    monkeypatch.setattr(module, "encode_message", encode)
+    listeners = listening(*(Socket(15) for _ in range(TURN * 4)))
+    for text in ("one", "two", "three"):
+        listeners.wait(said(text), 0)
+        frames, bits, _, _ = listeners.serve()
+        assert frames[bits]
+    while listeners.waiting:
+        frames, bits, _, _ = listeners.serve()
+        assert frames[bits]
+    assert encoded == [b"one", b"two", b"three"]
 
 
 def test_what_waits_is_joined_up_to_a_size() -> None:
-    listeners, alice = Listeners(), Socket()
-    listeners.add(alice)
+    alice = Socket()
+    listeners = listening(alice)
     half = "x" * (JOIN_AT_MOST // 2)
     for text in ("", half, half, "end"):
         listeners.wait(said(text), 0)
-    assert [listeners.take()[0] for _ in range(2)] == [said("", half, half), said("end")]
+    assert [serve(listeners)[0] for _ in range(2)] == [["", half, half], ["end"]]
     assert listeners.remove(alice) == 4
 
 
+def test_a_single_message_may_be_larger() -> None:
+    listeners, large = listening(Socket()), "x" * (JOIN_AT_MOST + 1)
+    assert [row[0] for row in come(listeners, "a", large, large, "z")] == [
+        ["a"],
+        [large],
+        [large],
+        ["z"],
+    ]
+
+
+# Ahead of a row
+
+
+def ahead(listeners: Listeners, who: Any) -> list[str]:
+    return [texts_of(one)[0] for one in listeners.ahead(who)]
+
+
 def test_who_has_had_what_waits_gets_only_the_rest() -> None:
-    listeners, (alice, bob, carol) = Listeners(), (Socket(), Socket(), Socket())
-    listeners.add(alice)
-    listeners.add(bob)
+    alice, bob, carol = Socket(), Socket(), Socket()
+    listeners = listening(alice, bob)
     listeners.wait(said("one", "two"), 0)
-    assert listeners.ahead(alice) == said("one", "two")
-    assert listeners.ahead(alice) == []
-    assert listeners.ahead(carol) == []
-    assert come_on(listeners, "three") == (((0, (bob,)),), {alice: (said("three"), 0)})
-    assert come(listeners, "four") == ((0, (alice, bob)),)
+    assert ahead(listeners, alice) == ["one", "two"]
+    assert ahead(listeners, alice) == []
+    assert ahead(listeners, carol) == []
+    assert come(listeners, "three") == [
+        (["one", "two", "three"], 0, [bob], {alice: (["three"], 0)})
+    ]
+    assert come(listeners, "four") == [(["four"], 0, [alice, bob], {})]
 
 
-def come_on(listeners: Listeners, text: str) -> Any:
-    """Let one more message come and take all that wait."""
-    listeners.wait(said(text), 0)
-    return listeners.take()[1:]
-
-
-def test_who_has_had_more_than_is_taken_gets_nothing_twice() -> None:
-    listeners, (alice, bob) = Listeners(), (Socket(), Socket())
-    listeners.add(alice)
-    listeners.add(bob)
-    large = "x" * JOIN_AT_MOST
+def test_who_has_had_more_than_its_row_takes_gets_nothing_twice() -> None:
+    alice, bob = Socket(), Socket()
+    listeners, large = listening(alice, bob), "x" * JOIN_AT_MOST
     listeners.wait(said(large, large), 0)
-    assert listeners.ahead(alice) == said(large, large)
-    listeners.wait(said("end"), 0)
-    assert listeners.take() == (said(large), ((0, (bob,)),), {alice: ([], 0)})
-    assert listeners.take() == (said(large), ((0, (bob,)),), {alice: ([], 0)})
-    assert listeners.take() == (said("end"), ((0, (alice, bob)),), {})
+    assert ahead(listeners, alice) == [large, large]
+    assert come(listeners, "end") == [
+        ([large], 0, [bob], {alice: ([], 0)}),
+        ([large], 0, [bob], {alice: ([], 0)}),
+        (["end"], 0, [alice, bob], {}),
+    ]
+
+
+def test_who_was_given_something_and_leaves_had_it() -> None:
+    alice = Socket()
+    listeners = listening(alice)
+    listeners.wait(said("one", "two"), 0)
+    assert ahead(listeners, alice) == ["one", "two"]
+    assert listeners.remove(alice) == 2
 
 
 # One's own
@@ -201,72 +300,80 @@ def echo(listeners: Listeners, sender: Any, text: str, gaps: int = 0) -> None:
 
 
 def test_a_sender_misses_its_own_messages_only() -> None:
-    listeners, (alice, bob) = Listeners(), (Socket(), Socket())
-    listeners.add(alice)
-    listeners.add(bob)
+    alice, bob = Socket(), Socket()
+    listeners = listening(alice, bob)
     echo(listeners, alice, "a1")
     echo(listeners, bob, "b1")
     echo(listeners, alice, "a2")
-    assert come(listeners, "other", "a1", "b1", "more", "a2", "end") == (
-        ((0, ()),),
-        {
-            alice: (said("other", "b1", "more", "end"), 2),
-            bob: (said("other", "a1", "more", "a2", "end"), 1),
-        },
-    )
+    all_of_it = ["other", "a1", "b1", "more", "a2", "end"]
+    assert come(listeners, *all_of_it) == [
+        (
+            all_of_it,
+            0,
+            [],
+            {
+                alice: (["other", "b1", "more", "end"], 2),
+                bob: (["other", "a1", "more", "a2", "end"], 1),
+            },
+        )
+    ]
     assert not listeners.echoes
 
 
 def test_ones_own_is_missed_where_it_was_joined_with_others() -> None:
-    listeners, alice = Listeners(), Socket()
-    listeners.add(alice)
+    alice = Socket()
+    listeners, large = listening(alice), "x" * JOIN_AT_MOST
     echo(listeners, alice, "mine")
-    large = "x" * JOIN_AT_MOST
     listeners.wait(said(large), 0)
-    listeners.wait(said("mine", "end"), 0)
-    assert listeners.take() == (said(large), ((0, (alice,)),), {})
-    assert listeners.take() == (said("mine", "end"), ((0, ()),), {alice: (said("end"), 1)})
+    assert come(listeners, "mine", "end") == [
+        ([large], 0, [alice], {}),
+        (["mine", "end"], 0, [], {alice: (["end"], 1)}),
+    ]
 
 
 def test_who_gets_something_ahead_misses_its_own() -> None:
-    listeners, alice = Listeners(), Socket()
-    listeners.add(alice)
+    alice = Socket()
+    listeners = listening(alice)
     echo(listeners, alice, "mine")
     listeners.wait(said("one", "mine"), 0)
-    assert listeners.ahead(alice) == said("one")
-    assert come_on(listeners, "end") == (((0, ()),), {alice: (said("end"), 1)})
+    assert ahead(listeners, alice) == ["one"]
+    assert come(listeners, "end") == [(["one", "mine", "end"], 0, [], {alice: (["end"], 1)})]
 
 
 def test_an_equal_message_of_somebody_else_after_ones_own_is_not_missed() -> None:
-    listeners, alice = Listeners(), Socket()
-    listeners.add(alice)
+    alice = Socket()
+    listeners = listening(alice)
     echo(listeners, alice, "same")
-    assert come(listeners, "same", "same") == (((0, ()),), {alice: (said("same"), 1)})
+    assert come(listeners, "same", "same") == [
+        (["same", "same"], 0, [], {alice: (["same"], 1)}),
+    ]
 
 
 def test_who_has_left_meanwhile_is_no_exception() -> None:
-    listeners, alice = Listeners(), Socket()
-    listeners.add(alice)
+    alice, bob = Socket(), Socket()
+    listeners = listening(alice, bob)
     echo(listeners, alice, "mine")
     listeners.remove(alice)
-    assert come(listeners, "mine") == ()
+    assert come(listeners, "mine") == [(["mine"], 0, [bob], {})]
     assert not listeners.echoes
 
 
 def test_where_nobody_has_sent_anything_nobody_is_an_exception() -> None:
-    listeners, alice = Listeners(), Socket()
-    listeners.add(alice)
+    alice = Socket()
+    listeners = listening(alice)
     echo(listeners, alice, "not back yet")
-    assert come(listeners, "one") == ((0, (alice,)),)
+    assert come(listeners, "one") == [(["one"], 0, [alice], {})]
     assert len(listeners.echoes) == 1
 
 
 def test_a_gap_ends_the_expectations_from_before_it() -> None:
-    listeners, alice = Listeners(), Socket()
-    listeners.add(alice)
+    alice = Socket()
+    listeners = listening(alice)
     echo(listeners, alice, "lost", 0)
     echo(listeners, alice, "mine", 1)
-    assert come(listeners, "lost", "mine", gaps=1) == (((0, ()),), {alice: (said("lost"), 1)})
+    assert come(listeners, "lost", "mine", gaps=1) == [
+        (["lost", "mine"], 0, [], {alice: (["lost"], 1)})
+    ]
     assert not listeners.echoes
 
 
@@ -287,3 +394,80 @@ def test_the_loss_of_what_nobody_expects_changes_nothing() -> None:
     listeners.lost(said("mine")[0], bob)
     listeners.lost(said("else")[0], alice)
     assert len(listeners.echoes) == 1
+
+
+# All of it
+
+
+class Crowd:
+    """Do what chance says with a channel, and know what each socket should have got."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.listeners = Listeners()
+        self.expected: dict[Socket, list[str]] = {}
+        self.number = 0
+
+    def come(self) -> None:
+        socket = Socket(self.chance.choice([0, 0, 0, 15, 9]))
+        self.expected[socket] = []
+        self.listeners.add(socket)  # type: ignore[arg-type]
+        if self.chance.random() < 0.7:
+            self.listeners.joined(socket)  # type: ignore[arg-type]
+
+    def go(self) -> None:
+        if self.expected:
+            socket = self.chance.choice(list(self.expected))
+            self.listeners.remove(socket)  # type: ignore[arg-type]
+            due = self.expected.pop(socket)
+            assert due[: len(socket.got)] == socket.got
+
+    def say(self) -> None:
+        texts = [f"{self.number + more}" for more in range(self.chance.randint(1, 4))]
+        self.number += len(texts)
+        senders = [self.chance.choice([*self.expected, *[None] * 20]) for _ in texts]
+        for text, sender in zip(texts, senders, strict=True):
+            if sender is not None:
+                echo(self.listeners, sender, text)
+            for socket, due in self.expected.items():
+                if socket is not sender:
+                    due.append(text)
+        if self.expected:
+            self.listeners.wait(said(*texts), 0)
+
+    def give(self) -> None:
+        if self.expected:
+            socket = self.chance.choice(list(self.expected))
+            socket.got += ahead(self.listeners, socket)
+            assert socket.got == self.expected[socket]
+
+    def serve(self) -> None:
+        if self.listeners.waiting:
+            texts, bits, sockets, apart = serve(self.listeners)
+            assert len(sockets) + len(apart) <= module.TURN
+            assert {socket.window_bits for socket in (*sockets, *apart)} == {bits}
+            for socket in sockets:
+                socket.got += texts
+            for socket, (theirs, _) in apart.items():
+                socket.got += theirs
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_each_gets_all_in_order_whatever_happens(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TURN", 5)
+    monkeypatch.setattr(module, "JOIN_AT_MOST", 12)
+    crowd = Crowd(seed)
+    steps = [crowd.come] * 4 + [crowd.go] * 3 + [crowd.say] * 3 + [crowd.give] + [crowd.serve] * 8
+    for _ in range(600):
+        crowd.chance.choice(steps)()
+    while crowd.listeners.waiting:
+        crowd.serve()
+    assert all(socket.got == due for socket, due in crowd.expected.items())
+    listeners = crowd.listeners
+    left = (listeners.size, listeners._own, listeners._early, listeners._piece)
+    assert left == (0, {}, {}, None)
+    rows = listeners._rows
+    assert {c: row for row in rows for c in row.sockets} == listeners.members
+    assert all(row.sockets and row.had == listeners.end for row in rows)

@@ -13,9 +13,9 @@ import gevent
 
 from .brokers.base import Deliver, FeedStats
 from .config import Config
-from .dispatch import TURN
 from .exceptions import BrokerUnavailable
 from .frames import CloseCode
+from .listeners import TURN
 from .logs import get_logger
 from .message import Message
 from .revocation import control_channel

@@ -147,7 +147,7 @@ class Hub:
         for name in connection.channels:
             if (channel := self._channels.get(name)) is None:
                 channel = self._channels[name] = Listeners()
-            channel.add(connection)
+            connection.sent -= channel.add(connection)
             joined.append(channel)
         try:
             kept = self._subscribe(connection.channels)
