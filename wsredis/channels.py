@@ -23,6 +23,7 @@ from urllib.parse import unquote_to_bytes
 from .identity import Identity
 
 __all__ = [
+    "WISHES",
     "Audience",
     "Wishes",
     "channel_name",
@@ -108,9 +109,9 @@ def loggable(name: str) -> str:
 
 
 _AUDIENCES = ", ".join(Audience)
-_WISHES = frozenset(
-    f"{way}-{audience}" for way in ("subscribe", "publish") for audience in Audience
-)
+WISHES = {f"{way}-{each}": (way, each) for way in ("subscribe", "publish") for each in Audience}
+"""What can be asked for: the direction and the audience of each key."""
+
 _DIRECTIONS = ("subscribe-", "publish-")
 
 
@@ -146,7 +147,7 @@ def _read_wishes(keys: tuple[str, ...]) -> Wishes:
         if key == "echo":
             echo = True
         elif key.startswith(_DIRECTIONS):
-            if key not in _WISHES:
+            if key not in WISHES:
                 raise ValueError(
                     f"Unknown query key {encode_name(key)[:64]!r}:"
                     f" write subscribe- or publish- followed by one of {_AUDIENCES}."

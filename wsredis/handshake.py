@@ -7,7 +7,6 @@ and only once everything else has agreed.
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -69,8 +68,10 @@ def read_handshake(request: Request, config: Config) -> Handshake:
         ("Connection", "Upgrade"),
         ("Sec-WebSocket-Accept", accept_key(_key(environ))),
     ]
-    offered, marker, _ = split_offers(environ)
-    subprotocol = _choose(offered, config.subprotocols) or marker
+    subprotocol = None
+    if "HTTP_SEC_WEBSOCKET_PROTOCOL" in environ:
+        offered, marker, _ = split_offers(environ)
+        subprotocol = _choose(offered, config.subprotocols) or marker
     if subprotocol is not None:
         headers.append(("Sec-WebSocket-Protocol", subprotocol))
     extension, window_bits = "", 0
@@ -125,8 +126,8 @@ def _check_upgrade(environ: dict[str, Any]) -> None:
 def _key(environ: dict[str, Any]) -> str:
     key: str = environ.get("HTTP_SEC_WEBSOCKET_KEY", "").strip()
     try:
-        nonce = base64.b64decode(key, validate=True)
-    except (binascii.Error, ValueError):
+        nonce = binascii.a2b_base64(key, strict_mode=True)
+    except ValueError:
         nonce = b""
     if len(nonce) != 16:
         raise HandshakeError(400, "Sec-WebSocket-Key must be 16 bytes in base64.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..access import granted
-from ..channels import Audience, identity_channels, parse_wishes
+from ..channels import WISHES, identity_channels, parse_wishes
 from ..connection import Connection
 from ..exceptions import HandshakeError, PermissionDenied
 from ..frames import CloseCode
@@ -61,7 +61,7 @@ def _channels(
     prefix, facility = context.config.key_prefix, context.facility
     channels: list[str] = []
     for wish in allowed:
-        way, _, audience = wish.partition("-")
+        way, audience = WISHES[wish]
         if way == direction:
-            channels += identity_channels(prefix, Audience(audience), facility, identity)
+            channels += identity_channels(prefix, audience, facility, identity)
     return tuple(channels)
