@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from webob import Request
+from webob import Request as BaseRequest
 
 from .access import AllowedChannels, default_policy
 from .admission import TLS
@@ -37,6 +37,13 @@ TOO_LONG = "It took too long to find out who you are."
 TAKEN = "wsredis.taken"
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class Request(BaseRequest):
+    """Carry what a handshake has found out; what a class does not have, WebOb looks for slowly."""
+
+    identity = ANONYMOUS
+    client_address = ""
 
 
 class WebSocketMiddleware:
