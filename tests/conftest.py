@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.pop(name, None)
 if "coverage" in sys.modules:
     forget_greenlets_quietly()
+
+# A shell's background jobs ignore Ctrl-C, and so would the servers that are ended with it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no bug, and new inputs are for `make fuzz`: here the same ones come every time.
 settings.register_profile(
