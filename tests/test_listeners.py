@@ -21,6 +21,7 @@ class Socket:
     def __init__(self, window_bits: int = 0) -> None:
         self.window_bits = window_bits
         self.got: list[str] = []
+        self.sent = 0
 
 
 def said(*texts: str) -> list[Message]:
@@ -50,11 +51,11 @@ def test_several_messages_are_one_piece() -> None:
 def test_messages_that_are_joined_are_not_encoded_again() -> None:
     one, two = Frames(said("one")), Frames(said("two"))
     one[0] = b"of one "
-    joined = Frames.joined([one, two])
+    joined = Frames.joined([one, two], 0)
     assert joined.messages == said("one", "two")
-    assert joined[0] == b"of one " + encode_message(b"two")
+    assert joined == {0: b"of one " + encode_message(b"two")}
     assert joined.latest is two
-    assert Frames.joined([one]) is one
+    assert Frames.joined([one], 0) is one
 
 
 def test_the_latest_is_the_newest_alone_and_is_made_once() -> None:
@@ -255,7 +256,9 @@ def test_a_single_message_may_be_larger() -> None:
 
 
 def ahead(listeners: Listeners, who: Any) -> list[str]:
-    return [texts_of(one)[0] for one in listeners.ahead(who)]
+    theirs, own = listeners.ahead(who)
+    assert own == 0
+    return [texts_of(one)[0] for one in theirs]
 
 
 def test_who_has_had_what_waits_gets_only_the_rest() -> None:
@@ -336,8 +339,9 @@ def test_who_gets_something_ahead_misses_its_own() -> None:
     listeners = listening(alice)
     echo(listeners, alice, "mine")
     listeners.wait(said("one", "mine"), 0)
-    assert ahead(listeners, alice) == ["one"]
-    assert come(listeners, "end") == [(["one", "mine", "end"], 0, [], {alice: (["end"], 1)})]
+    theirs, own = listeners.ahead(alice)  # type: ignore[arg-type]
+    assert ([texts_of(one) for one in theirs], own) == ([["one"]], 1)
+    assert come(listeners, "end") == [(["one", "mine", "end"], 0, [], {alice: (["end"], 0)})]
 
 
 def test_an_equal_message_of_somebody_else_after_ones_own_is_not_missed() -> None:
@@ -411,14 +415,15 @@ class Crowd:
     def come(self) -> None:
         socket = Socket(self.chance.choice([0, 0, 0, 15, 9]))
         self.expected[socket] = []
-        self.listeners.add(socket)  # type: ignore[arg-type]
+        socket.sent -= self.listeners.add(socket)  # type: ignore[arg-type]
         if self.chance.random() < 0.7:
             self.listeners.joined(socket)  # type: ignore[arg-type]
 
     def go(self) -> None:
         if self.expected:
             socket = self.chance.choice(list(self.expected))
-            self.listeners.remove(socket)  # type: ignore[arg-type]
+            socket.sent += self.listeners.remove(socket)  # type: ignore[arg-type]
+            assert socket.sent == len(socket.got)
             due = self.expected.pop(socket)
             assert due[: len(socket.got)] == socket.got
 
@@ -438,7 +443,9 @@ class Crowd:
     def give(self) -> None:
         if self.expected:
             socket = self.chance.choice(list(self.expected))
-            socket.got += ahead(self.listeners, socket)
+            theirs, own = self.listeners.ahead(socket)  # type: ignore[arg-type]
+            socket.got += [texts_of(one)[0] for one in theirs]
+            socket.sent -= own
             assert socket.got == self.expected[socket]
 
     def serve(self) -> None:
@@ -448,8 +455,9 @@ class Crowd:
             assert {socket.window_bits for socket in (*sockets, *apart)} == {bits}
             for socket in sockets:
                 socket.got += texts
-            for socket, (theirs, _) in apart.items():
+            for socket, (theirs, own) in apart.items():
                 socket.got += theirs
+                socket.sent -= own
 
 
 @pytest.mark.parametrize("seed", range(40))

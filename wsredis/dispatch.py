@@ -64,10 +64,9 @@ class Dispatch:
             messages: of this channel, in order.
             gaps: how many there were before these messages, see `FeedStats`.
         """
-        queued = channel in self._queue
-        channel.wait(messages, gaps)
-        if queued or len(channel.members) > TURN:
-            if not queued:
+        if len(channel.members) > TURN:
+            channel.wait(messages, gaps)
+            if channel not in self._queue:
                 self._queue.append(channel)
             while sum(each.size for each in self._queue) > MOST_WAITING:
                 self.go()
@@ -76,12 +75,11 @@ class Dispatch:
         if self._queue:
             for connection in tuple(channel.members):  # who is dead leaves
                 self._give(connection)
-        try:
-            while channel.waiting:
-                self._written += self._serve(channel)
-        finally:
-            if channel.waiting:  # something failed; the rest is not lost
-                self._queue.append(channel)
+            if not channel.members:
+                return
+        channel.wait(messages, gaps)
+        while channel.waiting:
+            self._written += self._serve(channel)
         if self._written >= TURN:
             self._written = 0
             yield
@@ -92,8 +90,7 @@ class Dispatch:
             self._work()
 
     def close(self) -> None:
-        """Write nothing any more."""
-        self._queue.clear()
+        """Write nothing any more; all sockets have been cut."""
         self._stop()
 
     def _work(self) -> None:
@@ -103,11 +100,10 @@ class Dispatch:
         try:
             while self._queue and written * 2 < TURN:
                 written += self._serve_first()
-        except Exception:
-            log.exception("messages could not be delivered")
-            self._failed()
-        if self._queue:
-            self._plan(SOON, self._work)
+        finally:
+            if self._queue:
+                self._timer = self._loop.gevent.timer(SOON)
+                self._timer.start(self._work)
 
     def _serve_first(self) -> int:
         """Serve a row of the first channel; after a round others have their turn."""
@@ -121,10 +117,6 @@ class Dispatch:
                 self._queue.pop()
         return written
 
-    def _plan(self, seconds: float, function: Callable[..., None]) -> None:
-        self._timer = self._loop.gevent.timer(seconds)
-        self._timer.start(function)
-
     def _stop(self) -> None:
         if self._timer is not None:
             self._timer.stop()
@@ -135,8 +127,9 @@ class Dispatch:
         """Write to the next row what waits for it, and return the number of its sockets."""
         frames, bits, sockets, apart = channel.serve()
         size = len(sockets) + len(apart)
-        for connection, (theirs, own) in apart.items():
+        for connection, (_, own) in apart.items():  # before any of them can end
             connection.sent -= own
+        for connection, (theirs, _) in apart.items():
             self._write_to(connection, theirs)
         if sockets:
             self._write(sockets, frames, bits)
@@ -145,13 +138,22 @@ class Dispatch:
     def _give(self, connection: Connection) -> None:
         """Write to a socket what waits for it, before its row is served."""
         for channel in self._queue:
-            self._write_to(connection, channel.ahead(connection))
+            theirs, own = channel.ahead(connection)
+            connection.sent -= own
+            self._write_to(connection, theirs)
 
     def _write_to(self, connection: Connection, each: Sequence[Frames]) -> None:
         if each:
-            self._write((connection,), Frames.joined(each), connection.window_bits)
+            bits = connection.window_bits
+            self._write((connection,), Frames.joined(each, bits), bits)
 
     def _write(self, connections: Sequence[Connection], frames: Frames, bits: int) -> None:
+        """Write frames to sockets; where that fails, all are told before the next ones."""
         delivered = len(frames.messages) * len(connections)
-        write_all(connections, frames[bits], frames if self._sheds else None)
-        self._stats.delivered += delivered
+        try:
+            write_all(connections, frames[bits], frames if self._sheds else None)
+        except Exception:
+            log.exception("messages could not be delivered")
+            self._failed()
+        else:
+            self._stats.delivered += delivered

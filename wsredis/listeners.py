@@ -36,39 +36,37 @@ OVERHEAD = 64
 class Frames(dict[int, bytes]):
     """Encode messages of one channel when they are wanted: window bits -> their frames, joined."""
 
-    __slots__ = ("_each", "messages")
+    __slots__ = ("_latest", "messages")
 
-    def __init__(self, messages: Sequence[Message], each: Sequence[Frames] = ()) -> None:
+    def __init__(self, messages: Sequence[Message], latest: Frames | None = None) -> None:
         self.messages = messages
-        self._each = each
+        self._latest = latest
 
     @classmethod
-    def joined(cls, each: Sequence[Frames]) -> Frames:
-        """Return the frames of several messages from those of each, at least one."""
-        return each[0] if len(each) == 1 else cls([one.messages[0] for one in each], each)
+    def joined(cls, each: Sequence[Frames], bits: int) -> Frames:
+        """Return the frames of several messages from those of each, at least one.
 
-    @property
-    def each(self) -> Sequence[Frames]:
-        """Return the frames of each message alone, made once."""
-        if len(self.messages) == 1:
-            return (self,)
-        if not self._each:
-            self._each = [Frames([message]) for message in self.messages]
-        return self._each
+        An outbox may hold them for long: they keep nothing but the newest alone.
+        """
+        if len(each) == 1:
+            return each[0]
+        joined = cls([one.messages[0] for one in each], each[-1])
+        joined[bits] = b"".join([one[bits] for one in each])
+        return joined
 
     @property
     def latest(self) -> Frames:
-        """Return the frames of the newest message alone."""
-        return self.each[-1]
+        """Return the frames of the newest message alone, made once."""
+        if len(self.messages) == 1:
+            return self
+        if self._latest is None:
+            self._latest = Frames(self.messages[-1:])
+        return self._latest
 
     def __missing__(self, bits: int) -> bytes:
-        if len(self.messages) == 1:
-            message = self.messages[0]
-            frames = encode_message(message.payload, message.binary, bits)
-        else:
-            frames = b"".join([one[bits] for one in self.each])
-        self[bits] = frames
-        return frames
+        frames = [encode_message(m.payload, m.binary, bits) for m in self.messages]
+        joined = self[bits] = frames[0] if len(frames) == 1 else b"".join(frames)
+        return joined
 
 
 def weight(message: Message) -> int:
@@ -93,8 +91,11 @@ class Row:
         self.sockets: list[Connection] = []
 
 
-Apart = Mapping["Connection", tuple[list[Frames], int]]
-"""Who does not get what its row gets: what they get now, and how many messages were their own."""
+Share = tuple[list[Frames], int]
+"""What a socket gets of some messages, and how many of them were its own."""
+
+Apart = Mapping["Connection", Share]
+"""Who does not get what its row gets, and what they get now."""
 
 NOBODY: Apart = {}
 
@@ -126,7 +127,7 @@ class Listeners:
         self._rows: list[Row] = []  # the next one to be served first
         self._own: dict[int, Connection] = {}  # who published which of those that wait
         self._early: dict[Connection, int] = {}  # who has had more than its row: up to which one
-        self._piece: tuple[int, int, Frames] | None = None  # what was made last, and of which
+        self._piece: tuple[int, int, int, Frames] | None = None  # what was made last, and of which
 
     @property
     def end(self) -> int:
@@ -184,11 +185,11 @@ class Listeners:
             self.size += weight(message)
             self.waiting.append(Frames((message,)))
 
-    def ahead(self, connection: Connection) -> list[Frames]:
+    def ahead(self, connection: Connection) -> Share:
         """Return what waits for a socket, which gets it before its row does."""
         row = self.members.get(connection)
         if row is None or row.had == self.end:
-            return []
+            return [], 0
         start = max(row.had, self._early.get(connection, 0))
         self._early[connection] = self.end
         return self._others(connection, start, self.end)
@@ -204,7 +205,7 @@ class Listeners:
             rows.append(rows.pop(0))
         row = rows[0]
         start = row.had
-        frames = self._frames(start)
+        frames = self._frames(start, row.bits)
         row.had = start + len(frames.messages)
         sockets, apart = row.sockets, NOBODY
         if self._own or self._early:
@@ -240,17 +241,18 @@ class Listeners:
             other.sockets += row.sockets
             self.members.update(dict.fromkeys(row.sockets, other))
 
-    def _frames(self, start: int) -> Frames:
+    def _frames(self, start: int, bits: int) -> Frames:
         """Return messages from a number on, as many as are written as one piece."""
         if len(self.waiting) == 1:
             return self.waiting[0]
-        if self._piece is None or self._piece[:2] != (start, self.end):
+        if self._piece is None or self._piece[:3] != (start, self.end, bits):
             at = stop = start - self.first
             size = len(self.waiting[at].messages[0].payload)
             while size <= JOIN_AT_MOST and (stop := stop + 1) < len(self.waiting):
                 size += len(self.waiting[stop].messages[0].payload)
-            self._piece = start, self.end, Frames.joined(self.waiting[at : max(stop, at + 1)])
-        return self._piece[2]
+            joined = Frames.joined(self.waiting[at : max(stop, at + 1)], bits)
+            self._piece = start, self.end, bits, joined
+        return self._piece[3]
 
     def _forget(self) -> None:
         """Drop what all have had."""
@@ -267,18 +269,19 @@ class Listeners:
 
     def _apart(self, row: Row, start: int) -> Apart:
         """Say who of a row has had some of its next messages, or has published some of them."""
-        senders = [self._own[number] for number in range(start, row.had) if number in self._own]
+        senders = {self._own[number] for number in range(start, row.had) if number in self._own}
         special = [c for c in row.sockets if c in self._early or c in senders]
         apart = {}
         for connection in special:
             had = self._early.get(connection, start)
             if had <= row.had:
                 self._early.pop(connection, None)
-            theirs = self._others(connection, max(had, start), row.had)
-            apart[connection] = theirs, senders.count(connection)
+            apart[connection] = self._others(connection, max(had, start), row.had)
         return apart
 
-    def _others(self, connection: Connection, start: int, stop: int) -> list[Frames]:
+    def _others(self, connection: Connection, start: int, stop: int) -> Share:
         """Return those of some that wait that a socket has not published itself."""
-        there = enumerate(self.waiting[start - self.first : stop - self.first], start)
-        return [one for number, one in there if self._own.get(number) is not connection]
+        there = self.waiting[start - self.first : stop - self.first]
+        numbered = enumerate(there, start)
+        theirs = [one for number, one in numbered if self._own.get(number) is not connection]
+        return theirs, len(there) - len(theirs)
