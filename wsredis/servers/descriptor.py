@@ -19,8 +19,10 @@ def ready(fd: int) -> int:
     """Make a socket's descriptor non-blocking and let small frames go at once."""
     sock = _socket(fd)
     sock.setblocking(False)
-    with suppress(OSError):  # a Unix socket has no such option
+    try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:  # a Unix socket has no such option
+        pass
     return sock.detach()
 
 

@@ -30,11 +30,9 @@ class UWSGI:
     def upgrade(
         self, environ: Environ, start_response: StartResponse, headers: Headers
     ) -> Detached:
-        import uwsgi
-
         write = start_response("101 Switching Protocols", list(headers))
         write(b"")
-        fd = uwsgi.connection_fd()
+        fd = _uwsgi().connection_fd()
         copy = os.dup(fd)
         if in_gevent() and sys.platform == "linux":
             _forget(fd)
@@ -42,6 +40,14 @@ class UWSGI:
 
     def finish(self, start_response: StartResponse) -> Iterable[bytes]:
         return []
+
+
+@lru_cache(maxsize=1)
+def _uwsgi() -> Any:
+    """Return uWSGI's module, which only its own processes have; an import each time would cost."""
+    import uwsgi
+
+    return uwsgi
 
 
 def _forget(fd: int) -> None:
@@ -52,8 +58,10 @@ def _forget(fd: int) -> None:
     and build the whole set anew: a cost that grows with the square of the sockets.
     """
     loop: Any = gevent.get_hub().loop
-    with suppress(OSError):  # another backend than epoll has no such memory, and refuses
+    try:
         _epoll(os.getpid(), loop.fileno()).unregister(fd)
+    except OSError:  # another backend than epoll has no such memory, and refuses
+        pass
 
 
 @lru_cache(maxsize=1)
