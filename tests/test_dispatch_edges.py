@@ -9,7 +9,7 @@ import gevent
 import pytest
 from websockets.frames import Opcode
 
-from wsredis import dispatch
+from wsredis import dispatch, listeners
 from wsredis.connection import Connection
 from wsredis.listeners import JOIN_AT_MOST, TURN
 
@@ -214,3 +214,29 @@ def test_a_channel_that_has_become_small_does_not_overtake(
     assert [both.read()[1] for _ in range(3)] == [b"first", b"to all", b"goal"]
     until(lambda: idle(place))
     assert heard(both) == []
+
+
+@pytest.mark.parametrize("count", [1, TURN * 2])
+def test_what_cannot_be_encoded_is_lost_and_told_and_leaves_nothing(
+    places: Callable[..., Place], monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    place = places(on_gap="keep")
+    crowd = joined(place, count, CHANNEL)
+    encode = listeners.encode_message
+
+    def fail(payload: bytes, binary: bool, bits: int) -> bytes:
+        if payload == b"bad":
+            raise MemoryError
+        return encode(payload, binary, bits)
+
+    monkeypatch.setattr(listeners, "encode_message", fail)
+
+    def deliver() -> None:  # in one turn, so that they are joined
+        place.publish("good")
+        place.publish("bad")
+
+    place.run(deliver)
+    until(lambda: place.numbers()["gaps"] > 0 and idle(place))
+    assert place.run(lambda: place.hub._channels[CHANNEL].waiting) == []
+    place.publish("end")
+    assert [client.read()[1] for client, _, _ in crowd] == [b"end"] * count

@@ -51,11 +51,20 @@ def test_several_messages_are_one_piece() -> None:
 def test_messages_that_are_joined_are_not_encoded_again() -> None:
     one, two = Frames(said("one")), Frames(said("two"))
     one[0] = b"of one "
-    joined = Frames.joined([one, two], 0)
+    joined = Frames.joined([one, two])
     assert joined.messages == said("one", "two")
-    assert joined == {0: b"of one " + encode_message(b"two")}
+    assert joined[0] == b"of one " + encode_message(b"two")
     assert joined.latest is two
-    assert Frames.joined([one], 0) is one
+    assert Frames.joined([one]) is one
+
+
+def test_messages_that_were_joined_are_not_held_for_long() -> None:
+    one, two = Frames(said("one")), Frames(said("two"))
+    joined = Frames.joined([one, two])
+    assert joined[0] == Frames(said("one", "two"))[0]
+    assert not any(held is one for held in joined._each)
+    assert joined[15] == Frames(said("one", "two"))[15]
+    assert joined.latest is two
 
 
 def test_the_latest_is_the_newest_alone_and_is_made_once() -> None:

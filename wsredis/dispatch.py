@@ -144,8 +144,7 @@ class Dispatch:
 
     def _write_to(self, connection: Connection, each: Sequence[Frames]) -> None:
         if each:
-            bits = connection.window_bits
-            self._write((connection,), Frames.joined(each, bits), bits)
+            self._write((connection,), Frames.joined(each), connection.window_bits)
 
     def _write(self, connections: Sequence[Connection], frames: Frames, bits: int) -> None:
         """Write frames to sockets; where that fails, all are told before the next ones."""

@@ -36,36 +36,33 @@ OVERHEAD = 64
 class Frames(dict[int, bytes]):
     """Encode messages of one channel when they are wanted: window bits -> their frames, joined."""
 
-    __slots__ = ("_latest", "messages")
+    __slots__ = ("_each", "messages")
 
-    def __init__(self, messages: Sequence[Message], latest: Frames | None = None) -> None:
+    def __init__(self, messages: Sequence[Message], each: Sequence[Frames] = ()) -> None:
         self.messages = messages
-        self._latest = latest
+        self._each = each
 
     @classmethod
-    def joined(cls, each: Sequence[Frames], bits: int) -> Frames:
-        """Return the frames of several messages from those of each, at least one.
-
-        An outbox may hold them for long: they keep nothing but the newest alone.
-        """
-        if len(each) == 1:
-            return each[0]
-        joined = cls([one.messages[0] for one in each], each[-1])
-        joined[bits] = b"".join([one[bits] for one in each])
-        return joined
+    def joined(cls, each: Sequence[Frames]) -> Frames:
+        """Return the frames of several messages from those of each, at least one."""
+        return each[0] if len(each) == 1 else cls([one.messages[0] for one in each], each)
 
     @property
     def latest(self) -> Frames:
         """Return the frames of the newest message alone, made once."""
         if len(self.messages) == 1:
             return self
-        if self._latest is None:
-            self._latest = Frames(self.messages[-1:])
-        return self._latest
+        if not self._each:
+            self._each = (Frames(self.messages[-1:]),)
+        return self._each[-1]
 
     def __missing__(self, bits: int) -> bytes:
-        frames = [encode_message(m.payload, m.binary, bits) for m in self.messages]
-        joined = self[bits] = frames[0] if len(frames) == 1 else b"".join(frames)
+        if len(self._each) == len(self.messages):
+            frames = [one[bits] for one in self._each]
+            self._each = self._each[-1:]  # an outbox may hold this for long
+        else:
+            frames = [encode_message(m.payload, m.binary, bits) for m in self.messages]
+        joined = self[bits] = b"".join(frames)
         return joined
 
 
@@ -250,7 +247,7 @@ class Listeners:
             size = len(self.waiting[at].messages[0].payload)
             while size <= JOIN_AT_MOST and (stop := stop + 1) < len(self.waiting):
                 size += len(self.waiting[stop].messages[0].payload)
-            joined = Frames.joined(self.waiting[at : max(stop, at + 1)], bits)
+            joined = Frames.joined(self.waiting[at : max(stop, at + 1)])
             self._piece = start, self.end, bits, joined
         return self._piece[3]
 
