@@ -1,4 +1,4 @@
-"""When listeners are written to: many a piece at a time, few in between, each in order."""
+"""When listeners are written to: many a row at a time, few in between, each in order."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def bring(place: Place, *pairs: tuple[str, str]) -> None:
     place.run(deliver)
 
 
-def test_many_are_written_to_a_piece_at_a_time(place: Place, crowd: list[Client]) -> None:
+def test_many_are_written_to_a_row_at_a_time(place: Place, crowd: list[Client]) -> None:
     def deliver() -> list[int]:
         place.broker.publish([CHANNEL], b"to all", 0)
         turns = []

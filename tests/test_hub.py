@@ -10,6 +10,7 @@ import gevent
 import pytest
 from websockets.frames import Frame, Opcode
 
+from wsredis import listeners
 from wsredis.connection import Connection, State
 from wsredis.exceptions import BrokerUnavailable, HandshakeError
 from wsredis.hub import BUCKETS, SPARE_RECEIVERS
@@ -197,6 +198,19 @@ def test_a_join_that_is_interrupted_leaves_nothing_behind(
 
     monkeypatch.setattr(place.hub._feed, "subscribe", interrupted)
     with pytest.raises(gevent.GreenletExit):
+        place.connect(CHANNEL)
+    assert place.numbers()["connections"] == place.numbers()["channels"] == 0
+
+
+def test_a_join_whose_kept_message_cannot_be_encoded_leaves_nothing_behind(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> bytes:
+        raise MemoryError
+
+    place.publish("kept", expire=60)
+    monkeypatch.setattr(listeners, "encode_message", full)
+    with pytest.raises(MemoryError):
         place.connect(CHANNEL)
     assert place.numbers()["connections"] == place.numbers()["channels"] == 0
 

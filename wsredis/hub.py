@@ -151,6 +151,11 @@ class Hub:
             joined.append(channel)
         try:
             kept = self._subscribe(connection.channels)
+            news = {message for channel in joined for message in channel.joined(connection)}
+            self.stats.revoked += self._validity.watch(connection)
+            if kept and connection.endpoint.wants_kept:
+                first = [Frames([message]) for message in kept if message not in news]
+                connection.put_first(first)
         except BrokerUnavailable as exc:
             log.warning("a websocket was refused because the broker is away: %s", exc)
             connection.cut()
@@ -158,13 +163,6 @@ class Hub:
         except BaseException:
             connection.cut()
             raise
-        finally:
-            news = [channel.joined(connection) for channel in joined]
-        self.stats.revoked += self._validity.watch(connection)
-        if kept and connection.endpoint.wants_kept:
-            had = {message for messages in news for message in messages}
-            first = [message for message in kept if message not in had]
-            connection.put_first([Frames([message]) for message in first])
 
     def _subscribe(self, channels: Sequence[str]) -> list[Message]:
         """Listen to channels, and before the first of them to orders."""

@@ -153,6 +153,7 @@ class Listeners:
 
     def remove(self, connection: Connection) -> int:
         """Drop a socket and return the number of the first message it did not get."""
+        self.joining.pop(connection, None)
         row = self.members.pop(connection)
         row.sockets.remove(connection)
         if not row.sockets:
@@ -193,6 +194,9 @@ class Listeners:
 
     def serve(self) -> tuple[Frames, int, Sequence[Connection], Apart]:
         """Take what waits for the next row, as much of it as is written as one piece.
+
+        Call it only while something waits. The sockets may be the row's own list: write to them
+        before anybody comes or leaves.
 
         Returns:
             Frames, the window bits, who gets them, and who of the row gets something else.

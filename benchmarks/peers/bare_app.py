@@ -13,8 +13,8 @@ from typing import Any
 import uwsgi
 from websockets.utils import accept_key
 
-MOST = 2000
-"""Copies that are held; older ones are closed, as their clients have gone."""
+MOST = 5000
+"""Copies that are held, more than a run opens: closing one would count as part of a handshake."""
 
 held: deque[int] = deque()
 

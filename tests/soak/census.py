@@ -120,7 +120,7 @@ def containers(room: Any) -> Iterator[tuple[str, int]]:
             yield name, value
 
 
-_OWED = ("_size", "_unanswered", "count")
+_OWED = ("_unanswered", "count", "size")
 
 
 def _descriptors() -> Counter[str]:
