@@ -257,14 +257,19 @@ class Listeners:
 
     def _forget(self) -> None:
         """Drop what all have had."""
-        first = min([row.had for row in self._rows], default=self.end)
-        had = self.waiting[: first - self.first]
-        for one in had:
-            self.size -= weight(one.messages[0])
-        del self.waiting[: len(had)]
-        self.first = first
-        if not self.waiting:
+        first = end = self.end
+        for row in self._rows:
+            if row.had < first:
+                first = row.had
+        if first == end:
+            self.waiting.clear()
+            self.size = 0
             self._piece = None
+        else:
+            had = self.waiting[: first - self.first]
+            self.size -= sum(weight(one.messages[0]) for one in had)
+            del self.waiting[: len(had)]
+        self.first = first
         if self._own:
             self._own = {number: who for number, who in self._own.items() if number >= first}
 
