@@ -136,7 +136,7 @@ def test_who_ends_when_it_is_given_what_waits_for_many_gets_nothing_more(place: 
 
 
 def test_a_hub_that_ends_while_it_writes_ends_in_peace(
-    place: Place, caplog: pytest.LogCaptureFixture
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     joined(place, TURN, CHANNEL)
     client, connection, last = place.connect(CHANNEL)
@@ -147,7 +147,7 @@ def test_a_hub_that_ends_while_it_writes_ends_in_peace(
         place.hub.close()
         ended.append(code)
 
-    last.closed = closed  # type: ignore[method-assign]
+    monkeypatch.setattr(last, "closed", closed)
     place.publish("to all")
     until(lambda: ended)
     assert place.numbers()["gaps"] == 0
@@ -174,12 +174,14 @@ def test_ones_own_is_not_counted_where_one_leaves_before_its_row_is_served(place
     assert place.run(deliver) == 1
 
 
-def test_ones_own_is_not_counted_where_another_ends_one(place: Place) -> None:
+def test_ones_own_is_not_counted_where_another_ends_one(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client, alice, of_alice = place.connect(CHANNEL)
     _, bob, of_bob = place.connect(CHANNEL)
     sent: list[int] = []
-    of_alice.closed = lambda *_: bob.cut()  # type: ignore[method-assign]
-    of_bob.closed = lambda *_: sent.append(bob.sent)  # type: ignore[method-assign]
+    monkeypatch.setattr(of_alice, "closed", lambda *_: bob.cut())
+    monkeypatch.setattr(of_bob, "closed", lambda *_: sent.append(bob.sent))
     deaf(place, client, alice)
 
     def publish() -> None:

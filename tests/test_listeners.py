@@ -341,7 +341,7 @@ def test_who_gets_something_ahead_misses_its_own() -> None:
     listeners = listening(alice)
     echo(listeners, alice, "mine")
     listeners.wait(said("one", "mine"), 0)
-    theirs, own = listeners.ahead(alice)  # type: ignore[arg-type]
+    theirs, own = listeners.ahead(alice)
     assert ([texts_of(one) for one in theirs], own) == ([["one"]], 1)
     assert come(listeners, "end") == [(["one", "mine", "end"], 0, [], {alice: (["end"], 0)})]
 

@@ -24,14 +24,14 @@ class Crowd:
     def come(self) -> None:
         socket = Socket(self.chance.choice([0, 0, 0, 15, 9]))
         self.expected[socket] = []
-        socket.sent -= self.listeners.add(socket)  # type: ignore[arg-type]
+        socket.sent -= self.listeners.add(socket)
         if self.chance.random() < 0.7:
-            self.listeners.joined(socket)  # type: ignore[arg-type]
+            self.listeners.joined(socket)
 
     def go(self) -> None:
         if self.expected:
             socket = self.chance.choice(list(self.expected))
-            socket.sent += self.listeners.remove(socket)  # type: ignore[arg-type]
+            socket.sent += self.listeners.remove(socket)
             assert socket.sent == len(socket.got)
             due = self.expected.pop(socket)
             assert due[: len(socket.got)] == socket.got
@@ -52,7 +52,7 @@ class Crowd:
     def give(self) -> None:
         if self.expected:
             socket = self.chance.choice(list(self.expected))
-            theirs, own = self.listeners.ahead(socket)  # type: ignore[arg-type]
+            theirs, own = self.listeners.ahead(socket)
             socket.got += [texts_of(one)[0] for one in theirs]
             socket.sent -= own
             assert socket.got == self.expected[socket]
