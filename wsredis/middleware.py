@@ -40,7 +40,12 @@ WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class Request(BaseRequest):
-    """Carry what a handshake has found out; what a class does not have, WebOb looks for slowly."""
+    """Carry what a handshake has found out; what a class does not have, WebOb looks for slowly.
+
+    Attributes:
+        identity: who it is, once the resolver has said so.
+        client_address: where the client is, behind trusted proxies too; "" if nobody knows.
+    """
 
     identity = ANONYMOUS
     client_address = ""
