@@ -136,9 +136,13 @@ def test_after_a_cut_it_subscribes_to_all_that_is_wanted_and_counts_the_gap(
     peer = fake.peer()
     peer.expect("SUBSCRIBE", "a", "c")
     peer.expect("SUBSCRIBE", "d", "e")
-    assert (listener.feed.stats.gaps, listener.feed.stats.reconnects) == (1, 1)
-    peer.say(*map(confirmed, "acde"), message("hello", "a"))
+    peer.say(*map(confirmed, "acd"), message("hello", "a"))
     listener.wait_for("hello")
+    stats = listener.feed.stats
+    assert (stats.connected, stats.gaps, stats.reconnects) == (False, 1, 0)
+    peer.say(confirmed("e"), message("again", "e"))
+    listener.wait_for("hello", "again")
+    assert (stats.connected, stats.gaps, stats.reconnects) == (True, 1, 1)
     assert "messages may be missed" in caplog.text
     assert "4 channels subscribed again" in caplog.text
 
@@ -176,6 +180,7 @@ def test_after_a_cut_a_channel_that_is_refused_takes_no_other_with_it(
     peer.say(b"-NOPERM not one of these channels\r\n")
     asked = {tuple(peer.next()) for _ in range(2)}
     assert asked == {("SUBSCRIBE", NEWS), ("SUBSCRIBE", CHAT)}
+    assert listener.feed.stats.connected
 
 
 def test_a_refused_channel_is_refused_in_redis_words_and_can_be_tried_again(

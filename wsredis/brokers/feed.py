@@ -137,12 +137,23 @@ class RedisFeed:
             self._kept.forget(channels)
         self._channels.update((name, error) for name in channels if name in self._channels)
 
-    def _confirm_all(self, link: Link, channels: list[str], reply: Any) -> None:
+    def _confirm_all(self, link: Link, channels: list[str], last: bool, reply: Any) -> None:
         """Take the answer for many; where Redis refuses one of them, ask for each by itself."""
         self._confirm(channels, reply)
-        if isinstance(reply, ReplyError) and not isinstance(reply, LinkLost) and len(channels) > 1:
+        if isinstance(reply, LinkLost):
+            return
+        if isinstance(reply, ReplyError) and len(channels) > 1:
             for channel in self._channels.keys() & channels:
                 link.command(partial(self._confirm, [channel]), "SUBSCRIBE", channel)
+        if last:
+            self._arrive()
+
+    def _arrive(self) -> None:
+        """Say that messages come from now on; what was published sooner may have passed us by."""
+        self.stats.connected = True
+        if self.stats.gaps:
+            self.stats.reconnects += 1
+            log.warning("Redis is back; %d channels subscribed again", len(self._channels))
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
         for channel in channels:
@@ -202,14 +213,13 @@ class RedisFeed:
         channels = list(self._channels)
         for start in range(0, len(channels), SUBSCRIBE_AT_ONCE):
             some = channels[start : start + SUBSCRIBE_AT_ONCE]
-            link.command(partial(self._confirm_all, link, some), "SUBSCRIBE", *some)
+            last = some[-1] == channels[-1]
+            link.command(partial(self._confirm_all, link, some, last), "SUBSCRIBE", *some)
         while self._waiting:
             self._waiting.popleft()(link)
         self._link = link
-        self.stats.connected = True
-        if self.stats.gaps:
-            self.stats.reconnects += 1
-            log.warning("Redis is back; %d channels subscribed again", len(self._channels))
+        if not channels:
+            self._arrive()
         self._tried.set()
         try:
             link.serve()
