@@ -28,6 +28,7 @@ from .identity import ANONYMOUS, Identity, IdentityResolver, anonymous
 from .loop import Loop, TimeLimit
 from .proxies import client_address
 from .servers import Detached, ends_tls, server_for
+from .servers.descriptor import reserve
 
 __all__ = ["WebSocketMiddleware"]
 
@@ -191,6 +192,7 @@ class WebSocketMiddleware:
         return home[1:]
 
     def _make_hub(self) -> tuple[int, Hub, Loop]:
+        reserve(self.config.connection_limit())
         loop = Loop()
 
         def make() -> Hub:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import resource
+import sys
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -107,6 +110,16 @@ def test_clients_that_vanish_leave_nothing_behind(server: Site, room: str) -> No
     eventually(lambda: not server.stats()["connections"], "nobody is counted")
     eventually(lambda: not server.stats()["channels"], "no channel is counted")
     assert server.get("/")[0] == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much room there is")
+def test_no_crowd_has_to_wait_for_room_for_its_descriptors(server: Site, room: str) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    with server.connect(room, BROADCAST):
+        holders = [pid for pid, stats in server.each_worker().items() if stats["connections"]]
+        assert len(holders) == 1
+        status = Path(f"/proc/{holders[0]}/status").read_text()
+    assert int(status.partition("FDSize:")[2].split()[0]) >= min(limit - 128, 1 << 14)
 
 
 def open_files(pid: int) -> int:

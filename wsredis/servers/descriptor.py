@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import socket
 from _socket import socket as Socket  # the one under all others, which nothing patches
 from contextlib import suppress
 
-__all__ = ["hang_up", "ready", "shutdown", "swap"]
+__all__ = ["hang_up", "ready", "reserve", "shutdown", "swap"]
+
+MOST_RESERVED = 1 << 14
+"""Descriptors there is room for from the start; the kernel takes 8 bytes for each."""
+
+
+def reserve(count: int) -> None:
+    """Have the kernel make room for so many descriptors of this process, all at once.
+
+    By itself it doubles the room whenever that is full, and in a process with several threads each
+    time waits until no CPU reads the old table any more: 6 to 20 ms in which nobody is served.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    one = os.open(os.devnull, os.O_RDONLY)
+    with suppress(OSError):  # a limit set later is nobody's fault, and so is too little memory
+        os.close(fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, min(count, limit, MOST_RESERVED) - 1))
+    os.close(one)
 
 
 def _socket(fd: int) -> Socket:
