@@ -304,9 +304,17 @@ class Hub:
         self._gaps.look()
 
     def _catch_up(self) -> None:
-        """Carry out the orders that were missed; raises BrokerUnavailable."""
+        """Carry out the orders that were missed, and close who would hear nothing any more.
+
+        Raises:
+            BrokerUnavailable: it is away again.
+        """
         for order in self._feed.appended(self._control):
             self.stats.revoked += self._validity.catch_up(order)
+            gevent.sleep(1e-6)
+        deaf = [self._channels[name] for name in self._feed.refused() if name in self._channels]
+        for connection in {member for channel in deaf for member in channel.members}:
+            connection.close(CloseCode.TRY_AGAIN_LATER, "the broker refuses a channel")
             gevent.sleep(1e-6)
 
     # The end

@@ -290,6 +290,7 @@ def test_a_feed_says_that_it_is_connected_and_counts_nothing_yet(
     listener.subscribe(NEWS)
     stats = listener.feed.stats
     assert (stats.connected, stats.gaps, stats.reconnects, stats.unpublished) == (True, 0, 0, 0)
+    assert listener.feed.refused() == []
 
 
 def test_what_cannot_be_delivered_costs_these_messages_only(

@@ -251,6 +251,7 @@ def test_a_channel_that_is_forbidden_later_leaves_the_others_theirs(
     eventually(lambda: admin.publish(NEWS, "still here") == 1)
     listener.wait_for("still here")
     assert admin.publish(CHAT, "nobody") == 0
+    eventually(lambda: listener.feed.refused() == [CHAT])
 
 
 def test_all_channels_get_a_message_or_none_does(

@@ -134,3 +134,32 @@ def test_a_password_that_redis_refuses_stands_in_no_log(
     assert answer.status == 503
     eventually(lambda: site.lines("WRONGPASS|invalid username-password"), "it is told why")
     assert "hush" not in site.log() + answer.body
+
+
+@pytest.mark.parametrize("setup", ["uwsgi-gevent", "gunicorn-gthread"])
+@pytest.mark.parametrize("on_gap", ["keep", "close"])
+def test_who_would_hear_nothing_any_more_is_told_so(
+    start: Callable[..., Site], own_redis: EmbeddedRedis, setup: str, on_gap: str, room: str
+) -> None:
+    with Redis(port=own_redis.port) as admin:
+        names = [f"&ws:broadcast:{room}", "&ws:control"]
+        free = ["on", ">hush", "~*", "+@all", "resetchannels"]
+        admin.execute_command("ACL SETUSER", "wsredis", *free, *names, f"&ws:broadcast:{room}n2")
+        url = own_redis.url.replace("//", "//wsredis:hush@")
+        site = start(setup, redis=url, on_gap=on_gap)
+        with (
+            site.wire(f"/ws/{room}?subscribe-broadcast") as heard,
+            site.wire(f"/ws/{room}n2?subscribe-broadcast") as deaf,
+        ):
+            # Redis ends the links of whoever has a channel that is forbidden now.
+            admin.execute_command("ACL SETUSER", "wsredis", *free, *names)
+            assert deaf.close_code() in {"keep": [1013], "close": [1012, 1013]}[on_gap]
+            if on_gap == "close":
+                assert heard.close_code() == 1012
+            else:
+                assert site.lines("ERROR .*Redis refuses to subscribe")
+                admin.publish(f"ws:broadcast:{room}", "still here")
+                assert heard.receive_text() == "still here"
+            with site.wire(f"/ws/{room}?subscribe-broadcast") as again:
+                admin.publish(f"ws:broadcast:{room}", "and here")
+                assert again.receive_text() == "and here"

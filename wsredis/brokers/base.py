@@ -83,6 +83,9 @@ class Feed(Protocol):
     def unsubscribe(self, channels: Sequence[str]) -> None:
         """Stop to deliver channels; what is on its way may still arrive."""
 
+    def refused(self) -> list[str]:
+        """Return those of the channels that nothing comes from, as the broker refuses them."""
+
     def publish(
         self, channels: Sequence[str], payload: bytes, expire: int, answered: Callable[[bool], None]
     ) -> None:

@@ -162,6 +162,9 @@ class RedisFeed:
         if self._link is not None and channels:
             self._link.command(_ignore, "UNSUBSCRIBE", *channels)
 
+    def refused(self) -> list[str]:
+        return [name for name, error in self._channels.items() if error is not None]
+
     def publish(
         self, channels: Sequence[str], payload: bytes, expire: int, answered: Callable[[bool], None]
     ) -> None:

@@ -71,6 +71,9 @@ class MemoryFeed:
         with self._broker.lock:
             self.channels.difference_update(channels)
 
+    def refused(self) -> list[str]:
+        return []
+
     def publish(
         self, channels: Sequence[str], payload: bytes, expire: int, answered: Callable[[bool], None]
     ) -> None:
