@@ -165,8 +165,14 @@ TARGETS = (
     Target("unicast: CPU, times Node", 1, times("unicast_cpu", "node")),
     Target("a delivery beside idle sockets: CPU, times that without", 1.1, crowd),
     Target("handshake: CPU, 128 at a time, times Node", 1.5, times("handshake_cpu", "node")),
-    Target("handshake: CPU, {storm:,} at once, warm, times Node", 1.5, times("storm_cpu", "node")),
-    Target("handshake: p99, {storm:,} at once, warm, times Node", 1, times("storm_p99", "node")),
+    *(
+        Target(f"handshake: {part}, {{storm:,}} at once, {state}, times Node", limit, found)
+        for state, name in (("warm", "storm"), ("cold", "storm_cold"))
+        for part, limit, found in (
+            ("CPU", 1.5, times(f"{name}_cpu", "node")),
+            ("p99", 1, times(f"{name}_p99", "node")),
+        )
+    ),
     Target("a delivery to {huge:,}, times one to {small:,}, over the floor's growth", 1.3, growth),
     Target("inbound: CPU of a message", 40, own("inbound_cpu", 1e6), unit=" µs"),
     Target("inbound: Redis round trips of a message", 2, own("inbound_trips")),
