@@ -8,7 +8,7 @@ one to many keep their order: who gets the one is first given what waits of the 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .fanout import write_all
@@ -54,10 +54,10 @@ class Dispatch:
         self._written = 0  # sockets of small ones since others had their turn
         self._timer: Any = None  # of the next row
 
-    def put(self, channel: Listeners, messages: Sequence[Message], gaps: int) -> Iterator[None]:
-        """Write messages to few, or let them wait; call `go` after all that one turn has brought.
+    def put(self, channel: Listeners, messages: Sequence[Message], gaps: int) -> None:
+        """Write messages to few, or let them wait.
 
-        Yields where others may have their turn.
+        Ask `is_full` before the next ones, and call `go` after all that one turn has brought.
 
         Args:
             channel: who gets them.
@@ -68,9 +68,6 @@ class Dispatch:
             channel.wait(messages, gaps)
             if channel not in self._queue:
                 self._queue.append(channel)
-            while sum(each.size for each in self._queue) > MOST_WAITING:
-                self.go()
-                yield
             return
         if self._queue:
             for connection in tuple(channel.members):  # who is dead leaves
@@ -80,9 +77,16 @@ class Dispatch:
         channel.wait(messages, gaps)
         while channel.waiting:
             self._written += self._serve(channel)
+
+    def is_full(self) -> bool:
+        """Tell whether others must have their turn before the next messages; ask again then."""
         if self._written >= TURN:
             self._written = 0
-            yield
+            return True
+        if not self._queue or sum(each.size for each in self._queue) <= MOST_WAITING:
+            return False
+        self.go()
+        return True
 
     def go(self) -> None:
         """Begin with what waits, unless that is being worked off."""

@@ -76,12 +76,12 @@ def encode_message(payload: bytes, binary: bool = False, window_bits: int = 0) -
         window_bits: 9 to 15 for a client that negotiated permessage-deflate; 0 for one that did
             not. No context is kept between messages (RFC 7692 section 7.1.1.1).
     """
-    opcode = Opcode.BINARY if binary else Opcode.TEXT
+    head = _WHOLE_BINARY if binary else _WHOLE_TEXT
     if not window_bits or len(payload) < COMPRESS_FROM:
-        return _frame(_FIN | opcode, payload)
+        return _frame(head, payload)
     deflate = zlib.compressobj(wbits=-window_bits, memLevel=8)
     packed = deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)
-    return _frame(_FIN | _RSV1 | opcode, packed.removesuffix(_TAIL))
+    return _frame(head | _RSV1, packed.removesuffix(_TAIL))
 
 
 def encode_close(code: int, reason: str = "") -> bytes:

@@ -59,12 +59,15 @@ class Gaps:
 
     def deliver(self, messages: list[Message]) -> Iterator[None]:
         """Hand on what a feed has brought; behind a gap the sockets are told first."""
-        if self._told != self.stats.gaps:
-            # An order says more than that something was lost, so whom it means hears only that.
-            yield from self._deliver([m for m in messages if m.channel == self._control])
-            yield from self._tell()
-            messages = [m for m in messages if m.channel != self._control]
-        yield from self._deliver(messages)
+        if self._told == self.stats.gaps:
+            return self._deliver(messages)
+        return self._deliver_behind(messages)
+
+    def _deliver_behind(self, messages: list[Message]) -> Iterator[None]:
+        # An order says more than that something was lost, so whom it means hears only that.
+        yield from self._deliver([m for m in messages if m.channel == self._control])
+        yield from self._tell()
+        yield from self._deliver([m for m in messages if m.channel != self._control])
 
     def fail(self) -> None:
         """Count a gap and tell all at once: what comes behind it may be on its way already."""

@@ -209,17 +209,20 @@ class Hub:
 
         Yields where others may have their turn; the feed brings nothing else before the end.
         """
-        orders = [message for message in messages if message.channel == self._control]
-        for order in orders:
-            self.stats.revoked += self._validity.obey(order)
-            yield
         gaps = self._feed.stats.gaps
+        dispatch = self._dispatch
         try:
             for name, run in groupby(messages, CHANNEL):
                 if (channel := self._channels.get(name)) is not None:
-                    yield from self._dispatch.put(channel, list(run), gaps)
+                    dispatch.put(channel, list(run), gaps)
+                    while dispatch.is_full():
+                        yield
+                elif name == self._control:
+                    for order in run:
+                        self.stats.revoked += self._validity.obey(order)
+                        yield
         finally:
-            self._dispatch.go()
+            dispatch.go()
 
     # In
 

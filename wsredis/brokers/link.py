@@ -37,6 +37,7 @@ TURN = 1e-6
 """Seconds until work goes on that has yielded; 0 would be a callback, which goes before sockets."""
 
 READ, WRITE = 1, 2  # events of a gevent io watcher
+DONE = object()  # what work ends with; where it gives way it yields None
 
 
 class LinkLost(ReplyError):
@@ -156,17 +157,14 @@ class Link:
     def _go_on(self) -> None:
         """Take replies up to where others may have their turn."""
         try:
-            next(self._work)
-        except StopIteration:
-            self._read_on()
+            done = next(self._work, DONE)
         except (OSError, ValueError, LookupError) as exc:
             self._fail(exc)
-        else:
+            return
+        if done is None:
             self._reader.stop()
             self._turn.start(self._go_on)
-
-    def _read_on(self) -> None:
-        if not self._lost.ready():
+        elif not self._reader.active and not self._lost.ready():
             self._reader.start(self._readable)
 
     def _take(self, replies: list[Any]) -> Iterator[None]:
