@@ -168,8 +168,9 @@ def markdown(result: Result, name: str) -> str:
     """Return the result for a page of that name: when and where, the table, the targets."""
     about = ", ".join(f"{key} {value}" for key, value in result.about.items())
     head, *body = rows(result)
+    few = result.sizes["rounds"]
     lines = [
-        f"Rounds {len(result.rounds)}; {about}.",
+        f"Rounds {len(result.rounds)}, {few} of servers that are far away; {about}.",
         "",
         f"![CPU for each delivered message]({name}.svg)",
         "",

@@ -60,7 +60,9 @@ def parse(arguments: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", default=quick, help="one short round")
     parser.add_argument("--tiny", action="store_true", help="to see that it works, not for figures")
-    parser.add_argument("--rounds", type=int, help="how often each server is measured (3)")
+    parser.add_argument(
+        "--rounds", type=int, help="how often each server is measured (5; 3 if far)"
+    )
     parser.add_argument("--servers", default="", help="only these, with commas between them")
     parser.add_argument("--scenarios", default="", help="only these, with commas between them")
     parser.add_argument("--page", type=Path, default=page, help="page in which to put the table")
@@ -69,7 +71,7 @@ def parse(arguments: Sequence[str]) -> Options:
     found = parser.parse_args(arguments)
     sizes = TINY if found.tiny else QUICK if found.quick else FULL
     if found.rounds is not None:
-        sizes = replace(sizes, rounds=found.rounds)
+        sizes = replace(sizes, rounds=found.rounds, rounds_close=found.rounds)
     if sizes.rounds < 1:
         parser.error("there has to be a round")
     keys = [key for key in found.servers.split(",") if key]
@@ -141,11 +143,14 @@ def run(options: Options, stack: ExitStack) -> Result:
     about = circumstances(store) | versions(build, {s.needs for s in servers})
     rounds: list[dict[str, Figures]] = []
     problems: list[str] = []
-    for number in range(sizes.rounds):
+    most = max(sizes.rounds, sizes.rounds_close)
+    for number in range(most):
         rounds.append({})
         for server in servers if number % 2 == 0 else servers[::-1]:
+            if number >= (sizes.rounds if server.far else sizes.rounds_close):
+                continue
             began, cpu = time.monotonic(), cpu_of_children()
-            tell(f"round {number + 1} of {sizes.rounds}: {server.title} ...")
+            tell(f"round {number + 1} of {most}: {server.title} ...")
             figures, wrong = measure(theatre, server, options.scenarios)
             rounds[-1][server.key] = figures
             problems += [f"round {number + 1}: {text}" for text in wrong]

@@ -35,7 +35,8 @@ def fan(stage: Stage, load: Load, size: int = 0, only: int = 0) -> Figures:
     """Broadcast at the pace that brings so many deliveries per second, or only so many messages."""
     sizes = stage.sizes
     rate = sizes.deliveries_per_second / load.connections
-    seconds, least = (0.0, only) if only else (sizes.paced_seconds, sizes.paced_least)
+    least = sizes.paced_least_slow if stage.server.slow else sizes.paced_least
+    seconds, least = (0.0, only) if only else (sizes.paced_seconds, least)
     count = load.connections
     return stage.paced(load, ["bench"], count, rate=rate, seconds=seconds, least=least, size=size)
 

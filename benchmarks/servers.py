@@ -85,6 +85,7 @@ class Server:
         slow: opening so many sockets takes long, so fewer idle.
         lossy: it holds messages back, so what has not come is not waited for.
         mute: it never sends a message.
+        far: it is not compared closely, so it has fewer rounds.
     """
 
     key: str
@@ -99,6 +100,7 @@ class Server:
     slow: bool = False
     lossy: bool = False
     mute: bool = False
+    far: bool = False
 
     def publisher(self, place: Place) -> Publisher:
         """Return what publishes to it."""
@@ -244,6 +246,7 @@ SERVERS = (
         (*MOST, "groups", "inbound"),
         needs="python",
         slow=True,
+        far=True,
     ),
     Server(
         "picows",
@@ -251,6 +254,7 @@ SERVERS = (
         lambda place: python(place, "python", str(PEERS / "picows_app.py")),
         (*MOST, "groups"),
         needs="python",
+        far=True,
     ),
     Server(
         "socketio",
@@ -262,6 +266,7 @@ SERVERS = (
         needs="python",
         manner="socketio",
         slow=True,
+        far=True,
     ),
     Server(
         "uvicorn",
@@ -271,6 +276,7 @@ SERVERS = (
         form=channels_form,
         needs="python",
         slow=True,
+        far=True,
     ),
     Server(
         "daphne",
@@ -280,6 +286,7 @@ SERVERS = (
         form=channels_form,
         needs="python",
         slow=True,
+        far=True,
     ),
     Server(
         "ws4redis",
@@ -291,5 +298,6 @@ SERVERS = (
         needs="ws4redis",
         slow=True,
         lossy=True,
+        far=True,
     ),
 )

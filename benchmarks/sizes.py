@@ -12,6 +12,8 @@ class Sizes:
     """Hold the numbers of a run; times are in seconds, sizes in bytes, paces per second."""
 
     rounds: int = 3
+    rounds_close: int = 5
+    """Rounds of the servers that are compared closely: noise would decide who is ahead."""
 
     few: int = 100
     """Subscribers where growth begins."""
@@ -35,7 +37,8 @@ class Sizes:
     """What the paced scenarios deliver, to however many subscribers."""
     paced_seconds: float = 1.3
     paced_least: int = 8
-    """Broadcasts of a paced scenario at least."""
+    paced_least_slow: int = 4
+    """Broadcasts of a paced scenario at least; the second is for slow servers."""
     load_limit: float = 0.5
     """Share of a CPU above which a server's pace is lowered."""
     long_messages: int = 8
@@ -77,9 +80,11 @@ FULL = Sizes()
 
 QUICK = Sizes(
     rounds=1,
+    rounds_close=1,
     huge_slow=500,
     paced_seconds=0.4,
     paced_least=3,
+    paced_least_slow=3,
     long_messages=3,
     saturated_seconds=0.5,
     unicast_seconds=0.4,
@@ -93,6 +98,7 @@ QUICK = Sizes(
 
 TINY = Sizes(
     rounds=1,
+    rounds_close=1,
     few=5,
     small=20,
     large=40,
@@ -102,6 +108,7 @@ TINY = Sizes(
     deliveries_per_second=4000,
     paced_seconds=0.1,
     paced_least=3,
+    paced_least_slow=3,
     long_messages=2,
     saturated_seconds=0.1,
     users=30,

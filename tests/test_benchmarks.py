@@ -21,6 +21,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 COMPILER = shlex.split(os.environ.get("CC", "cc"))
 
 SIZES = {
+    "rounds": 3,
     "few": 100,
     "small": 1000,
     "large": 5000,
