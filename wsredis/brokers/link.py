@@ -37,7 +37,7 @@ TURN = 1e-6
 """Seconds until work goes on that has yielded; 0 would be a callback, which goes before sockets."""
 
 READ, WRITE = 1, 2  # events of a gevent io watcher
-DONE = object()  # what work ends with; where it gives way it yields None
+END = object()
 
 
 class LinkLost(ReplyError):
@@ -157,11 +157,11 @@ class Link:
     def _go_on(self) -> None:
         """Take replies up to where others may have their turn."""
         try:
-            done = next(self._work, DONE)
+            ended = next(self._work, END) is END
         except (OSError, ValueError, LookupError) as exc:
             self._fail(exc)
             return
-        if done is None:
+        if not ended:
             self._reader.stop()
             self._turn.start(self._go_on)
         elif not self._reader.active and not self._lost.ready():
