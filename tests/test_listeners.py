@@ -8,7 +8,7 @@ import pytest
 
 from wsredis import listeners as module
 from wsredis.frames import encode_message
-from wsredis.listeners import JOIN_AT_MOST, TURN, Frames, Listeners
+from wsredis.listeners import JOIN_AT_MOST, OVERHEAD, TURN, Frames, Listeners
 from wsredis.message import Message
 
 NEWS = "ws:broadcast:news"
@@ -185,8 +185,8 @@ def test_who_leaves_before_the_first_message_got_none() -> None:
     listeners = listening(alice)
     listeners.wait(said("one"), 0)
     assert listeners.add(bob) == listeners.remove(bob) == 1
-    assert not listeners.joined(bob)
     assert come(listeners, "two") == [(["one", "two"], 0, [alice], {})]
+    assert not listeners.joined(bob)
 
 
 def test_what_only_those_who_left_were_waiting_for_waits_no_longer() -> None:
@@ -236,6 +236,26 @@ def test_a_message_is_encoded_once_wherever_others_join_it(
         frames, bits, _, _ = listeners.serve()
         assert frames[bits]
     assert encoded == [b"one", b"two", b"three"]
+
+
+def test_rows_that_get_the_same_get_one_piece() -> None:
+    listeners = listening(*(Socket() for _ in range(TURN * 2)))
+    listeners.wait(said("one", "two"), 0)
+    assert listeners.serve()[0] is listeners.serve()[0]
+
+
+def test_the_size_is_that_of_what_waits() -> None:
+    listeners = listening(Socket())
+    assert listeners.size == 0
+    large = "x" * (JOIN_AT_MOST + 1)
+    listeners.wait(said(large), 0)
+    assert listeners.size == JOIN_AT_MOST + 1 + OVERHEAD
+    listeners.wait(said("12345", "678"), 0)
+    assert listeners.size == JOIN_AT_MOST + 9 + 3 * OVERHEAD
+    assert serve(listeners)[0] == [large]
+    assert listeners.size == 8 + 2 * OVERHEAD
+    assert serve(listeners)[0] == ["12345", "678"]
+    assert listeners.size == 0
 
 
 def test_what_waits_is_joined_up_to_a_size() -> None:
