@@ -34,9 +34,10 @@ print(look()[0] / room, look()[1] - held)
 def test_room_for_many_is_made_at_once_and_none_of_it_is_taken(
     count: float, limit: float, most: float, expected: float
 ) -> None:
-    """All in multiples of the room that a new process has."""
+    """All in multiples of the room that a new process has; a shell's child has no other's."""
+    words = [sys.executable, "-c", REPORT, str(count), str(limit), str(most)]
     said = subprocess.run(
-        [sys.executable, "-c", REPORT, str(count), str(limit), str(most)],
+        ["sh", "-c", '"$@"; exit', "sh", *words],
         capture_output=True,
         check=True,
         text=True,
