@@ -22,10 +22,12 @@ def reserve(count: int) -> None:
     time waits until no CPU reads the old table any more: 6 to 20 ms in which nobody is served.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    one = os.open(os.devnull, os.O_RDONLY)
-    with suppress(OSError):  # a limit set later is nobody's fault, and so is too little memory
-        os.close(fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, min(count, limit, MOST_RESERVED) - 1))
-    os.close(one)
+    with suppress(OSError):  # then it grows by itself
+        one = os.open(os.devnull, os.O_RDONLY)
+        try:
+            os.close(fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, min(count, limit, MOST_RESERVED) - 1))
+        finally:
+            os.close(one)
 
 
 def _socket(fd: int) -> Socket:
