@@ -245,6 +245,16 @@ def test_what_is_too_much_to_be_joined_goes_one_after_the_other(
     assert all(heard(client) == texts for client in crowd)
 
 
+def test_what_is_too_much_to_wait_is_begun_with_before_more_is_taken(
+    place: Place, crowd: list[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "MOST_WAITING", 100)
+    place.publish("x" * 200)
+    place.publish("y" * 200)
+    until(lambda: place.numbers()["delivered"] == MANY * 2)
+    assert all(heard(client) == [b"x" * 200, b"y" * 200] for client in crowd)
+
+
 @pytest.fixture
 def fans(place: Place) -> list[tuple[Client, Connection]]:
     """Clients that listen to another channel; the last one has one of its own, too."""

@@ -57,7 +57,7 @@ class Dispatch:
     def put(self, channel: Listeners, messages: Sequence[Message], gaps: int) -> None:
         """Write messages to few, or let them wait.
 
-        Ask `is_full` before the next ones, and call `go` after all that one turn has brought.
+        Call `make_way` before the next ones, and call `go` after all that one turn has brought.
 
         Args:
             channel: who gets them.
@@ -78,8 +78,11 @@ class Dispatch:
         while channel.waiting:
             self._written += self._serve(channel)
 
-    def is_full(self) -> bool:
-        """Tell whether others must have their turn before the next messages; ask again then."""
+    def make_way(self) -> bool:
+        """Begin with what waits where it is too much; return whether others have their turn now.
+
+        Call it again after that turn, before the next messages.
+        """
         if self._written >= TURN:
             self._written = 0
             return True

@@ -215,7 +215,7 @@ class Hub:
             for name, run in groupby(messages, CHANNEL):
                 if (channel := self._channels.get(name)) is not None:
                     dispatch.put(channel, list(run), gaps)
-                    while dispatch.is_full():
+                    while dispatch.make_way():
                         yield
                 elif name == self._control:
                     for order in run:
