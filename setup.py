@@ -2,5 +2,5 @@
 
 from setuptools import Extension, setup
 
-# Optional: where there is no compiler, the loop in wsredis/fanout.py is used.
-setup(ext_modules=[Extension("wsredis._fanout", ["wsredis/_fanout.c"], optional=True)])
+# Optional: where there is no compiler, the loop in wsredis/hub/fanout.py is used.
+setup(ext_modules=[Extension("wsredis.hub._fanout", ["wsredis/hub/_fanout.c"], optional=True)])

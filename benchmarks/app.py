@@ -24,8 +24,8 @@ def identify(request: Any) -> Identity | None:
     return Identity(user=user, groups=tuple(groups.split(",")) if groups else ())
 
 
-def allow(request: Any, wishes: tuple[str, ...]) -> tuple[str, ...]:
-    return wishes
+def allow(request: Any, requested: tuple[str, ...]) -> tuple[str, ...]:
+    return requested
 
 
 application = WebSocketMiddleware(page, identity=identify, allowed_channels=allow)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from xml.sax.saxutils import escape
 
-from report import COLUMNS, ROWS, Result, median
+from report import COLUMNS, LINES, Result, median
 from servers import SERVERS
 
 __all__ = ["draw"]
@@ -28,7 +28,7 @@ def draw(result: Result) -> str:
         values = {key: value * 1e6 for key, value in found.items() if value}
         if not values:
             continue
-        text, y = _panel(ROWS[figure].text.format(**result.sizes), values, y)
+        text, y = _panel(LINES[figure].text.format(**result.sizes), values, y)
         parts += text
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" '

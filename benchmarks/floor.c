@@ -2,7 +2,7 @@
  *
  * One thread, one epoll set, one Redis subscription. It answers the opening handshake, and for each
  * message it builds one frame and calls send() once for each socket of the channel. It has no
- * timers, no close handshake, no outbox, no limits and no checks: whatever a real server does comes
+ * timers, no close handshake, no send buffer, no limits and no checks: whatever a real server does comes
  * on top. A client names its channels in the path, with commas between them.
  *
  *     floor PORT REDIS_PORT (send|join) [PROCESSES]
@@ -55,7 +55,7 @@ static struct channel *table[TABLE];
 static struct member *memberships[MAX_FD]; /* NULL: no websocket yet */
 static int redis;
 static bool join;
-static long short_sends; /* what a real server would have to keep in an outbox */
+static long short_sends; /* what a real server would have to keep in a send buffer */
 
 static void die(const char *what) {
     perror(what);
@@ -128,7 +128,7 @@ static void send_all(int fd, const char *data, size_t size) {
     }
 }
 
-/* Answer a request that has come in one piece, as on the loopback address it does. */
+/* Answer a request that has come at once, as on the loopback address it does. */
 static void answer(int fd, const char *request) {
     const char *key = strcasestr(request, KEY_HEADER), *path = strchr(request, '/');
     if (!key || !path || strlen(key) < strlen(KEY_HEADER) + KEY_SIZE) {

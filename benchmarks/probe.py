@@ -17,7 +17,7 @@ HANDSHAKE = (
 
 
 class Probe:
-    """Hold one websocket.
+    """A websocket to a server.
 
     Args:
         port: of the server.

@@ -127,7 +127,7 @@ class Process:
 
 
 class Load(Process):
-    """Hold websockets with the load client, opened by the time this returns.
+    """The websockets of the load client, opened by the time this returns.
 
     Args:
         program: the load client.

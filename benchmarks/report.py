@@ -9,7 +9,7 @@ from typing import Any
 from servers import SERVERS
 from targets import TARGETS, Verdict
 
-__all__ = ["ROWS", "Result", "Row", "markdown", "median", "ratio", "table", "verdicts"]
+__all__ = ["LINES", "Result", "Row", "markdown", "median", "ratio", "table", "verdicts"]
 
 COLUMNS = {
     "floor": "C floor",
@@ -58,7 +58,7 @@ class Row:
     ratio: bool = False
 
 
-ROWS = {
+LINES = {
     "fan_few_cpu": Row("CPU, fan-out to {few:,} (µs)", 1e6),
     "fan_small_cpu": Row("CPU, fan-out to {small:,} (µs)", 1e6, ratio=True),
     "fan_large_cpu": Row("CPU, fan-out to {large:,} (µs)", 1e6, ratio=True),
@@ -117,11 +117,11 @@ def ratio(result: Result, server: str, figure: str, base: str = "floor") -> floa
     return statistics.median(found) if found else None
 
 
-def rows(result: Result) -> list[list[str]]:
+def lines_of(result: Result) -> list[list[str]]:
     """Return the table, its head first; what nobody was asked has no line."""
     present = [key for key in COLUMNS if any(r.get(key) for r in result.rounds)]
     lines = [["", *(COLUMNS[key] for key in present)]]
-    for figure, row in ROWS.items():
+    for figure, row in LINES.items():
         text = row.text.format(**result.sizes)
         found = [median(result, key, figure) for key in present]
         if all(value is None for value in found):
@@ -140,7 +140,7 @@ def _shown(value: float | None, scale: float, digits: int) -> str:
 
 def table(result: Result) -> str:
     """Return the table for a terminal."""
-    lines = rows(result)
+    lines = lines_of(result)
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = [
         "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
@@ -167,7 +167,7 @@ def verdicts(result: Result) -> str:
 def markdown(result: Result, name: str) -> str:
     """Return the result for a page of that name: when and where, the table, the targets."""
     about = ", ".join(f"{key} {value}" for key, value in result.about.items())
-    head, *body = rows(result)
+    head, *body = lines_of(result)
     few = result.sizes["rounds"]
     lines = [
         f"Rounds {len(result.rounds)}, {few} of servers that are far away; {about}.",

@@ -212,10 +212,10 @@ def groups(stage: Stage) -> Figures:
         for number in range(sizes.groups)
     ]
     with stage.load(members) as load:
-        listeners = sizes.group_members
-        stage.ready(load, names, len(names) * listeners)
+        members_of_each = sizes.group_members
+        stage.ready(load, names, len(names) * members_of_each)
         rate, seconds, least = sizes.group_messages_per_second, sizes.unicast_seconds, 1
-        figures = stage.paced(load, names, listeners, rate=rate, seconds=seconds, least=least)
+        figures = stage.paced(load, names, members_of_each, rate=rate, seconds=seconds, least=least)
         return named("groups", figures, "cpu")
 
 

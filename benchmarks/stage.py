@@ -112,7 +112,7 @@ class Stage:
         return Load(program, self.place.port, targets, at_once=at_once, manner=manner, **options)
 
     def audience(self, count: int, name: str = "bench") -> Load:
-        """Return that many listeners of a channel: those that are there, or new ones alone."""
+        """Return that many subscribers of a channel: those that are there, or new ones alone."""
         if self._audience is not None and self._audience[0] == (count, name):
             return self._audience[1]
         self.leave()
@@ -205,7 +205,7 @@ class Stage:
         self,
         load: Load,
         names: Sequence[str],
-        listeners: int,
+        subscribers: int,
         *,
         rate: float,
         seconds: float,
@@ -218,11 +218,11 @@ class Stage:
         of a CPU is lowered; `rate` tells the one there was. A broadcast waits until all have had
         the one before, so that nothing is joined on a busy machine.
         """
-        rate = min(rate, self._bearable(load, names, listeners, size))
+        rate = min(rate, self._bearable(load, names, subscribers, size))
         count = max(least, int(rate * seconds))
         load.mark()
         by_one = len(names) == 1 and not self.server.lossy
-        load.watch(listeners if by_one else count * listeners)
+        load.watch(subscribers if by_one else count * subscribers)
         cpu = self.cpu_seconds()
         due = time.monotonic()
         for number in range(count):
@@ -237,8 +237,8 @@ class Stage:
             load.progress()
         cpu = self.cpu_seconds() - cpu
         stat = self.check(load, count if len(names) == 1 else None)
-        if stat["messages"] < count * listeners and not self.server.lossy:
-            raise RuntimeError(f"{count * listeners} messages should have come: {stat}")
+        if stat["messages"] < count * subscribers and not self.server.lossy:
+            raise RuntimeError(f"{count * subscribers} messages should have come: {stat}")
         return {
             "cpu": cpu / max(1, stat["messages"]),
             "p50": stat["p50_ms"],
@@ -246,11 +246,11 @@ class Stage:
             "rate": rate,
         }
 
-    def _bearable(self, load: Load, names: Sequence[str], listeners: int, size: int) -> float:
+    def _bearable(self, load: Load, names: Sequence[str], subscribers: int, size: int) -> float:
         """Return the pace that takes the permitted share of a CPU, from a few messages."""
         few = names[: max(1, len(names) // 20)]
         load.mark()
-        load.watch(listeners * len(few))
+        load.watch(subscribers * len(few))
         cpu = self.cpu_seconds()
         self.publish(few, size)
         if self.server.lossy:

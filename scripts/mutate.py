@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Change one thing at a time in a room of the core and see whether the room's own tests notice.
+"""Change one thing at a time in a module of the core and see whether the module's own tests notice.
 
-Usage: scripts/mutate.py channels access handshake
+Usage: scripts/mutate.py naming access/policy hub/gaps
 
-Each room `wsredis/NAME.py` has its tests in `tests/test_NAME*.py`. It needs an environment with
+The tests of `wsredis/FOLDER/NAME.py` are `tests/FOLDER/test_NAME*.py`. It needs an environment with
 wsredis[test], where the source tree is installed in place. What no test has noticed is printed as
 a changed line; docs/reliability.md says what became of those of the last run.
 """
@@ -126,8 +126,8 @@ def _line(node: ast.AST) -> int:
     return getattr(node, "lineno", 0) or _line(node.target)  # type: ignore[attr-defined]
 
 
-def survives(room: str, source: str, seconds: int = 300) -> bool:
-    """Run a room's tests on another source in a process of its own; tell whether all pass."""
+def survives(module: str, source: str, seconds: int = 300) -> bool:
+    """Run a module's tests on another source in a process of its own; return whether all pass."""
     child = os.fork()
     if child:
         return os.waitpid(child, 0)[1] == 0
@@ -137,9 +137,10 @@ def survives(room: str, source: str, seconds: int = 300) -> bool:
     os.dup2(silent, 2)
     code = 1
     try:
-        put(f"wsredis.{room}", source)
+        put(f"wsredis.{module.replace('/', '.')}", source)
         options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
-        files = map(str, sorted((ROOT / "tests").glob(f"test_{room}*.py")))
+        folder, _, name = module.rpartition("/")
+        files = map(str, sorted((ROOT / "tests" / folder).glob(f"test_{name}*.py")))
         code = pytest.main([*options, *files])
     finally:
         os._exit(int(code))
@@ -161,29 +162,30 @@ def put(name: str, source: str) -> None:
     sys.meta_path.insert(0, Finder)  # type: ignore[arg-type]
 
 
-def main(rooms: list[str]) -> int:
+def main(modules: list[str]) -> int:
     """Print what survives; the exit code is 1 where something does."""
     os.chdir(ROOT)
     lived = 0
-    for room in rooms:
-        text = (ROOT / "wsredis" / f"{room}.py").read_text()
+    for module in modules:
+        text = (ROOT / "wsredis" / f"{module}.py").read_text()
         began = time.monotonic()
-        if not survives(room, text):
-            raise SystemExit(f"the tests of {room} fail as it is")
+        if not survives(module, text):
+            raise SystemExit(f"the tests of {module} fail as it is")
         seconds = 5 + LONGER * round(time.monotonic() - began)
         made = list(mutants(text))
         original = ast.unparse(ast.parse(text)).splitlines()
         found = 0
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            alive = pool.map(partial(survives, room, seconds=seconds), (text for *_, text in made))
+            texts = (text for *_, text in made)
+            alive = pool.map(partial(survives, module, seconds=seconds), texts)
             for (line, was, mutant), lives in zip(made, alive, strict=True):
                 if lives:
                     found += 1
                     lines = mutant.splitlines()
                     new = next((b for a, b in zip(original, lines, strict=False) if a != b), "")
-                    where = f"wsredis/{room}.py:{line}"
+                    where = f"wsredis/{module}.py:{line}"
                     print(f"{where}: {was.splitlines()[0]}\n    {new.strip()}", flush=True)
-        print(f"{room}: {len(made)} mutants, {found} survive", flush=True)
+        print(f"{module}: {len(made)} mutants, {found} survive", flush=True)
         lived += found
     return 1 if lived else 0
 
@@ -195,4 +197,4 @@ if __name__ == "__main__":
     import websockets.server
 
     del gevent, redis, webob, websockets
-    sys.exit(main(sys.argv[1:] or ["channels", "access", "handshake"]))
+    sys.exit(main(sys.argv[1:] or ["naming", "access/policy", "handshake/upgrade"]))

@@ -13,11 +13,12 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
-import wsredis.config
+import wsredis.config.sources
 from wsredis.config import Config
 from wsredis.embedded import EmbeddedRedis
-from wsredis.loop import Loop
+from wsredis.runtime.loop import Loop
 
+from .gate import Gate, page
 from .measuring import forget_greenlets_quietly
 from .place import Place
 
@@ -133,8 +134,8 @@ def heard(redis_client: redis.Redis) -> Iterator[Callable[[int], list[tuple[str,
 @pytest.fixture
 def nothing_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test see the configuration of the machine or of another test."""
-    monkeypatch.setattr(wsredis.config, "_current", None)
-    monkeypatch.setattr(wsredis.config, "_source", None)
+    monkeypatch.setattr(wsredis.config.sources, "_current", None)
+    monkeypatch.setattr(wsredis.config.sources, "_source", None)
     for name in os.environ:
         if name.startswith("WSREDIS_"):
             monkeypatch.delenv(name)
@@ -160,3 +161,17 @@ def places() -> Iterator[Callable[..., Place]]:
 def place(places: Callable[..., Place]) -> Place:
     """Give a hub with the defaults."""
     return places()
+
+
+@pytest.fixture(params=["threads", "greenlets"])
+def gate(request: pytest.FixtureRequest) -> Iterator[Callable[..., Gate]]:
+    """Give a function that serves a middleware, with options of it, on each kind of server."""
+    made: list[Gate] = []
+
+    def make(app: Any = page, **options: Any) -> Gate:
+        made.append(Gate(request.param, app, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()

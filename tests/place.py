@@ -1,4 +1,4 @@
-"""A hub in this process, with socket pairs, a loop and the memory broker."""
+"""A hub in this process, with socket pairs, a loop and mostly the memory broker."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import socket
 import struct
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from websockets.frames import Frame, Opcode
 
-from wsredis.brokers.memory import MemoryBroker
+from wsredis.brokers.memory.broker import MemoryBroker
 from wsredis.config import Config
-from wsredis.connection import Connection
-from wsredis.endpoints import Endpoint
-from wsredis.hub import Hub
+from wsredis.endpoints import Endpoint, EndpointConnection
+from wsredis.hub.hub import Hub
 from wsredis.identity import ANONYMOUS, Identity
-from wsredis.loop import Loop
+from wsredis.middleware import join
+from wsredis.runtime.loop import Loop
+from wsredis.transports.receivers import Receivers
+from wsredis.transports.websocket import WebSocket
 
 __all__ = ["CHANNEL", "Client", "Place", "Recorder", "until"]
 
@@ -35,12 +37,12 @@ class Recorder(Endpoint):
         self.codes: list[int] = []
         self.fail = False
 
-    def received(self, connection: Connection, message: str | bytes) -> None:
+    def received(self, connection: EndpointConnection, message: str | bytes) -> None:
         if self.fail:
             raise LookupError("the endpoint is broken")
         self.got.append(message)
 
-    def closed(self, connection: Connection, code: int) -> None:
+    def closed(self, connection: EndpointConnection, code: int) -> None:
         self.codes.append(code)
 
 
@@ -85,21 +87,46 @@ class Client:
 
 
 class Place:
-    """A hub on a thread of its own, as on a threaded server."""
+    """A hub on a thread of its own, as on a threaded server.
 
-    def __init__(self, **options: Any) -> None:
-        self.broker = MemoryBroker()
+    Args:
+        broker: the messages come from; by default one in memory.
+        **options: of `Config`.
+    """
+
+    def __init__(self, broker: Any = None, **options: Any) -> None:
+        self.broker: Any = broker if broker is not None else MemoryBroker()
         self.far_ends: list[socket.socket] = []
         self.loop = Loop()
         config = Config(**options)
+        self.receivers = Receivers(config)
         self.hub = self.loop.run(lambda: Hub(config, self.broker, self.loop))
+
+    def websocket(
+        self, endpoint: Endpoint | None = None, identity: Identity = ANONYMOUS, bits: int = 0
+    ) -> WebSocket:
+        """Return a websocket that has joined nothing yet."""
+        endpoint = endpoint if endpoint is not None else Recorder()
+        return WebSocket(self.hub, self.receivers, endpoint, identity, None, bits)
+
+    def join(self, connection: WebSocket, channels: Sequence[str], address: str = "") -> None:
+        """Do for a websocket what a handshake does before its 101."""
+        limits = self.hub.limits
+        slots = limits.take(address)
+        try:
+            connection.slots = limits.take_user(slots, connection.identity.user)
+        except BaseException:
+            limits.release(slots)
+            raise
+        connection.endpoint.channels = channels
+        self.loop.run(join, self.hub, connection)
 
     def connect(
         self, *channels: str, identity: Identity = ANONYMOUS, bits: int = 0, buffer: int = 0
-    ) -> tuple[Client, Connection, Recorder]:
+    ) -> tuple[Client, WebSocket, Recorder]:
         endpoint = Recorder()
-        connection = Connection(self.hub, endpoint, identity, None, bits)
-        self.loop.run(self.hub.join, connection, channels)
+        connection = self.websocket(endpoint, identity, bits)
+        self.join(connection, channels)
         near, far = self.pair()
         if buffer:
             near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -17,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from wsredis.embedded import free_port
+
+from .processes import kill_group, start_group
 
 __all__ = ["Proxy", "needs_apache", "needs_nginx", "start_apache", "start_nginx"]
 
@@ -96,14 +97,7 @@ class Proxy:
         self.port = port
         self._output = folder / "output"
         with self._output.open("wb") as output:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=folder,
-                start_new_session=True,
-            )
+            self.process = start_group(command, output, folder=folder)
 
     def __enter__(self) -> Proxy:
         return self
@@ -138,11 +132,7 @@ class Proxy:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             pass
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.process.wait()
+        kill_group(self.process)
 
 
 def _start(command: Sequence[str], folder: Path, main: str, conf: str, **words: str) -> Proxy:

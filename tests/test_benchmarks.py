@@ -102,7 +102,7 @@ def test_a_small_run_takes_every_figure_of_wsredis_and_the_floor(
     assert result["problems"] == []
     (figures,) = result["rounds"]
     assert set(figures) == set(servers)
-    rows = modules("report").ROWS
+    rows = modules("report").LINES
     assert set(rows) <= set(figures["wsredis"])
     assert all(figures["wsredis"][name] > 0 for name in rows if name != "idle_pss")
     assert "MISSED" in done.stdout or "reached" in done.stdout
@@ -160,7 +160,7 @@ def test_a_server_that_cannot_be_installed_is_left_out_with_the_reason(
 def recorded(modules: Any, **changes: dict[str, float]) -> Any:
     """Return the result of a run in which wsredis costs what the floor does."""
     report = modules("report")
-    figures = dict.fromkeys(report.ROWS, 1e-06)
+    figures = dict.fromkeys(report.LINES, 1e-06)
     servers = ("floor", "wsredis", "wsredis2", "nchan", "node", "uvicorn", "socketio")
     found = {server: {**figures, **changes.get(server, {})} for server in servers}
     return report.Result({"date": "2026-01-01"}, SIZES, [found] * 3, {"picows": "no"}, [])

@@ -12,13 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from wsredis.embedded import (
-    EmbeddedRedis,
-    _answers,
-    _bundled_server,
-    find_server,
-    free_port,
-)
+from wsredis.embedded import EmbeddedRedis, _answers, _bundled_server, find_server, free_port
 from wsredis.exceptions import EmbeddedUnavailable
 
 SECONDS = 30.0

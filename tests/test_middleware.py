@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import gevent
 import pytest
-from gevent.pywsgi import WSGIServer as PyWSGIServer
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 import wsredis.middleware
+import wsredis.process
 from wsredis import (
     Config,
     ConfigurationError,
@@ -31,101 +26,14 @@ from wsredis import (
     WebSocketMiddleware,
     configure,
 )
-from wsredis.config import _current as _untouched  # the process default is restored below
-from wsredis.drain import _drain_all
-from wsredis.loop import in_gevent
+from wsredis.runtime.loop import in_gevent
 
+from .gate import Gate, status
 from .place import until
 
 
-class Quiet(WSGIRequestHandler):
-    def log(self, *args: Any) -> None:
-        """Say nothing."""
-
-
-def page(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"the page " + environ["PATH_INFO"].encode()]
-
-
-class Site:
-    """A middleware on a server of this process."""
-
-    def __init__(self, kind: str, app: Any, **options: Any) -> None:
-        self.config = Config(redis=f"memory://{id(self)}", close_timeout=0.3)
-        self.middleware = WebSocketMiddleware(app, config=self.config, **options)
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=getattr(self, f"_{kind}"), daemon=True)
-        self._thread.start()
-        assert self._ready.wait(30)
-
-    def _threads(self) -> None:
-        self._server: Any = make_server(
-            "127.0.0.1", 0, self.middleware, threaded=True, request_handler=Quiet
-        )
-        self.port = self._server.server_port
-        self.stop = self._stop_threads
-        self._ready.set()
-        self._server.serve_forever(poll_interval=0.01)
-
-    def _stop_threads(self) -> None:
-        self.middleware.close()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(30)
-
-    def _greenlets(self) -> None:
-        server = PyWSGIServer(("127.0.0.1", 0), self.middleware, log=None)
-        server.start()
-        self.port = server.server_port
-        loop, ended = gevent.get_hub().loop, gevent.event.Event()
-        self.stop = lambda: (loop.run_callback_threadsafe(ended.set), self._thread.join(30))
-        self._ready.set()
-        ended.wait()
-        gevent.spawn(self.middleware.close).join()
-        server.stop()
-        gevent.get_hub().destroy()
-
-    def connect(self, path: str, **headers: str) -> ClientConnection:
-        return connect(
-            f"ws://127.0.0.1:{self.port}{path}",
-            additional_headers={key.replace("_", "-"): value for key, value in headers.items()},
-            open_timeout=30,
-            close_timeout=5,
-        )
-
-    def get(self, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}") as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-
-    def publisher(self, facility: str = "news", **audience: Any) -> Publisher:
-        return Publisher(facility, config=self.config, **(audience or {"broadcast": True}))
-
-
-@pytest.fixture(params=["threads", "greenlets"])
-def site(request: pytest.FixtureRequest) -> Iterator[Callable[..., Site]]:
-    made: list[Site] = []
-
-    def make(app: Any = page, **options: Any) -> Site:
-        made.append(Site(request.param, app, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.stop()
-
-
-def status(refused: pytest.ExceptionInfo[InvalidStatus]) -> tuple[int, str]:
-    response = refused.value.response
-    return response.status_code, bytes(response.body or b"").decode()
-
-
-def test_pages_and_sockets_live_side_by_side(site: Callable[..., Site]) -> None:
-    here = site()
+def test_pages_and_sockets_live_side_by_side(gate: Callable[..., Gate]) -> None:
+    here = gate()
     assert here.middleware.stats() == dict.fromkeys(here.middleware.stats(), 0)
     with here.connect("/ws/news?subscribe-broadcast") as client:
         here.publisher().publish("hello")
@@ -136,35 +44,35 @@ def test_pages_and_sockets_live_side_by_side(site: Callable[..., Site]) -> None:
         assert here.middleware.stats()["connections"] == 1
 
 
-def test_the_prefix_takes_whole_segments(site: Callable[..., Site]) -> None:
-    here = site()
+def test_the_prefix_takes_whole_segments(gate: Callable[..., Gate]) -> None:
+    here = gate()
     assert here.get("/wsfoo") == (200, "the page /wsfoo")
     assert here.get("/ws") == (200, "the page /ws")
     code, text = here.get("/ws/news")
     assert code == 400
-    assert "upgrade to a websocket" in text
+    assert "serves websockets only" in text
 
 
-def test_without_an_app_everything_else_is_404(site: Callable[..., Site]) -> None:
-    here = site(None)
+def test_without_an_app_everything_else_is_404(gate: Callable[..., Gate]) -> None:
+    here = gate(None)
     code, text = here.get("/about")
     assert code == 404
     assert "/ws/" in text
 
 
-def test_identity_and_policy_decide(site: Callable[..., Site]) -> None:
+def test_identity_and_policy_decide(gate: Callable[..., Gate]) -> None:
     def identify(request: Any) -> Identity | None:
         name = request.headers.get("X-User")
         return Identity(name, groups=["editors"], session="abc") if name else None
 
-    def allow(request: Any, wishes: tuple[str, ...]) -> list[str]:
+    def allow(request: Any, requested: tuple[str, ...]) -> list[str]:
         if request.identity.user == "mallory":
             raise PermissionDenied("Not you.")
-        return [*wishes, "publish-broadcast"]
+        return [*requested, "publish-broadcast"]
 
-    here = site(identity=identify, allowed_channels=allow)
-    wishes = "subscribe-user&subscribe-group&subscribe-session"
-    with here.connect(f"/ws/news?{wishes}", X_User="alice") as alice:
+    here = gate(identity=identify, allowed_channels=allow)
+    requested = "subscribe-user&subscribe-group&subscribe-session"
+    with here.connect(f"/ws/news?{requested}", X_User="alice") as alice:
         here.publisher(users=["bob"]).publish("not for alice")
         for audience in ({"users": ["alice"]}, {"groups": ["editors"]}, {"sessions": ["abc"]}):
             here.publisher(**audience).publish(str(audience))
@@ -173,10 +81,10 @@ def test_identity_and_policy_decide(site: Callable[..., Site]) -> None:
         with pytest.raises(Exception, match="1008"):
             alice.recv(5)
     with pytest.raises(InvalidStatus) as refused:
-        here.connect(f"/ws/news?{wishes}", X_User="mallory")
+        here.connect(f"/ws/news?{requested}", X_User="mallory")
     assert status(refused) == (403, "Not you.\n")
     with pytest.raises(InvalidStatus) as refused:
-        here.connect(f"/ws/news?{wishes}")
+        here.connect(f"/ws/news?{requested}")
     assert status(refused)[0] == 403
 
 
@@ -184,9 +92,9 @@ def test_identity_and_policy_decide(site: Callable[..., Site]) -> None:
     "resolver", [lambda request: 1 / 0, lambda request: "alice"], ids=["raises", "no-identity"]
 )
 def test_a_resolver_that_fails_lets_nobody_in(
-    site: Callable[..., Site], resolver: Any, caplog: pytest.LogCaptureFixture
+    gate: Callable[..., Gate], resolver: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    here = site(identity=resolver)
+    here = gate(identity=resolver)
     with pytest.raises(InvalidStatus) as refused:
         here.connect("/ws/news?subscribe-broadcast")
     code, text = status(refused)
@@ -195,12 +103,12 @@ def test_a_resolver_that_fails_lets_nobody_in(
     assert "resolver failed" in caplog.text
 
 
-def test_a_resolver_may_choose_its_answer(site: Callable[..., Site]) -> None:
+def test_a_resolver_may_choose_its_answer(gate: Callable[..., Gate]) -> None:
     def identify(request: Any) -> Identity:
         raise HandshakeError(429, "Later.")
 
     with pytest.raises(InvalidStatus) as refused:
-        site(identity=identify).connect("/ws/news?subscribe-broadcast")
+        gate(identity=identify).connect("/ws/news?subscribe-broadcast")
     assert status(refused) == (429, "Later.\n")
 
 
@@ -212,36 +120,36 @@ def wait_for_ever(request: Any, *args: Any) -> Any:
 
 
 @pytest.mark.parametrize("slow", ["identity", "allowed_channels", "endpoint"])
-def test_who_is_kept_waiting_too_long_gets_503(site: Callable[..., Site], slow: str) -> None:
-    here = site(**{slow: wait_for_ever}, handshake_timeout=0.1)
+def test_who_is_kept_waiting_too_long_gets_503(gate: Callable[..., Gate], slow: str) -> None:
+    here = gate(**{slow: wait_for_ever}, handshake_timeout=0.1)
     with pytest.raises(InvalidStatus) as refused:
         here.connect("/ws/news?subscribe-broadcast")
-    assert status(refused) == (503, "It took too long to find out who you are.\n")
+    assert status(refused) == (503, "It took too long to identify the client.\n")
     assert refused.value.response.headers["Retry-After"] == "2"
     assert here.get("/page")[0] == 200
     assert here.middleware.stats()["connections"] == 0
 
 
 def test_a_resolver_whose_own_time_runs_out_has_failed(
-    site: Callable[..., Site], caplog: pytest.LogCaptureFixture
+    gate: Callable[..., Gate], caplog: pytest.LogCaptureFixture
 ) -> None:
     def identify(request: Any) -> Identity:
         raise TimeoutError("the session store")
 
     with pytest.raises(InvalidStatus) as refused:
-        site(identity=identify).connect("/ws/news?subscribe-broadcast")
+        gate(identity=identify).connect("/ws/news?subscribe-broadcast")
     assert status(refused)[0] == 403
     assert "TimeoutError: the session store" in caplog.text
 
 
-def test_a_websocket_that_cannot_be_taken_over_leaves_no_seat(
-    site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+def test_a_websocket_that_cannot_be_taken_over_leaves_no_slot(
+    gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(connection: Any, client: Any, loop: Any) -> None:
         os.close(client.fd)
         raise ConnectionError("the tunnel could not be dug")
 
-    here = site(max_connections=1)
+    here = gate(max_connections=1)
     with monkeypatch.context() as patch:
         patch.setattr(wsredis.middleware, "_open", fail)
         with here.connect("/ws/news?subscribe-broadcast") as ws, pytest.raises(ConnectionClosed):
@@ -252,7 +160,7 @@ def test_a_websocket_that_cannot_be_taken_over_leaves_no_seat(
         assert ws.recv(timeout=30) == "now it works"
 
 
-def test_who_is_interrupted_between_the_101_and_its_end_leaves_no_seat() -> None:
+def test_who_is_interrupted_between_the_101_and_its_end_leaves_no_slot() -> None:
     """A harakiri, or a worker's time-out."""
 
     class Interrupted(socket.socket):
@@ -280,33 +188,7 @@ def test_who_is_interrupted_between_the_101_and_its_end_leaves_no_seat() -> None
     middleware.close()
 
 
-def test_two_first_websockets_at_once_make_one_hub() -> None:
-    class Lock:
-        def __init__(self) -> None:
-            self.asked, self.held = threading.Event(), threading.Lock()
-
-        def __enter__(self) -> None:
-            self.asked.set()
-            self.held.acquire()
-
-        def __exit__(self, *exc: object) -> None:
-            self.held.release()
-
-    middleware = WebSocketMiddleware(None, redis="memory://both-at-once")
-    middleware._lock = lock = Lock()  # type: ignore[assignment]
-    found: list[Any] = []
-    with lock:
-        lock.asked.clear()
-        second = threading.Thread(target=lambda: found.append(middleware._hub()))
-        second.start()
-        assert lock.asked.wait(30)
-        middleware._home = first = middleware._make_hub()
-    second.join(30)
-    assert found == [first[1:]]
-    middleware.close()
-
-
-def test_an_endpoint_of_ones_own(site: Callable[..., Site]) -> None:
+def test_an_endpoint_of_ones_own(gate: Callable[..., Gate]) -> None:
     class Upper(Endpoint):
         def __init__(self, request: Any, context: EndpointContext) -> None:
             if context.facility == "broken":
@@ -324,7 +206,7 @@ def test_an_endpoint_of_ones_own(site: Callable[..., Site]) -> None:
             else:
                 connection.send(message.upper())
 
-    here = site(endpoint=Upper)
+    here = gate(endpoint=Upper)
     with here.connect("/ws/h%C3%A4user") as client:
         assert client.recv(5) == "welcome to häuser"
         client.send("loud")
@@ -347,33 +229,7 @@ def test_options_lie_over_the_config_which_lies_over_the_default_of_the_process(
         WebSocketMiddleware(None, config=config, heartbeet="x")
 
 
-def test_configure_holds_for_middleware_and_publisher(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wsredis.config._current", _untouched)
+def test_configure_holds_for_middleware_and_publisher(nothing_is_configured: None) -> None:
     configure(redis="memory://both", key_prefix="site")
     assert WebSocketMiddleware(None).config.key_prefix == "site"
     assert Publisher("news", broadcast=True).channels == ("site:broadcast:news",)
-
-
-def test_a_process_that_was_forked_has_a_hub_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    middleware = WebSocketMiddleware(None, redis="memory://fork")
-    hub, _ = middleware._hub()
-    monkeypatch.setattr("os.getpid", lambda: -1)
-    assert middleware.stats() == dict.fromkeys(middleware.stats(), 0)
-    other, _ = middleware._hub()
-    assert other is not hub
-    middleware.close()
-
-
-def test_a_forked_child_that_ends_says_goodbye_to_nobody(site: Callable[..., Site]) -> None:
-    here = site()
-    with here.connect("/ws/news?subscribe-broadcast") as client:
-        child = os.fork()
-        if child == 0:
-            try:
-                _drain_all()  # would wait in vain for a thread that the child has not got
-            except BaseException:
-                os._exit(1)
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-        here.publisher().publish("still here")
-        assert client.recv(5) == "still here"

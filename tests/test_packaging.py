@@ -119,7 +119,7 @@ def test_the_license_goes_with_the_wheel() -> None:
 
 def test_the_command_is_installed() -> None:
     (command,) = importlib.metadata.entry_points(group="console_scripts", name="wsredis")
-    assert command.value == "wsredis.cli:main"
+    assert command.value == "wsredis.cli.main:main"
 
 
 def test_importing_wsredis_loads_no_framework_and_patches_nothing() -> None:

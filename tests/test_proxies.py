@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from wsredis.config import Config
 from wsredis.proxies import Proxies, client_address, forwarded_host, forwarded_scheme
 
-PROXIES = Config(trusted_proxies=("192.0.2.1", "10.0.0.0/8", "fd00::/8", "unix"))
+PROXIES = ("192.0.2.1", "10.0.0.0/8", "fd00::/8", "unix")
+NOBODY = Config().trusted_proxies
 
 
 def environ(peer: str | None, **said: str) -> dict[str, Any]:
@@ -78,9 +79,9 @@ def test_the_client_is_the_rightmost_address_that_is_not_trusted(
 @pytest.mark.parametrize("peer", ["127.0.0.1", "::1", "", None, "0.0.0.0", "unknown", "unix"])
 def test_by_default_nobody_is_believed(peer: str | None) -> None:
     request = environ(peer, For="198.51.100.7", Proto="https", Host="outside.example")
-    assert client_address(request, Config()) != "198.51.100.7"
-    assert forwarded_scheme(request, Config()) == "http"
-    assert forwarded_host(request, Config()) == "inside.example:8000"
+    assert client_address(request, NOBODY) != "198.51.100.7"
+    assert forwarded_scheme(request, NOBODY) == "http"
+    assert forwarded_host(request, NOBODY) == "inside.example:8000"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Websockets for any WSGI application, over Redis pub/sub: the public names."""
 
 from .config import Config, configure
-from .endpoints import Endpoint, EndpointContext, PubSubEndpoint
+from .disconnect import disconnect
+from .endpoints import Endpoint, EndpointConnection, EndpointContext, PubSubEndpoint
 from .exceptions import (
     BrokerUnavailable,
     ConfigurationError,
@@ -12,7 +13,7 @@ from .exceptions import (
 from .identity import ANONYMOUS, Identity, IdentityResolver, RemoteUserResolver, chain
 from .message import Message
 from .middleware import WebSocketMiddleware
-from .publisher import SELF, Publisher, disconnect
+from .publisher import SELF, Publisher
 from .version import VERSION as __version__
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Config",
     "ConfigurationError",
     "Endpoint",
+    "EndpointConnection",
     "EndpointContext",
     "HandshakeError",
     "Identity",

@@ -1,4 +1,4 @@
-"""The farewell: before this process ends, every client gets a close frame with 1012.
+"""Draining: before this process ends, every client gets a close frame with 1012.
 
 `attach` is told of each hub. When the process is asked to end (SIGTERM, SIGHUP, SIGINT) or ends by
 itself, the hub drains first and then whatever the server or the user has arranged goes on as if we
@@ -20,8 +20,8 @@ from typing import Any
 import gevent
 import gevent.monkey
 
-from .hub import Hub
-from .loop import Loop
+from .hub.hub import Hub
+from .runtime.loop import Loop
 
 __all__ = ["attach", "install_signals"]
 
@@ -34,7 +34,7 @@ _before: dict[int, list[Any]] = {}  # a later one may call an earlier one, and s
 _depth = 0
 _passing_on = False
 
-# A forked child shares the sockets but must not say goodbye on them.
+# A forked child shares the sockets but must not close the websockets on them.
 os.register_at_fork(after_in_child=_hubs.clear)
 
 
@@ -44,14 +44,14 @@ def attach(hub: Hub, loop: Loop) -> None:
     if "uwsgi" in sys.modules:
         from .servers.uwsgi import on_exit
 
-        hub.farewell = on_exit(loop, hub.drain, _drain_all)
+        hub.exit_hooks = on_exit(loop, hub.drain, _drain_all)
     else:
         atexit.register(_drain_all)
         install_signals()
 
 
 def install_signals() -> None:
-    """Put the farewell before the handlers of this process, as far as Python knows them.
+    """Put draining before the signal handlers of this process, as far as Python knows them.
 
     Only the main thread may; in another one nothing happens, and the end of the process is left
     to `atexit`. An ignored signal stays ignored.
@@ -109,13 +109,13 @@ def _pass_on(signum: int, frame: Any) -> None:
 
 
 def _drain(hub: Hub, done: Callable[[], None] | None = None) -> None:
-    """Say goodbye, wait until everybody has answered, at most the close time-out, and cut."""
+    """Close everybody, wait for the answers, at most the close time-out, and end the sockets."""
     hub.drain()
     until = time.monotonic() + hub.config.close_timeout
-    while next(hub.connections(), None) is not None and time.monotonic() < until:
+    while next(hub.subscribers(), None) is not None and time.monotonic() < until:
         gevent.sleep(0.01)
-    for connection in tuple(hub.connections()):
-        connection.cut()
+    for subscriber in tuple(hub.subscribers()):
+        subscriber.abort()
     if done is not None:
         done()
 

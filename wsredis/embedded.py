@@ -77,7 +77,7 @@ def _bundled_server() -> str | None:
 
 
 class EmbeddedRedis:
-    """Run a Redis server of one's own on 127.0.0.1, started by `start()` or by `with`.
+    """A Redis server of one's own on 127.0.0.1, started by `start()` or by `with`.
 
     It dies with the process that started it, also when that is killed, and ignores the terminal's
     Ctrl-C, so that the caller ends it after its own clients. Started again after `stop()` or
@@ -232,7 +232,7 @@ class EmbeddedRedis:
 
 
 class _PortTaken(EmbeddedUnavailable):
-    """Say that another process was quicker to take the port."""
+    """A port that another process was quicker to take."""
 
 
 def free_port() -> int:

@@ -3,14 +3,14 @@
 ::
 
     WSRedisError
-    ├── ConfigurationError (ValueError)   an option is unknown or makes no sense; says what to write
+    ├── ConfigurationError (ValueError)   an option is unknown or is not valid; says what to write
     ├── BrokerUnavailable                 Redis does not answer, refuses or was lost
     ├── HandshakeError                    no websocket; carries the HTTP answer
     │   └── PermissionDenied              403: who asks may not have what is asked for
     └── EmbeddedUnavailable               there is no Redis server on this machine to start
 
 Close codes belong to an open websocket and are no exceptions: see
-`wsredis.frames.CloseCode`.
+`wsredis.protocol.closing.CloseCode`.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ __all__ = [
 
 
 class WSRedisError(Exception):
-    """Be the parent of every error of this package."""
+    """The base class of every error of this package."""
 
 
 class ConfigurationError(WSRedisError, ValueError):
-    """Say which option is wrong and what to write instead."""
+    """An option that is not valid; the text says which one and what to write instead."""
 
 
 class BrokerUnavailable(WSRedisError):
-    """Say that the broker cannot be reached; the cause is chained."""
+    """A broker that cannot be reached; the cause is chained."""
 
 
 class EmbeddedUnavailable(WSRedisError):
-    """Say that no Redis server can be started here; the memory broker is the way out."""
+    """The lack of a Redis server that can be started here; use the memory broker instead."""
 
 
 class HandshakeError(WSRedisError):
-    """Refuse a handshake with an HTTP answer (RFC 6455 section 4.2.2, point 5).
+    """A refused handshake, with its HTTP answer (RFC 6455 section 4.2.2, point 5).
 
     Args:
         status: HTTP status code, 400 to 599.
@@ -60,7 +60,7 @@ class HandshakeError(WSRedisError):
 
 
 class PermissionDenied(HandshakeError):
-    """Refuse a handshake with 403; an ``allowed_channels`` callback or an endpoint may raise it.
+    """A handshake refused with 403; an ``allowed_channels`` callback or an endpoint may raise it.
 
     Args:
         text: one plain sentence for the client.

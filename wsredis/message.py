@@ -1,10 +1,11 @@
-"""The message that crosses every seam, and its form in Redis.
+"""The message that all packages share, and its form in Redis.
 
 Text travels raw, so that ``redis-cli`` can publish and read it. Binary travels in an envelope: a
 first byte 0xFF, which no UTF-8 text can start with, the letter ``B``, then the payload. Bytes that
 are neither valid UTF-8 nor in such an envelope were published by somebody else, and are binary as
 they stand. Without the envelope (option ``envelope``) binary travels raw too, and what is valid
-UTF-8 arrives as text. How a message becomes a websocket frame belongs to `wsredis.frames`.
+UTF-8 arrives as text. How a message becomes a websocket frame belongs to
+`wsredis.protocol.frames`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _BINARY = b"\xffB"
 
 
 class Message(NamedTuple):
-    """Carry what was published to one channel.
+    """What was published to one channel.
 
     Args:
         channel: the full channel name.

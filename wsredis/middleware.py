@@ -1,59 +1,47 @@
 """The gate: requests under the prefix become websockets, all others go to the wrapped app.
 
-The composition root. It knows every room, and each step of a handshake is one line here.
+The composition root. It knows every package, and each step of a handshake is one line here.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from webob import Request as BaseRequest
-
-from .access import AllowedChannels, default_policy
-from .admission import TLS
+from .access.policy import AllowedChannels, default_policy
 from .brokers import Broker, broker_for
 from .config import Config, current_config
-from .connection import Connection
-from .drain import attach, install_signals
-from .endpoints import EndpointContext, EndpointFactory, PubSubEndpoint
-from .exceptions import ConfigurationError, HandshakeError, PermissionDenied
-from .handshake import answer, facility_of, read_handshake
-from .hub import Hub
+from .deprecated import Statistics
+from .drain import install_signals
+from .endpoints import Endpoint, EndpointContext, EndpointFactory, PubSubEndpoint
+from .exceptions import BrokerUnavailable, ConfigurationError, HandshakeError, PermissionDenied
+from .handshake.refusal import answer
+from .handshake.request import Request
+from .handshake.upgrade import facility_of, read_handshake
+from .hub.hub import Hub
 from .identity import ANONYMOUS, Identity, IdentityResolver, anonymous
-from .loop import Loop, TimeLimit
+from .process import Process, process_for
+from .protocol.http import RETRY_SOON
 from .proxies import client_address
-from .servers import Detached, ends_tls, server_for
-from .servers.descriptor import reserve
+from .runtime.loop import Loop, TimeLimit
+from .servers import Detached, server_for
+from .transports.websocket import WebSocket
 
 __all__ = ["WebSocketMiddleware"]
 
 log = logging.getLogger("wsredis.middleware")
 
-TOO_LONG = "It took too long to find out who you are."
+TOO_LONG = "It took too long to identify the client."
 TAKEN = "wsredis.taken"
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-class Request(BaseRequest):
-    """Carry what a handshake has found out; what a class does not have, WebOb looks for slowly.
-
-    Attributes:
-        identity: who it is, once the resolver has said so.
-        client_address: where the client is, behind trusted proxies too; "" if nobody knows.
-    """
-
-    identity = ANONYMOUS
-    client_address = ""
-
-
 class WebSocketMiddleware:
-    """Wrap a WSGI application so that the same server, port and process holds websockets.
+    """A wrapper around a WSGI application: the same server, port and process serves websockets.
 
     ::
 
@@ -62,18 +50,17 @@ class WebSocketMiddleware:
 
     Args:
         app: the application that gets every request outside the prefix; None for a process that
-            only holds websockets and answers 404 to everything else.
+            only serves websockets and answers 404 to everything else.
         config: the options; by default what `wsredis.configure` has set, else the environment.
-        identity: says who sends a request; by default nobody is known.
-        allowed_channels: says what of the asked-for channels is granted; by default every
+        identity: identifies the client of a request; by default every client is anonymous.
+        allowed_channels: says which of the requested channels are granted; by default every
             subscription and no publishing.
         broker: moves the messages; by default the one that ``config.redis`` names.
         endpoint: makes what a websocket does; by default `PubSubEndpoint`.
         **options: fields of `Config`, laid over ``config``.
 
     Raises:
-        ConfigurationError: an option is unknown or makes no sense, or an argument is nothing that
-            can be called.
+        ConfigurationError: an option is unknown or not valid, or an argument cannot be called.
     """
 
     def __init__(
@@ -89,7 +76,7 @@ class WebSocketMiddleware:
     ) -> None:
         _check_callable("app", app, "the WSGI application itself, or None", may_be_class=True)
         _check_callable("identity", identity, "a function, or an object like RemoteUserResolver()")
-        _check_callable("allowed_channels", allowed_channels, "a function (request, wishes)")
+        _check_callable("allowed_channels", allowed_channels, "a function (request, requested)")
         _check_callable("endpoint", endpoint, "a class like PubSubEndpoint", may_be_class=True)
         given: object = config
         if given is not None and not isinstance(given, Config):
@@ -98,11 +85,10 @@ class WebSocketMiddleware:
         self.app = app
         self.config = Config.make(config or current_config(), **options)
         self.broker = broker if broker is not None else broker_for(self.config)
-        self._resolver = identity if identity is not None else anonymous
+        self.resolver = identity if identity is not None else anonymous
         self._policy = allowed_channels if allowed_channels is not None else default_policy
         self._endpoint = endpoint if endpoint is not None else PubSubEndpoint
-        self._lock = threading.Lock()
-        self._home: tuple[int, Hub, Loop] | None = None
+        self._process: Process | None = None
         install_signals()
 
     def __call__(
@@ -113,7 +99,7 @@ class WebSocketMiddleware:
             try:
                 return self._accept(environ, start_response)
             except HandshakeError as refused:
-                client = client_address(environ, self.config)
+                client = client_address(environ, self.config.trusted_proxies)
                 log.info("refused %d client=%s: %s", refused.status, client, refused.text)
                 return answer(refused, start_response)
         if self.app is None:
@@ -130,49 +116,65 @@ class WebSocketMiddleware:
             raise HandshakeError(400, "This request is a websocket already.")
         server = server_for(environ)
         request = Request(environ)
-        request.client_address = client_address(environ, self.config)
+        request.client_address = client_address(environ, self.config.trusted_proxies)
         handshake = read_handshake(request, self.config)
         facility = facility_of(request, self.config.prefix)
-        context = EndpointContext(self.config, self._policy, facility)
+        process = self._process_here()
+        # The process and the address are asked for room before anybody's code runs, the user after.
+        slots = process.limits.take(request.client_address, server.ends_tls)
         try:
-            with TimeLimit(self.config.handshake_timeout):
-                identity = request.identity = self._identify(request)
-                endpoint = self._make_endpoint(request, context)
-        except TimeoutError as exc:
-            raise HandshakeError(503, TOO_LONG, [("Retry-After", "2")]) from exc
-        hub, loop = self._hub()
-        connection = Connection(
-            hub, endpoint, identity, handshake.subprotocol, handshake.window_bits
+            endpoint = self._identify_and_decide(request, facility)
+            slots = process.limits.take_user(slots, request.identity.user)
+        except BaseException:
+            process.limits.release(slots)
+            raise
+        hub, loop = process.hub, process.loop
+        connection = WebSocket(
+            hub,
+            process.receivers,
+            endpoint,
+            request.identity,
+            handshake.subprotocol,
+            handshake.window_bits,
         )
         connection.since = since
-        if ends_tls(environ):
-            connection.seats = (TLS,)
-        loop.run(hub.join, connection, endpoint.channels, request.client_address)
+        connection.slots = slots
+        loop.run(join, hub, connection)
         environ[TAKEN] = True
         try:
             client = server.upgrade(environ, start_response, handshake.headers)
             loop.run(_open, connection, client, loop)
         except BaseException as exc:
-            loop.run(connection.cut)
+            loop.run(connection.abort)
             if not isinstance(exc, OSError):
                 raise
-            log.info("the client went away during the handshake: %s", exc)
+            log.info("the client disconnected during the handshake: %s", exc)
         return server.finish(start_response)
 
-    def _identify(self, request: Request) -> Identity:
-        """Ask who this is; a resolver that fails lets nobody in."""
+    def _identify_and_decide(self, request: Request, facility: str) -> Endpoint:
+        """Ask the resolver and make the endpoint, in the time there is for both."""
+        context = EndpointContext(self.config, self._policy, facility)
         try:
-            identity = self._resolver(request) or ANONYMOUS
+            with TimeLimit(self.config.handshake_timeout):
+                request.identity = self._identify(request)
+                return self._make_endpoint(request, context)
+        except TimeoutError as exc:
+            raise HandshakeError(503, TOO_LONG, RETRY_SOON) from exc
+
+    def _identify(self, request: Request) -> Identity:
+        """Ask the resolver for the identity; if it fails, the handshake is refused."""
+        try:
+            identity = self.resolver(request) or ANONYMOUS
             if not isinstance(identity, Identity):
                 raise TypeError(f"a resolver returns an Identity or None, not {identity!r}")
         except HandshakeError:
             raise
         except Exception as exc:
             log.exception("the identity resolver failed, so the handshake is refused")
-            raise PermissionDenied("It could not be found out who you are.") from exc
+            raise PermissionDenied("The client could not be identified.") from exc
         return identity
 
-    def _make_endpoint(self, request: Request, context: EndpointContext) -> Any:
+    def _make_endpoint(self, request: Request, context: EndpointContext) -> Endpoint:
         try:
             return self._endpoint(request, context)
         except HandshakeError:
@@ -181,47 +183,34 @@ class WebSocketMiddleware:
             log.exception("the endpoint failed, so the handshake is refused")
             raise HandshakeError(500, "This websocket cannot be opened.") from exc
 
-    def _hub(self) -> tuple[Hub, Loop]:
-        """Return this process's hub, made at its first websocket: never before a fork."""
-        home = self._home
-        if home is None or home[0] != os.getpid():
-            with self._lock:
-                home = self._home
-                if home is None or home[0] != os.getpid():
-                    home = self._home = self._make_hub()
-        return home[1:]
-
-    def _make_hub(self) -> tuple[int, Hub, Loop]:
-        reserve(self.config.connection_limit())
-        loop = Loop()
-
-        def make() -> Hub:
-            hub = Hub(self.config, self.broker, loop)
-            attach(hub, loop)
-            return hub
-
-        return os.getpid(), loop.run(make), loop
+    def _process_here(self) -> Process:
+        """Return the process object, made at the first websocket: never before a fork."""
+        process = self._process
+        if process is None or process.closed or process.pid != os.getpid():
+            process = self._process = process_for(self.config, self.broker)
+        return process
 
     def stats(self) -> dict[str, int]:
         """Return the counters of this process; all 0 before its first websocket.
 
         ``connections``, ``channels``, ``accepted``, ``delivered`` (messages to sockets),
-        ``dropped`` (sockets too slow), ``shed`` (messages that gave way in an outbox),
-        ``flooding`` (sockets that sent too much), ``revoked`` (sockets whose identity ended),
-        ``timeouts``, ``outbox_bytes``, ``gaps`` (times messages may have been lost),
-        ``reconnects``, ``unpublished``, ``broker_connected``, ``draining``.
+        ``slow_consumers`` (sockets closed as too slow), ``messages_dropped`` (messages dropped from
+        full send buffers), ``over_limit`` (sockets that sent too much), ``revoked`` (sockets whose
+        identity ended), ``timeouts``, ``send_buffer_bytes``, ``gaps`` (times messages may have been
+        lost), ``reconnects``, ``unpublished``, ``broker_connected``, ``draining``.
+
+        Middleware with equal options and the same broker counts together.
         """
-        if self._home is None or self._home[0] != os.getpid():
-            return dict.fromkeys(Hub.NUMBERS, 0)
-        _, hub, loop = self._home
-        return loop.run(hub.numbers)
+        process = self._process
+        if process is None or process.closed or process.pid != os.getpid():
+            return Statistics(dict.fromkeys(Hub.NUMBERS, 0))
+        return Statistics(process.stats())
 
     def close(self) -> None:
-        """End every websocket of this process and the broker's feed; for tests."""
-        if self._home is not None and self._home[0] == os.getpid():
-            _, hub, loop = self._home
-            loop.run(hub.close)
-            self._home = None
+        """End every websocket of this process and its link to the broker; for tests."""
+        if self._process is not None and self._process.pid == os.getpid():
+            self._process.close()
+        self._process = None
 
 
 def _check_callable(name: str, value: object, hint: str, *, may_be_class: bool = False) -> None:
@@ -235,7 +224,27 @@ def _check_callable(name: str, value: object, hint: str, *, may_be_class: bool =
     raise ConfigurationError(f"{name}={value!r:.200} is {what}: write {hint}.")
 
 
-def _open(connection: Connection, client: Detached, loop: Loop) -> None:
+def join(hub: Hub, connection: WebSocket) -> None:
+    """Admit a connection and subscribe it to its endpoint's channels; on the hub's loop.
+
+    Raises:
+        HandshakeError: 503 when the process is about to end or the broker is unavailable.
+    """
+    endpoint = connection.endpoint
+    try:
+        hub.admit(connection)
+        hub.subscribe(connection, endpoint.channels, retained=endpoint.wants_retained)
+    except BrokerUnavailable as exc:
+        connection.abort()
+        log.warning("a websocket was refused because the broker is unavailable: %s", exc)
+        text = "The message broker is unavailable; try again."
+        raise HandshakeError(503, text, RETRY_SOON) from exc
+    except BaseException:
+        connection.abort()
+        raise
+
+
+def _open(connection: WebSocket, client: Detached, loop: Loop) -> None:
     """Hand a client's socket to its connection; on the hub's loop."""
     if client.tunnel is not None:
         client.tunnel.start(loop.gevent)

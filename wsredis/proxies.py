@@ -1,8 +1,8 @@
-"""Who is at the other end where proxies stand between: which peers are believed, and about what.
+"""Where a request comes from behind proxies: which peers are trusted, and about what.
 
 A proxy says in ``X-Forwarded-For``, ``-Proto`` and ``-Host`` what it was asked for and by whom. Any
 client can send these headers too, so they are read only where the direct peer, ``REMOTE_ADDR``, is
-listed. What follows from an address is other rooms' business.
+listed. What follows from an address is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -10,10 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .config import Config
+from typing import Any
 
 __all__ = ["UNIX", "Proxies", "client_address", "forwarded_host", "forwarded_scheme"]
 
@@ -29,7 +26,7 @@ _SCHEMES = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
 
 
 class Proxies:
-    """Know which peers are proxies of ours.
+    """The peers that are proxies of ours.
 
     Args:
         listed: addresses, networks like ``10.0.0.0/8``, and ``unix`` for whoever comes through a
@@ -47,13 +44,13 @@ class Proxies:
                 raise ValueError(f"{network} is everybody")
 
     def __contains__(self, address: str) -> bool:
-        """Tell whether an address, as `peer_address` writes it, is listed."""
+        """Return whether an address, as `peer_address` writes it, is listed."""
         if address in (UNIX, _UNKNOWN):
             return self._unix and address == UNIX
         return any(ip_address(address) in network for network in self._networks)
 
     def trusts(self, environ: dict[str, Any]) -> bool:
-        """Tell whether a request comes straight from a listed proxy."""
+        """Return whether a request comes straight from a listed proxy."""
         return _peer(environ) in self
 
 
@@ -62,42 +59,41 @@ def _read(listed: tuple[str, ...]) -> Proxies:
     return Proxies(listed)
 
 
-def client_address(environ: dict[str, Any], config: Config) -> str:
+def client_address(environ: dict[str, Any], trusted: tuple[str, ...]) -> str:
     """Return the address of the client: of the peer, or of whom trusted proxies name.
 
     In a chain of proxies that is the rightmost address of ``X-Forwarded-For`` that is not trusted:
     what stands left of it, the client may have invented. IPv4 in IPv6 is written as IPv4.
     `UNIX` is a peer on a Unix socket, ``unknown`` one of which the server tells no address.
     """
-    listed = config.trusted_proxies
-    return _walk(environ, _read(listed))[0] if listed else _peer(environ)
+    return _walk(environ, _read(trusted))[0] if trusted else _peer(environ)
 
 
-def forwarded_scheme(environ: dict[str, Any], config: Config) -> str:
-    """Return ``http`` or ``https``: what the client speaks to the outermost trusted proxy."""
-    said = _forwarded(environ, config, "HTTP_X_FORWARDED_PROTO")
+def forwarded_scheme(environ: dict[str, Any], trusted: tuple[str, ...]) -> str:
+    """Return ``http`` or ``https``: what the client uses with the outermost trusted proxy."""
+    said = _forwarded(environ, trusted, "HTTP_X_FORWARDED_PROTO")
     seen: str = environ.get("wsgi.url_scheme", "http")
     return _SCHEMES.get(said.lower(), seen)
 
 
-def forwarded_host(environ: dict[str, Any], config: Config) -> str:
+def forwarded_host(environ: dict[str, Any], trusted: tuple[str, ...]) -> str:
     """Return host and port as the client has asked the outermost trusted proxy for them."""
     return (
-        _forwarded(environ, config, "HTTP_X_FORWARDED_HOST")
+        _forwarded(environ, trusted, "HTTP_X_FORWARDED_HOST")
         or environ.get("HTTP_HOST")
         or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
     )
 
 
-def _forwarded(environ: dict[str, Any], config: Config, name: str) -> str:
+def _forwarded(environ: dict[str, Any], trusted: tuple[str, ...], name: str) -> str:
     """Return what the outermost trusted proxy has put into a header; ``""`` for nothing.
 
     Each proxy adds its own word at the right or replaces the whole, so of more words than there
     are trusted proxies the leftmost ones are the client's.
     """
-    if not config.trusted_proxies or name not in environ:
+    if not trusted or name not in environ:
         return ""
-    _, depth = _walk(environ, _read(config.trusted_proxies))
+    _, depth = _walk(environ, _read(trusted))
     words = environ[name].split(",")
     return words[-min(depth, len(words))].strip() if depth else ""
 

@@ -1,4 +1,4 @@
-"""The door for views, jobs and shells: `Publisher` sends messages, `disconnect` ends websockets.
+"""`Publisher`: how views, jobs and shells send messages.
 
 It works in any process, with or without gevent, and is safe across threads, greenlets and forks.
 Nothing connects before the first message.
@@ -6,22 +6,21 @@ Nothing connects before the first message.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import Any, Final
 
 from .brokers import broker_for
-from .channels import Audience, channel_name, identity_channels
 from .config import Config, current_config
 from .identity import ANONYMOUS, Identity
+from .identity.channels import identity_channels
 from .message import Data, dump, encode
-from .revocation import KEPT, KEPT_AT_MOST, Revocation, control_channel
+from .naming import Audience, channel_name
 
-__all__ = ["SELF", "Publisher", "disconnect"]
+__all__ = ["SELF", "Publisher"]
 
 
 class _Self:
-    """Stand for the one who sends the request."""
+    """The client that sends the request."""
 
     def __repr__(self) -> str:
         return "SELF"
@@ -34,7 +33,7 @@ Names = Iterable[str | _Self]
 
 
 class Publisher:
-    """Publish messages about a facility to some audiences.
+    """A publisher of messages about a facility to some audiences.
 
     Args:
         facility: what the messages are about; browsers ask for it in the address.
@@ -65,7 +64,7 @@ class Publisher:
             raise TypeError(f"facility takes a string, not {facility!r}")
         if not isinstance(broadcast, bool):
             raise TypeError(f"broadcast takes True or False, not {broadcast!r}")
-        self.config = config if config is not None else self._current_config()
+        self.config = config if config is not None else self.default_config()
         self.facility = facility
         who = identity
         prefix = self.config.key_prefix
@@ -81,18 +80,18 @@ class Publisher:
                 if isinstance(name, str):
                     found[channel_name(prefix, audience, facility, name)] = audience
                     continue
-                who = who if who is not None else self._who(request)
+                who = who if who is not None else self.identity_of(request)
                 if who is None:
                     raise TypeError(f"SELF in {argument} needs request= or identity=")
                 own = identity_channels(prefix, audience, facility, who or ANONYMOUS)
                 found.update(dict.fromkeys(own, audience))
         self._channels = found
 
-    def _current_config(self) -> Config:
+    def default_config(self) -> Config:
         """Return the options where none are given; an adapter's framework has its own."""
         return current_config()
 
-    def _who(self, request: Any) -> Identity | None:
+    def identity_of(self, request: Any) -> Identity | None:
         """Return whom `SELF` stands for; asked once, and only where there is a `SELF`."""
         return getattr(request, "identity", None)
 
@@ -106,7 +105,7 @@ class Publisher:
 
         Args:
             message: str for text, bytes for binary, anything else goes out as JSON text.
-            expire: seconds for which it is kept for those who connect later; 0 not at all;
+            expire: seconds for which it is retained for later subscribers; 0 not at all;
                 by default the option ``expire``.
 
         Returns:
@@ -124,14 +123,14 @@ class Publisher:
         return broker_for(self.config).publish(self.channels, payload, seconds)
 
     async def apublish(self, message: object, expire: int | None = None) -> int:
-        """Do what `publish` does without blocking the running asyncio loop."""
+        """Publish like `publish`, without blocking the running asyncio loop."""
         payload, seconds = self._prepare(message, expire)
         if not self._channels:
             return 0
         return await broker_for(self.config).apublish(self.channels, payload, seconds)
 
     def fetch(self, audience: str = "any") -> Data | None:
-        """Return the kept last message of the narrowest channel that has one, or None.
+        """Return the retained message of the narrowest channel that has one, or None.
 
         Args:
             audience: ``session``, ``user``, ``group``, ``broadcast``; ``any`` asks all four in
@@ -147,8 +146,8 @@ class Publisher:
                 raise ValueError(f"audience takes any, {', '.join(order)}, not {audience!r}")
             order = [Audience(audience)]
         channels = [name for kind in order for name, of in self._channels.items() if of is kind]
-        kept = broker_for(self.config).fetch(channels)
-        return kept[0].data if kept else None
+        retained = broker_for(self.config).fetch(channels)
+        return retained[0].data if retained else None
 
     def _prepare(self, message: object, expire: int | None) -> tuple[bytes, int]:
         seconds = self.config.expire if expire is None else expire
@@ -166,39 +165,3 @@ def _names(argument: str, names: Names) -> list[str | _Self]:
         if not (isinstance(name, _Self) or (isinstance(name, str) and name)):
             raise TypeError(f"{argument} takes non-empty strings or SELF, not {name!r}")
     return checked
-
-
-def disconnect(
-    *,
-    user: str | None = None,
-    session: str | None = None,
-    group: str | None = None,
-    code: int = 4401,
-    reason: str = "",
-    config: Config | None = None,
-) -> int:
-    """Close the websockets of a user, a session or a group, on all hosts.
-
-    What is given must all fit: ``user`` and ``group`` together mean that user, and only those
-    sockets that have the group. After 4401 and 1012 the browser client comes back and is asked
-    again who it is; with 1008 or 4403 it stays away.
-
-    Args:
-        user: a name as the identity resolver gives it.
-        session: likewise.
-        group: likewise; at least one of the three.
-        code: 1000, 1008, 1012, 1013, or 3000 to 4999.
-        reason: at most 123 bytes of UTF-8.
-        config: the options; by default those of this process.
-
-    Returns:
-        The number of processes that got the order.
-
-    Raises:
-        TypeError, ValueError: nobody is named, or the code or the reason cannot be sent.
-        BrokerUnavailable: Redis does not answer; the order may be lost.
-    """
-    config = config or current_config()
-    order = Revocation(user, group, session, code, reason, time.time())
-    channel = control_channel(config.key_prefix)
-    return broker_for(config).append(channel, order.encode(), KEPT, KEPT_AT_MOST)

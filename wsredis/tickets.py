@@ -1,8 +1,8 @@
-"""Signed one-time tickets: a view issues one, and a websocket shows it to say who it is.
+"""Signed one-time tickets: a view issues one, and a websocket shows it as its identity.
 
 For pages whose cookies do not reach the websocket, or that have none. A ticket tells nobody
 anything: it is a random number, the second of its end and a signature (HMAC-SHA256, RFC 2104). Whom
-it stands for is kept in Redis, signed too, under a hash of that number; whoever takes it there
+it stands for is stored in Redis, signed too, under a hash of that number; whoever takes it there
 first has it. Where in a handshake a ticket stands is the business of
 `wsredis.identity.credentials`.
 """
@@ -18,12 +18,13 @@ import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import asdict
 
-from .brokers import broker_for
+from .brokers import store_for
 from .config import Config, current_config
 from .exceptions import BrokerUnavailable, ConfigurationError, HandshakeError, PermissionDenied
 from .identity import ANONYMOUS, Identity
 from .identity.base import Request
-from .identity.credentials import TICKET, presented
+from .identity.credentials import presented
+from .protocol.http import RETRY_SOON, TICKET
 
 __all__ = ["MAX_SECONDS", "TicketResolver", "issue_ticket"]
 
@@ -37,7 +38,7 @@ _FORM = re.compile(r"[A-Za-z0-9_-]{48}")
 def issue_ticket(
     identity: Identity | str, *, seconds: int = 30, config: Config | None = None
 ) -> str:
-    """Return a ticket with which one websocket may say that it is somebody; call it in a view.
+    """Return a ticket that gives one websocket an identity; call it in a view.
 
     The answer that carries it must not be cached: ``Cache-Control: no-store``.
 
@@ -60,12 +61,12 @@ def issue_ticket(
     stamp = _Stamp(config)
     body = secrets.token_bytes(_ID) + (int(time.time()) + seconds).to_bytes(_END)
     content = json.dumps(asdict(who)).encode()
-    stamp.broker.put(stamp.key(body), stamp.sign(b"content", body + content) + content, seconds)
+    stamp.store.put(stamp.key(body), stamp.sign(b"content", body + content) + content, seconds)
     return urlsafe_b64encode(body + stamp.sign(b"ticket", body)).decode()
 
 
 class TicketResolver:
-    """Trust a ticket, once.
+    """A resolver that trusts a ticket, once.
 
     A handshake without one is nobody's; one whose ticket does not hold is refused.
 
@@ -96,13 +97,12 @@ class TicketResolver:
         try:
             return self._stamp.take(ticket)
         except BrokerUnavailable as exc:
-            raise HandshakeError(
-                503, "The message broker is away; try again.", [("Retry-After", "2")]
-            ) from exc
+            text = "The message broker is unavailable; try again."
+            raise HandshakeError(503, text, RETRY_SOON) from exc
 
 
 class _Stamp:
-    """Sign tickets and what they stand for, and know both again."""
+    """The signatures of tickets and of what they stand for."""
 
     def __init__(self, config: Config | None) -> None:
         config = config if config is not None else current_config()
@@ -111,12 +111,12 @@ class _Stamp:
                 "Tickets need the option secret, the same for all processes: set WSREDIS_SECRET to"
                 " what this prints: python -c 'import secrets; print(secrets.token_hex())'."
             )
-        self.broker = broker_for(config)
+        self.store = store_for(config)
         self._prefix = config.key_prefix
         self._secret = config.secret.encode()
 
     def key(self, body: bytes) -> str:
-        """Return where the content is kept; from there nobody finds back to the ticket."""
+        """Return where the content is stored; from there nobody finds back to the ticket."""
         name = f"ticket:{hashlib.sha256(body).hexdigest()}"
         return f"{self._prefix}:{name}" if self._prefix else name
 
@@ -138,11 +138,11 @@ class _Stamp:
         body, signature = whole[: _ID + _END], whole[_ID + _END :]
         if not hmac.compare_digest(signature, self.sign(b"ticket", body)):
             raise PermissionDenied("This ticket was not issued here.")
-        kept = self.broker.take(self.key(body))
-        if kept is None:
+        stored = self.store.take(self.key(body))
+        if stored is None:
             over = time.time() >= int.from_bytes(body[_ID:])
             raise PermissionDenied(f"This ticket has {'expired' if over else 'been used'}.")
-        signature, content = kept[:_SIGNATURE], kept[_SIGNATURE:]
+        signature, content = stored[:_SIGNATURE], stored[_SIGNATURE:]
         if not hmac.compare_digest(signature, self.sign(b"content", body + content)):
             raise PermissionDenied("This ticket was not issued here.")
         return Identity(**json.loads(content))

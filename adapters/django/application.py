@@ -22,13 +22,13 @@ from django.core.wsgi import get_wsgi_application
 from django.http import Http404
 from django.urls import set_script_prefix, set_urlconf
 
-from wsredis.access import AllowedChannels
+from wsredis.access.policy import AllowedChannels
 from wsredis.config import Config
 from wsredis.endpoints import EndpointContext
 from wsredis.exceptions import HandshakeError, PermissionDenied
 from wsredis.identity import Identity
-from wsredis.loop import in_gevent
 from wsredis.middleware import WebSocketMiddleware, WSGIApp
+from wsredis.runtime.loop import in_gevent
 
 from .conf import Options, options
 from .identity import limited
@@ -55,13 +55,13 @@ def get_websocket_application(app: WSGIApp | None = None) -> DjangoWebSocketMidd
         app: what gets every other request; by default ``get_wsgi_application()``.
 
     Raises:
-        ConfigurationError: the setting ``WSREDIS`` makes no sense.
+        ConfigurationError: the setting ``WSREDIS`` is not valid.
     """
     return DjangoWebSocketMiddleware(get_wsgi_application() if app is None else app)
 
 
 class DjangoWebSocketMiddleware:
-    """Wrap a WSGI application, and take options, users and sessions from Django.
+    """A wrapper around a WSGI application, with the options, users and sessions of Django.
 
     It belongs into wsgi.py, not into ``MIDDLEWARE``. The settings are read for each handshake.
     ``identity``, ``allowed_channels`` and ``endpoint`` get Django's `HttpRequest`; its host must be
@@ -73,7 +73,7 @@ class DjangoWebSocketMiddleware:
         load: returns the options; by default those of ``WSREDIS``.
 
     Raises:
-        ConfigurationError: an option makes no sense.
+        ConfigurationError: an option is not valid.
     """
 
     made = False
@@ -143,7 +143,7 @@ class DjangoWebSocketMiddleware:
         return gate
 
     def _identify(self, request: Any) -> Identity | None:
-        """Resolve who this is, of the `webob.Request` that the core has made."""
+        """Resolve the identity of the `webob.Request` that the core has made."""
         environ = request.environ
         with _translated():
             django_request = environ[REQUEST] = handshake_request(environ)
@@ -188,8 +188,8 @@ def _translated() -> Iterator[None]:
 
 
 def _translating(policy: AllowedChannels) -> AllowedChannels:
-    def ask(request: Any, wishes: tuple[str, ...]) -> Iterable[str]:
+    def ask(request: Any, requested: tuple[str, ...]) -> Iterable[str]:
         with _translated():
-            return policy(request, wishes)
+            return policy(request, requested)
 
     return ask

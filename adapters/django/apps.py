@@ -22,14 +22,14 @@ FINDER = "wsredis.adapters.django.finders.ClientFinder"
 
 
 class WSRedisConfig(AppConfig):
-    """Make wsredis an application of the site, under the label ``wsredis``."""
+    """wsredis as an application of the site, under the label ``wsredis``."""
 
     name = "wsredis.adapters.django"
     label = "wsredis"
     verbose_name = "Websockets"
 
     def ready(self) -> None:
-        """Let the core's own classes use the setting, and the browser client be found."""
+        """Connect the core to the setting, and static files to the browser client."""
         from . import checks
 
         checks.register_all()

@@ -1,7 +1,7 @@
 """What ``manage.py check`` says of the likely misconfigurations; ``--tag wsredis`` for these only.
 
 ============  ===============================================================================
-wsredis.E001  ``WSREDIS`` has an unknown option, or one that makes no sense
+wsredis.E001  ``WSREDIS`` has an unknown option, or one that is not valid
 wsredis.E002  a callback cannot be imported or called
 wsredis.E003  the wrapper of wsgi.py stands in ``MIDDLEWARE``
 wsredis.E004  Redis does not answer (``--deploy``)
@@ -11,7 +11,7 @@ wsredis.W003  somebody who is not logged in may do everything
 wsredis.W004  nobody can be known: an application or a middleware is missing
 wsredis.W005  sessions are in a database whose driver holds up every greenlet (in a process
               that gevent has patched, and with ``--deploy``)
-wsredis.W006  ``WSGI_APPLICATION`` does not hold websockets of Django's users (``--deploy``)
+wsredis.W006  ``WSGI_APPLICATION`` does not serve websockets to Django's users (``--deploy``)
 wsredis.W007  messages do not leave the process (``--deploy``)
 ============  ===============================================================================
 """
@@ -32,12 +32,13 @@ from django.core.servers.basehttp import get_internal_wsgi_application
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
+from wsredis.access.requests import REQUESTABLE
 from wsredis.brokers import broker_for
-from wsredis.channels import Audience, channel_name
 from wsredis.config import Config
 from wsredis.exceptions import BrokerUnavailable, ConfigurationError
 from wsredis.identity import ANONYMOUS, anonymous
 from wsredis.middleware import WebSocketMiddleware
+from wsredis.naming import Audience, channel_name
 
 from .application import DjangoWebSocketMiddleware, get_websocket_application
 from .conf import CALLBACKS, Options, callback, current_config, options, setting
@@ -52,14 +53,14 @@ SECONDS = 2.0
 """For Redis to answer a check."""
 
 PUBLISH = frozenset(f"publish-{audience}" for audience in Audience)
-WISHES = (*(f"subscribe-{audience}" for audience in Audience), *sorted(PUBLISH))
+REQUESTED = tuple(REQUESTABLE)
 
 
 _ADVICE = re.compile(": (?=write |did you mean |known are |leave )")
 
 
 def register_all() -> None:
-    """Tell Django of the checks, when the application is set up."""
+    """Register the checks with Django, when the application is set up."""
     for check in _ALWAYS:
         checks.register(check, "wsredis")
     for check in _DEPLOY:
@@ -135,15 +136,15 @@ def _middleware() -> Messages:
     ]
     if missing:
         yield checks.Warning(
-            "Websockets do not know who sends a request, so that only broadcasts arrive:"
+            "Websockets do not know the user of a request, so that only broadcasts arrive:"
             f" there is no {', no '.join(missing)}.",
-            hint="Add what is missing, or say in WSREDIS['identity'] who it is.",
+            hint="Add what is missing, or write a resolver for WSREDIS['identity'].",
             id="wsredis.W004",
         )
 
 
 def _has(name: str, middleware: list[tuple[str, Any]]) -> bool:
-    """Tell whether a middleware or a subclass of it is there."""
+    """Return whether a middleware or a subclass of it is there."""
     return any(
         name in (base.__name__ for base in getattr(found, "__mro__", ())) for _, found in middleware
     )
@@ -160,7 +161,7 @@ def _access() -> Messages:
             id="wsredis.W001",
         )
     given = _given_to_nobody(now)
-    if given >= set(WISHES):
+    if given >= set(REQUESTED):
         yield checks.Warning(
             "WSREDIS['allowed_channels'] grants everything to somebody who is not logged in.",
             hint="Return only what such a visitor needs, such as ['subscribe-broadcast'].",
@@ -179,13 +180,13 @@ def _given_to_nobody(now: Options) -> set[str]:
     """Ask the callback for an anonymous visitor; one that needs more than that grants nothing."""
     environ: dict[str, Any] = {
         "PATH_INFO": f"{now.config.prefix}check",
-        "QUERY_STRING": "&".join(WISHES),
+        "QUERY_STRING": "&".join(REQUESTED),
     }
     setup_testing_defaults(environ)
     try:
         request = handshake_request(environ)
         request.identity = ANONYMOUS
-        return set(WISHES).intersection(now.allowed_channels(request, WISHES))
+        return set(REQUESTED).intersection(now.allowed_channels(request, REQUESTED))
     except Exception:
         return set()
 
@@ -261,9 +262,9 @@ def _wsgi_application() -> Messages:
     else:
         if DjangoWebSocketMiddleware.made:
             return
-        problem = "WSGI_APPLICATION does not hold websockets, so that runserver has none."
+        problem = "WSGI_APPLICATION does not serve websockets, so that runserver has none."
         if isinstance(application, WebSocketMiddleware):
-            if application._resolver is not anonymous:
+            if application.resolver is not anonymous:
                 return
             problem = (
                 "WSGI_APPLICATION is wrapped in wsredis.WebSocketMiddleware, which knows neither"

@@ -14,19 +14,21 @@ it does not say comes from ``WSREDIS_<NAME>`` in the environment, else from the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from difflib import get_close_matches
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 
-from wsredis.access import AllowedChannels, default_policy
+from wsredis.access.policy import AllowedChannels, default_policy
 from wsredis.config import Config
+from wsredis.config.names import suggestion
+from wsredis.config.options import option_names
+from wsredis.deprecated import renamed_option
 from wsredis.endpoints import EndpointFactory, PubSubEndpoint
 from wsredis.exceptions import ConfigurationError
 from wsredis.identity import Identity
 
-from ..callbacks import load
+from ..options import load
 from .identity import identity_of
 
 __all__ = ["CALLBACKS", "Options", "callback", "current_config", "options", "setting"]
@@ -43,12 +45,12 @@ CALLBACKS = {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Hold what ``WSREDIS`` says at one moment.
+    """What ``WSREDIS`` says at one moment.
 
     Args:
         config: the options of the core.
-        identity: says who sends a Django request; see `identity_of`, the default.
-        allowed_channels: says what of the asked-for channels a Django request is granted.
+        identity: returns the identity of a Django request; see `identity_of`, the default.
+        allowed_channels: says which of the requested channels a Django request is granted.
         endpoint: makes what a websocket does, of a Django request and an `EndpointContext`.
     """
 
@@ -62,7 +64,7 @@ def options() -> Options:
     """Return what the setting says now.
 
     Raises:
-        ConfigurationError: an option is unknown, makes no sense or cannot be imported.
+        ConfigurationError: an option is unknown, is not valid or cannot be imported.
     """
     said = setting()
     given = {name: said.pop(name) for name in CALLBACKS if said.get(name) is not None}
@@ -74,7 +76,7 @@ def current_config() -> Config:
     """Return the options of the core that the setting says now.
 
     Raises:
-        ConfigurationError: an option is unknown or makes no sense.
+        ConfigurationError: an option is unknown or is not valid.
     """
     return _config(setting())
 
@@ -93,13 +95,13 @@ def setting() -> dict[str, Any]:
             f"WSREDIS is a dict of options, not {type(said).__name__}: write"
             " WSREDIS = {'redis': 'redis://127.0.0.1:6379/0'}."
         )
-    known = [*(field.name for field in fields(Config)), *CALLBACKS]
+    known = [*option_names(), *CALLBACKS]
     found: dict[str, Any] = {}
     for written, value in said.items():
         name = written.lower() if written in (str(written).lower(), str(written).upper()) else ""
+        name = renamed_option(name)
         if name not in known:
-            close = get_close_matches(str(written).lower(), known, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}."
+            hint = suggestion(str(written).lower(), known)
             raise ConfigurationError(f"WSREDIS has no option {written!r}: {hint}")
         if name in found:
             raise ConfigurationError(f"WSREDIS says {name!r} twice: leave {name.upper()!r} out.")

@@ -14,7 +14,7 @@ __all__ = ["ClientFinder"]
 
 
 class ClientFinder(BaseStorageFinder):
-    """Find ``wsredis/wsredis.js`` and what lies beside it; `.apps` adds this to the finders."""
+    """The finder of ``wsredis/wsredis.js`` and what lies beside it; `.apps` adds it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         folder = Path(wsredis.__file__).parent / "static"

@@ -1,4 +1,4 @@
-"""Who sends a Django request: its user, the user's groups and its session, read now.
+"""The identity of a Django request: its user, the user's groups and its session, read now.
 
 This is for requests that Django's middleware has seen, and for those of `.request`, which stand
 for a handshake.

@@ -19,7 +19,7 @@ __all__ = ["SELF", "Publisher"]
 
 
 class Publisher(publisher.Publisher):
-    """Publish messages about a facility to some audiences, with the options of ``WSREDIS``.
+    """A publisher of messages about a facility to some audiences, with the options of ``WSREDIS``.
 
     Args:
         facility, broadcast, users, groups, sessions, identity: see `wsredis.Publisher`.
@@ -30,13 +30,13 @@ class Publisher(publisher.Publisher):
 
     Raises:
         TypeError: names that are no list of strings, or `SELF` without a request or identity.
-        ConfigurationError: the setting makes no sense.
+        ConfigurationError: the setting is not valid.
     """
 
-    def _current_config(self) -> Config:
+    def default_config(self) -> Config:
         return current_config()
 
-    def _who(self, request: Any) -> Identity | None:
+    def identity_of(self, request: Any) -> Identity | None:
         if request is None:
             return None
         known = getattr(request, "identity", None)
@@ -58,11 +58,11 @@ class Publisher(publisher.Publisher):
 
         Outside of a transaction it is published at once. The message is turned into text now, so
         later changes to it do not matter. As there is nothing to undo after a commit, a Redis
-        that is away is logged and not raised.
+        that is unavailable is logged and not raised.
 
         Args:
             message: str for text, bytes for binary, anything else goes out as JSON text.
-            expire: seconds for which it is kept; see `publish`.
+            expire: seconds for which it is retained; see `publish`.
             using: the database whose transaction is meant.
 
         Raises:

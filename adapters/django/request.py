@@ -34,7 +34,7 @@ def handshake_request(environ: dict[str, Any]) -> Any:
 
 
 def has_sessions() -> bool:
-    """Tell whether sessions can be loaded: engines with a table need the application."""
+    """Return whether sessions can be loaded: engines with a table need the application."""
     with_table = settings.SESSION_ENGINE in (
         "django.contrib.sessions.backends.db",
         "django.contrib.sessions.backends.cached_db",
@@ -43,7 +43,7 @@ def has_sessions() -> bool:
 
 
 def has_auth() -> bool:
-    """Tell whether there are users."""
+    """Return whether there are users."""
     return apps.is_installed("django.contrib.auth")
 
 
@@ -86,7 +86,7 @@ def _key_stays(session: Any) -> Iterator[None]:
 
 
 class _Nobody:
-    """Stand for nobody where `django.contrib.auth` is not installed."""
+    """Nobody, where `django.contrib.auth` is not installed."""
 
     is_active = is_anonymous = True
     is_authenticated = is_staff = is_superuser = False

@@ -22,8 +22,8 @@ from django.core.signals import request_finished, request_started
 from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 
+from wsredis.disconnect import disconnect
 from wsredis.exceptions import BrokerUnavailable
-from wsredis.publisher import disconnect
 
 from .conf import current_config
 from .identity import given_name, session_key
@@ -75,7 +75,7 @@ def _soon(using: str | None = None, **order: Any) -> None:
 
 
 def _send(order: dict[str, Any]) -> None:
-    """Give an order; a change must not fail because Redis is away."""
+    """Give an order; a change must not fail because Redis is unavailable."""
     try:
         disconnect(**order, config=current_config())
     except BrokerUnavailable as exc:
@@ -88,7 +88,7 @@ def _logged_out(request: Any, **kwargs: Any) -> None:
 
 
 def _before(sender: Any, instance: Any, using: str, raw: bool, **kwargs: Any) -> None:
-    """Keep what the user was like before a save."""
+    """Remember what the user was like before a save."""
     saved = kwargs.get("update_fields")
     if instance.pk is None or (saved is not None and not _telling(sender) & set(saved)):
         return
@@ -122,7 +122,7 @@ def _deleted(instance: Any, using: str, **kwargs: Any) -> None:
 def _regrouped(
     instance: Any, action: str, reverse: bool, pk_set: Any, using: str, **kwargs: Any
 ) -> None:
-    """Let those come back whose groups have changed."""
+    """Send those away whose groups have changed; they come back at once."""
     if action not in ("post_add", "post_remove", "pre_clear"):
         return
     users: Iterable[Any] = [instance]

@@ -21,8 +21,7 @@ from typing import Any
 
 from django.dispatch import Signal
 
-from wsredis.connection import Connection
-from wsredis.endpoints import Endpoint
+from wsredis.endpoints import Endpoint, EndpointConnection
 from wsredis.identity import Identity
 from wsredis.message import Data
 
@@ -50,33 +49,33 @@ def announced(endpoint: Any, identity: Identity, facility: str) -> Any:
 
 
 class _Announced(Endpoint):
-    """Stand before an endpoint and send the signals."""
+    """An endpoint in front of another one, which sends the signals."""
 
-    __slots__ = ("_endpoint", "_open", "_said", "channels", "wants_kept")
+    __slots__ = ("_endpoint", "_open", "_said", "channels", "wants_retained")
 
     def __init__(self, endpoint: Endpoint, identity: Identity, facility: str) -> None:
         self.channels: Sequence[str] = endpoint.channels
-        self.wants_kept = endpoint.wants_kept
+        self.wants_retained = endpoint.wants_retained
         self._endpoint = endpoint
         self._said = {"identity": identity, "facility": facility, "channels": tuple(self.channels)}
         self._open = False
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: EndpointConnection) -> None:
         self._open = True
         _events.send(connected, type(self._endpoint), self._said)
         self._endpoint.opened(connection)
 
-    def received(self, connection: Connection, message: Data) -> None:
+    def received(self, connection: EndpointConnection, message: Data) -> None:
         self._endpoint.received(connection, message)
 
-    def closed(self, connection: Connection, code: int) -> None:
+    def closed(self, connection: EndpointConnection, code: int) -> None:
         if self._open:
             _events.send(disconnected, type(self._endpoint), {**self._said, "code": int(code)})
         self._endpoint.closed(connection, code)
 
 
 class _Events(Worker):
-    """Send signals in a thread of this process."""
+    """The signals that are sent in a thread of this process."""
 
     _dropped = False
 

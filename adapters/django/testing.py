@@ -19,7 +19,7 @@ __all__ = ["LiveServer", "serve_websockets"]
 
 
 class LiveServer(ThreadedWSGIServer):
-    """Wrap what the live server is given first; an application that a test sets stays as it is."""
+    """A live server that wraps what it is given first; what a test sets later stays as it is."""
 
     _gate: DjangoWebSocketMiddleware | None = None
 
@@ -35,6 +35,6 @@ class LiveServer(ThreadedWSGIServer):
 
 
 def serve_websockets() -> None:
-    """Let the live servers that this process starts from now on hold websockets."""
+    """Make the live servers that this process starts from now on serve websockets."""
     if LiveServerThread.server_class is ThreadedWSGIServer:
         LiveServerThread.server_class = LiveServer

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from django.db import connections
 
-from wsredis.brokers.redis import stay_while
+from wsredis.runtime.blocking import stay_while
 
 __all__ = ["keep_together"]
 
 
 def keep_together() -> None:
-    """Let a view that publishes inside a transaction give no other request a turn."""
+    """Keep a view that publishes inside a transaction from giving another request a turn."""
     stay_while(_is_open)
 
 
 def _is_open() -> bool:
-    """Tell whether a transaction is open on a connection of this thread."""
+    """Return whether a transaction is open on a connection of this thread."""
     return any(one.in_atomic_block for one in connections.all(initialized_only=True))

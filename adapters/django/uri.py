@@ -12,19 +12,19 @@ from .conf import current_config
 __all__ = ["websocket_uri"]
 
 
-def websocket_uri(request: Any, facility: object = "", *wishes: str) -> str:
-    """Return ``ws://HOST/SCRIPT/PREFIX/FACILITY?WISH&WISH``, or ``wss://`` for a secure request.
+def websocket_uri(request: Any, facility: object = "", *keys: str) -> str:
+    """Return ``ws://HOST/SCRIPT/PREFIX/FACILITY?KEY&KEY``, or ``wss://`` for a secure request.
 
     Args:
         request: the Django request whose host and scheme it gets; without one (None) it is a path,
             which the browser client completes.
         facility: what the websocket is about, a string or what has one, such as a number.
-        wishes: keys such as ``subscribe-broadcast`` and ``echo``.
+        keys: such as ``subscribe-broadcast`` and ``echo``.
     """
     path = (
         get_script_prefix().rstrip("/") + current_config().prefix + quote(str(facility), safe="/~")
     )
-    query = "?" + "&".join(wishes) if wishes else ""
+    query = "?" + "&".join(keys) if keys else ""
     if request is None:
         return path + query
     scheme = "wss" if request.is_secure() else "ws"

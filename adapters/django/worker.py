@@ -26,7 +26,7 @@ Job = Callable[[], object]
 
 
 class Worker:
-    """Call functions one after the other, in one thread of each process.
+    """One thread of each process, which calls functions one after the other.
 
     What a function raises is logged.
 

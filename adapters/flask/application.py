@@ -32,7 +32,7 @@ log = logging.getLogger("wsredis.adapters.flask")
 
 
 class FlaskWebSocketMiddleware:
-    """Stand before the ``wsgi_app`` of a Flask application; `WSRedis` puts it there.
+    """A wrapper around the ``wsgi_app`` of a Flask application; `WSRedis` puts it there.
 
     The options are those that ``app.config`` has when the first request comes. The callbacks run in
     a request context of Flask, of which no view and no ``before_request`` function is called;
@@ -82,7 +82,7 @@ class FlaskWebSocketMiddleware:
         """Return the options, read at the first use.
 
         Raises:
-            ConfigurationError: one is unknown, makes no sense or cannot be imported.
+            ConfigurationError: one is unknown, is not valid or cannot be imported.
         """
         if self._options is None:
             self._options = read_options(self._flask)
@@ -94,7 +94,7 @@ class FlaskWebSocketMiddleware:
         return self.options.config
 
     def _identify(self, request: Any) -> Identity:
-        """Resolve who this is, of the `webob.Request` that the core has made."""
+        """Resolve the identity of the `webob.Request` that the core has made."""
         context = self._flask.request_context(request.environ)
         request.environ[HANDSHAKE] = context
         context.push()

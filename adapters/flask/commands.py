@@ -24,7 +24,7 @@ words = click.argument("words", nargs=-1, type=click.UNPROCESSED)
 @words
 def publish(words: tuple[str, ...]) -> None:
     """Send a message to browsers."""
-    from wsredis.cli import add_publish_arguments, run_publish
+    from wsredis.cli.publish import add_publish_arguments, run_publish
 
     _run("publish", words, add_publish_arguments, run_publish)
 
@@ -33,7 +33,7 @@ def publish(words: tuple[str, ...]) -> None:
 @words
 def listen(words: tuple[str, ...]) -> None:
     """Show what passes."""
-    from wsredis.cli import add_listen_arguments, run_listen
+    from wsredis.cli.listen import add_listen_arguments, run_listen
 
     _run("listen", words, add_listen_arguments, run_listen)
 
@@ -45,10 +45,10 @@ def _run(
     run: Callable[..., int],
 ) -> None:
     """Run a command of the core; exit codes are 1 where Redis does not answer, 2 for arguments."""
-    from wsredis.cli import said_in_one_line
+    from wsredis.cli.main import one_line_errors
 
     program = f"flask {NAME} {name}"
     parser = argparse.ArgumentParser(prog=program, description=run.__doc__)
     add(parser)
     options = parser.parse_args(words)
-    sys.exit(said_in_one_line(program, lambda: run(options, config=current_options().config)))
+    sys.exit(one_line_errors(program, lambda: run(options, config=current_options().config)))

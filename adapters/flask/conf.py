@@ -12,19 +12,21 @@ comes from the environment variable of the same name, else from the default.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
-from difflib import get_close_matches
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask, current_app
 
-from wsredis.access import AllowedChannels, default_policy
+from wsredis.access.policy import AllowedChannels, default_policy
 from wsredis.config import Config
+from wsredis.config.names import suggestion
+from wsredis.config.options import option_names
+from wsredis.deprecated import renamed_options
 from wsredis.endpoints import EndpointFactory, PubSubEndpoint
 from wsredis.exceptions import ConfigurationError
 from wsredis.identity import Identity
 
-from ..callbacks import load
+from ..options import load
 
 __all__ = ["NAME", "Options", "current_options", "read_config", "read_options"]
 
@@ -45,14 +47,14 @@ CALLBACKS = {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Hold what ``app.config`` says.
+    """What ``app.config`` says.
 
     Args:
         config: the options of the core.
-        identity: says who sends a Flask request; by default `identity_of`.
+        identity: returns the identity of a Flask request; by default `identity_of`.
         user: says for `identity_of` by which name the user goes; by default Flask-Login's id.
         groups: says for `identity_of` in which groups a known user is; by default in none.
-        allowed_channels: says what of the asked-for channels a Flask request is granted.
+        allowed_channels: says which of the requested channels a Flask request is granted.
         endpoint: makes what a websocket does, of a Flask request and an `EndpointContext`.
     """
 
@@ -68,7 +70,7 @@ def read_config(app: Flask) -> Config:
     """Return the options of the core; callbacks are not looked at.
 
     Raises:
-        ConfigurationError: an option is unknown or makes no sense.
+        ConfigurationError: an option is unknown or is not valid.
     """
     said = _said(app)
     given = {name: value for name, value in said.items() if name not in CALLBACKS}
@@ -82,7 +84,7 @@ def read_options(app: Flask) -> Options:
     """Return all options, callbacks imported: not while a module of theirs makes the application.
 
     Raises:
-        ConfigurationError: an option is unknown, makes no sense or cannot be imported.
+        ConfigurationError: an option is unknown, is not valid or cannot be imported.
     """
     said = _said(app)
     found = {
@@ -97,7 +99,7 @@ def current_options() -> Options:
     """Return the options of the current application.
 
     Raises:
-        ConfigurationError: it has no `WSRedis`, or one whose options make no sense.
+        ConfigurationError: it has no `WSRedis`, or one whose options are not valid.
         RuntimeError: there is no current application.
     """
     if NAME not in current_app.extensions:
@@ -120,11 +122,10 @@ def _said(app: Flask) -> dict[str, Any]:
             "app.config['WSREDIS'] is no option: write each by itself, like"
             " app.config['WSREDIS_REDIS'] = 'redis://127.0.0.1:6379/0'."
         )
-    said: dict[str, Any] = dict(app.config.get_namespace(PREFIX))
-    known = [*(field.name for field in fields(Config)), *CALLBACKS]
+    said = renamed_options(app.config.get_namespace(PREFIX))
+    known = [*option_names(), *CALLBACKS]
     for name in said:
         if name not in known:
-            close = get_close_matches(name, known, 1)
-            hint = f"did you mean {_key(close[0])}?" if close else f"known are {', '.join(known)}."
+            hint = suggestion(name, known, _key)
             raise ConfigurationError(f"There is no option {_key(name)}: {hint}")
     return said

@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import Blueprint, Flask, has_app_context
 
+from wsredis.disconnect import disconnect
 from wsredis.exceptions import ConfigurationError
-from wsredis.publisher import disconnect
 
 from .application import FlaskWebSocketMiddleware
 from .commands import commands
@@ -20,7 +20,7 @@ __all__ = ["WSRedis"]
 
 
 class WSRedis:
-    """Bring websockets to a Flask application.
+    """The extension that brings websockets to a Flask application.
 
     ::
 
@@ -30,7 +30,7 @@ class WSRedis:
     ``app.extensions["wsredis"]`` is the application's `FlaskWebSocketMiddleware`.
 
     Raises:
-        ConfigurationError: an option of ``app.config`` is unknown or makes no sense, or the
+        ConfigurationError: an option of ``app.config`` is unknown or is not valid, or the
             application has websockets already.
     """
 

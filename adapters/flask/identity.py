@@ -1,4 +1,4 @@
-"""Who sends a Flask request: the user, their groups and the session, read now.
+"""The identity of a Flask request: the user, their groups and the session, read now.
 
 It holds for pages and for the handshakes of `.application`, in whose context Flask has opened the
 session and Flask-Login finds the user.
@@ -112,7 +112,7 @@ def end_session_key() -> str | None:
 
 
 def has_sessions(app: Flask) -> bool:
-    """Tell whether there are sessions: Flask's own need a key to sign them with."""
+    """Return whether there are sessions: Flask's own need a key to sign them with."""
     return bool(app.secret_key) or not isinstance(
         app.session_interface, SecureCookieSessionInterface
     )

@@ -2,7 +2,7 @@
 
 Each begins a new key: whoever has a copy of the cookie of before does not hear what is said after.
 The websockets under the old key are closed (4401) as soon as the answer has brought the new cookie,
-and the browser client comes back as who it is then.
+and the browser client comes back with the new identity.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from flask import Flask, after_this_request, request
 
+from wsredis.disconnect import disconnect
 from wsredis.exceptions import BrokerUnavailable
-from wsredis.publisher import disconnect
 
 from .conf import current_options
 from .identity import HANDSHAKE, end_session_key, new_session_key

@@ -24,7 +24,7 @@ log = logging.getLogger("wsredis.adapters.flask")
 
 
 class Publisher(publisher.Publisher):
-    """Publish messages about a facility to some audiences, with the current application's options.
+    """A publisher of messages about a facility, with the current application's options.
 
     Args:
         facility, broadcast, users, groups, sessions, identity: see `wsredis.Publisher`.
@@ -34,14 +34,14 @@ class Publisher(publisher.Publisher):
 
     Raises:
         TypeError: names that are no list of strings, or `SELF` without a request or identity.
-        ConfigurationError: the application has no `WSRedis`, or its options make no sense.
+        ConfigurationError: the application has no `WSRedis`, or its options are not valid.
         RuntimeError: there is no current application: write ``with app.app_context():``.
     """
 
-    def _current_config(self) -> Config:
+    def default_config(self) -> Config:
         return current_options().config
 
-    def _who(self, request: Any) -> Identity | None:
+    def identity_of(self, request: Any) -> Identity | None:
         if request is None and not has_request_context():
             return None
         known = getattr(flask_request if request is None else request, "identity", None)
@@ -54,12 +54,12 @@ class Publisher(publisher.Publisher):
 
         Inside a nested transaction, a savepoint, it shares that one's fate too; outside of any
         transaction it is published at once. The message is turned into text now, so later changes
-        to it do not matter. As there is nothing to undo after a commit, a Redis that is away is
-        logged and not raised.
+        to it do not matter. As there is nothing to undo after a commit, a Redis that is
+        unavailable is logged and not raised.
 
         Args:
             message: str for text, bytes for binary, anything else goes out as JSON text.
-            expire: seconds for which it is kept; see `publish`.
+            expire: seconds for which it is retained; see `publish`.
             session: a session of SQLAlchemy, scoped or not; by default Flask-SQLAlchemy's.
 
         Raises:

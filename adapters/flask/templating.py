@@ -25,21 +25,21 @@ from .identity import session_key
 __all__ = ["websocket_script", "websocket_uri"]
 
 
-def websocket_uri(facility: str = "", *wishes: str) -> str:
-    """Return ``ws://HOST/SCRIPT/PREFIX/FACILITY?WISH&WISH``, or ``wss://`` for a secure request.
+def websocket_uri(facility: str = "", *keys: str) -> str:
+    """Return ``ws://HOST/SCRIPT/PREFIX/FACILITY?KEY&KEY``, or ``wss://`` for a secure request.
 
-    A wish for the session gives it a key; see `session_key`. Without a request it is a path, which
+    A key for the session gives it a key; see `session_key`. Without a request it is a path, which
     the browser client completes.
 
     Args:
         facility: what the websocket is about.
-        wishes: keys such as ``subscribe-broadcast`` and ``echo``.
+        keys: such as ``subscribe-broadcast`` and ``echo``.
     """
     path = current_options().config.prefix + quote(facility, safe="/~")
-    query = "?" + "&".join(wishes) if wishes else ""
+    query = "?" + "&".join(keys) if keys else ""
     if not has_request_context():
         return path + query
-    if any(wish.endswith("-session") for wish in wishes):
+    if any(key.endswith("-session") for key in keys):
         session_key()
     scheme = "wss" if request.is_secure else "ws"
     return f"{scheme}://{request.host}{request.script_root}{path}{query}"

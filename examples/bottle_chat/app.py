@@ -1,4 +1,4 @@
-"""A chat in Bottle for those who have logged in: their session, of Beaker, says who they are.
+"""A chat in Bottle for those who have logged in: their session, of Beaker, is their identity.
 
 ``pip install bottle Beaker`` and start ``wsredis.examples.bottle_chat.app:application``.
 """
@@ -30,7 +30,7 @@ def chat() -> str:
 
 @site.post("/login")
 def login() -> None:
-    """Remember who it is."""
+    """Remember the user."""
     session = session_of(request)
     session.regenerate_id()
     session["user"] = request.forms.getunicode("user")  # a real site asks for a password

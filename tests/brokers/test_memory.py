@@ -1,10 +1,13 @@
+"""What only the memory of one process has: a clock that a test sets, and names."""
+
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
 
-from wsredis.brokers.memory import MemoryBroker
+from wsredis.brokers.memory.broker import MemoryBroker
+from wsredis.brokers.memory.store import MemoryStore
 
 NEWS, CHAT = "ws:broadcast:news", "ws:broadcast:chat"
 
@@ -27,7 +30,7 @@ def broker(clock: Clock) -> MemoryBroker:
     return MemoryBroker(clock)
 
 
-def test_what_is_kept_expires(broker: MemoryBroker, clock: Clock, listen: Any) -> None:
+def test_what_is_retained_expires(broker: MemoryBroker, clock: Clock, listen: Any) -> None:
     broker.publish([NEWS], b"short", 5)
     broker.publish([CHAT], b"long", 60)
     clock.now += 4.9
@@ -49,14 +52,24 @@ def test_what_has_expired_does_not_fill_the_memory(broker: MemoryBroker, clock: 
     for number in range(5000):
         broker.publish([f"ws:user:{number}:news"], b"x", 5)
         clock.now += 1
-    assert len(broker._kept) <= 1001
+    assert len(broker._retained) <= 1001
     broker.publish([NEWS], b"hello", 5)
     assert [message.data for message in broker.fetch([NEWS])] == ["hello"]
 
 
-def test_brokers_of_one_name_are_one() -> None:
-    assert MemoryBroker.named("memory://a") is MemoryBroker.named("memory://a")
-    assert MemoryBroker.named("memory://a") is not MemoryBroker.named("memory://b")
+def test_values_that_nobody_takes_do_not_fill_the_memory_either(clock: Clock) -> None:
+    store = MemoryStore(clock)
+    for number in range(5000):
+        store.put(f"ws:ticket:{number}", b"x", 5)
+        clock.now += 1
+    assert len(store._values) <= 1001
+    assert store.take("ws:ticket:4999") == b"x"
+
+
+@pytest.mark.parametrize("kind", [MemoryBroker, MemoryStore])
+def test_those_of_one_name_are_one(kind: type[MemoryBroker | MemoryStore]) -> None:
+    assert kind.named("memory://a") is kind.named("memory://a")
+    assert kind.named("memory://a") is not kind.named("memory://b")
 
 
 def test_brokers_know_nothing_of_each_other(listen: Any) -> None:

@@ -14,17 +14,13 @@ from typing import Any
 import pytest
 import redis
 
-from wsredis.brokers.redis import RedisBroker
-from wsredis.config import Config
+from wsredis.brokers.redis.broker import RedisBroker
 from wsredis.embedded import EmbeddedRedis, find_server, free_port
 from wsredis.exceptions import BrokerUnavailable, ConfigurationError
 
-SECONDS = 30.0
+from .support import SECONDS, broker_at
+
 NEWS, CHAT = "ws:broadcast:news", "ws:broadcast:chat"
-
-
-def broker_at(where: Any, deadline: float = SECONDS) -> RedisBroker:
-    return RedisBroker(Config(redis=where, redis_deadline=deadline))
 
 
 def works(broker: RedisBroker, listen: Any) -> None:
@@ -65,7 +61,7 @@ def test_every_form_of_address_leads_to_redis(
     works(broker, listen)
 
 
-def test_a_database_keeps_its_own_last_messages(redis_server: EmbeddedRedis) -> None:
+def test_a_database_keeps_its_own_retained_messages(redis_server: EmbeddedRedis) -> None:
     zero, five = (broker_at(f"redis://127.0.0.1:{redis_server.port}/{n}") for n in (0, 5))
     five.publish(["ws:broadcast:own"], b"in five", 60)
     assert zero.fetch(["ws:broadcast:own"]) == []
@@ -162,7 +158,7 @@ def test_a_server_that_does_not_speak_tls_is_refused(redis_server: EmbeddedRedis
     ],
 )
 def test_what_redis_py_does_not_understand_is_a_configuration_error(where: Any) -> None:
-    with pytest.raises(ConfigurationError, match="makes no sense to redis-py"):
+    with pytest.raises(ConfigurationError, match="is not valid for redis-py"):
         broker_at(where)
 
 
@@ -188,15 +184,17 @@ def test_a_feed_has_one_connection_for_all_its_channels(
     assert link["sub"] == "50"
 
 
-def test_messages_are_kept_for_the_seconds_asked(redis_server: EmbeddedRedis, listen: Any) -> None:
+def test_messages_are_retained_for_the_seconds_asked(
+    redis_server: EmbeddedRedis, listen: Any
+) -> None:
     broker = broker_at(redis_server.url)
     listener = listen(broker)
     with redis.Redis(port=redis_server.port) as admin:
         for publish in (broker.publish, lambda *args: listener.publish(*args)):
-            publish(["ws:broadcast:kept"], b"x", 60)
-            listener.subscribe("ws:broadcast:kept")
-            assert 55 < admin.ttl("ws:broadcast:kept") <= 60
-            admin.delete("ws:broadcast:kept")
+            publish(["ws:broadcast:retained"], b"x", 60)
+            listener.subscribe("ws:broadcast:retained")
+            assert 55 < admin.ttl("ws:broadcast:retained") <= 60
+            admin.delete("ws:broadcast:retained")
 
 
 # Redis that forbids

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsredis.brokers.resp import Parser, Push, ReplyError, pack
+from wsredis.brokers.redis.resp import Parser, Push, ReplyError, pack
 
 LINE = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"))
 ANSWERS = st.recursive(

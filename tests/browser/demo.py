@@ -18,6 +18,8 @@ from playwright.sync_api import Page, expect
 
 from wsredis.embedded import free_port
 
+from ..processes import kill_group, with_variable
+
 WSREDIS = str(Path(sys.executable).parent / "wsredis")
 
 REFUSALS = ("400 (BAD REQUEST)", "403 (FORBIDDEN)")
@@ -34,7 +36,6 @@ class Demo:
         self.facility = facility
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.mark = f"WSREDIS_TEST_DEMO={self.port}"
         self.process = subprocess.Popen(
             [WSREDIS, "demo", f"--{framework}", "--port", str(self.port)],
             stdout=subprocess.PIPE,
@@ -58,7 +59,7 @@ class Demo:
         subprocess.run([WSREDIS, "publish", *where], check=True, stdout=subprocess.DEVNULL)
 
     def forget(self) -> None:
-        """Let no message of another test be kept."""
+        """Let no message of another test be retained."""
         with redis.Redis.from_url(self.redis) as client:
             client.flushall()
 
@@ -69,21 +70,11 @@ class Demo:
         try:
             self.process.communicate(timeout=30)
             deadline = time.monotonic() + 30
-            while left := self.processes():
+            while left := with_variable("WSREDIS_TEST_DEMO", str(self.port)):
                 assert time.monotonic() < deadline, left
                 time.sleep(0.05)
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-
-    def processes(self) -> list[str]:
-        """Return the commands of all processes that the demo has started."""
-        found = []
-        for place in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if self.mark.encode() in (place / "environ").read_bytes().split(b"\0"):
-                    found.append((place / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        return found
+            kill_group(self.process)
 
 
 @contextmanager

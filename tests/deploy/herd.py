@@ -6,7 +6,6 @@ import json
 import subprocess
 import threading
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import playwright
@@ -48,17 +47,12 @@ class Herd:
         self._reader.start()
         try:
             eventually(lambda: self._who("open") == COUNT, "all are connected", 2 * SECONDS)
-        except BaseException as error:
-            self.__exit__(type(error), error, None)
+        except BaseException:
+            self.__exit__()
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         assert self._node.stdin
         assert self._node.stdout
         self._node.stdin.close()

@@ -13,7 +13,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import ssl
 import subprocess
 import sys
@@ -32,6 +31,7 @@ import trustme
 from wsredis import Config, Publisher
 from wsredis.embedded import free_port
 
+from ..processes import kill_group, living, start_group
 from ..proxies import Proxy, needs_apache, needs_nginx, start_apache, start_nginx
 from ..servers.support import SECONDS, eventually
 from ..servers.wire import Wire
@@ -227,14 +227,11 @@ class Deployment:
         words = shlex.split(command)
         variables = dict(word.split("=", 1) for word in itertools.takewhile(VARIABLE.match, words))
         with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(
+            return start_group(
                 [*words[len(variables) :], *self.options],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self.environ | variables,
-                cwd=self.folder,  # uWSGI imports from where it is, and that is not what is tested
-                start_new_session=True,
+                log,
+                environ=self.environ | variables,
+                folder=self.folder,  # uWSGI imports from there, and that is not what is tested
             )
 
     def _answers(self) -> bool:
@@ -310,8 +307,8 @@ class Deployment:
         """Return where its pages come from."""
         return f"http{'s' * self.recipe.tls}://{self.address}"
 
-    def url(self, facility: str, *wishes: str) -> str:
-        return f"ws{'s' * self.recipe.tls}://{self.address}{target(facility, *wishes)}"
+    def url(self, facility: str, *keys: str) -> str:
+        return f"ws{'s' * self.recipe.tls}://{self.address}{target(facility, *keys)}"
 
     def wire(self, source: str = "") -> Wire:
         """Return a raw client that has connected, from another address of this machine perhaps.
@@ -325,16 +322,16 @@ class Deployment:
         return wire
 
     @contextlib.contextmanager
-    def open(self, facility: str, *wishes: str, **headers: str) -> Iterator[Wire]:
+    def open(self, facility: str, *keys: str, **headers: str) -> Iterator[Wire]:
         """Hold a websocket open."""
         with self.wire() as wire:
-            wire.upgrade(target(facility, *wishes), **headers)
+            wire.upgrade(target(facility, *keys), **headers)
             yield wire
 
-    def refused(self, facility: str, *wishes: str, **headers: str) -> int:
+    def refused(self, facility: str, *keys: str, **headers: str) -> int:
         """Return the status of the answer to a handshake that is not accepted."""
         with self.wire() as wire:
-            return wire.refused(target(facility, *wishes), **headers).status
+            return wire.refused(target(facility, *keys), **headers).status
 
     def request(
         self, method: str, path: str, body: str = "", headers: Mapping[str, str] | None = None
@@ -357,9 +354,9 @@ class Deployment:
         return Publisher(facility, broadcast=True, config=Config(redis=self.redis)).publish(message)
 
 
-def target(facility: str, *wishes: str) -> str:
+def target(facility: str, *keys: str) -> str:
     """Return the path and query of a websocket."""
-    return f"/ws/{quote(facility)}?{'&'.join(wishes)}"
+    return f"/ws/{quote(facility)}?{'&'.join(keys)}"
 
 
 def commands(text: str, word: str) -> list[str]:
@@ -370,11 +367,7 @@ def commands(text: str, word: str) -> list[str]:
 def live(groups: Collection[int]) -> set[int]:
     """Return the processes of some groups that live; not at once, as others are at work too."""
     time.sleep(0.1)
-    listed = subprocess.run(
-        ["ps", "-A", "-o", "pid=,pgid=,stat="], capture_output=True, check=True, text=True
-    )
-    rows = (line.split() for line in listed.stdout.splitlines())
-    return {int(pid) for pid, of, state, *_ in rows if int(of) in groups and state[0] != "Z"}
+    return living(groups)
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
@@ -383,6 +376,4 @@ def finish(process: subprocess.Popen[bytes]) -> None:
         process.wait(2 * SECONDS)
         eventually(lambda: not live({process.pid}), "every process of the server has ended")
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill_group(process)

@@ -33,7 +33,7 @@ def test_nobody_else_has_the_facility() -> None:
     assert Address.parse("ws://example.com", "a/b c").target() == "/ws/a/b%20c?subscribe-broadcast"
 
 
-def test_wishes_of_the_query_are_left_out_and_the_rest_stays() -> None:
+def test_what_the_query_requests_is_left_out_and_the_rest_stays() -> None:
     address = Address.parse(
         "ws://example.com/ws/x?subscribe-user&ticket=a%20b&echo&publish-user", "f"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wsredis.cli import main
+from wsredis.cli.main import main
 from wsredis.embedded import free_port
 
 from ..servers.support import HOST, Site

@@ -43,7 +43,7 @@ def test_an_origin_is_missing_in_the_list(start: Start, doctor: Doctor) -> None:
     assert doctor(site.port, "--origin", "https://pages.example.com").fault is None
 
 
-def test_redis_is_away(start: Start, doctor: Doctor, own_redis: EmbeddedRedis) -> None:
+def test_redis_is_unavailable(start: Start, doctor: Doctor, own_redis: EmbeddedRedis) -> None:
     site = start("pywsgi", redis=own_redis.url)
     assert doctor(site.port).fault is None
     own_redis.kill()
@@ -97,7 +97,7 @@ application = WebSocketMiddleware(None, endpoint=Mine)
     ("body", "fault", "says"),
     [
         ("def opened(self, connection): connection.close(4000, 'not today')", "closed", "4000"),
-        ("def opened(self, connection): connection.cut()", "cut", "without a close frame"),
+        ("def opened(self, connection): connection.abort()", "cut", "without a close frame"),
         ("def __init__(self, request, context): raise LookupError('no')", "site-failed", "500"),
     ],
 )

@@ -17,7 +17,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from types import TracebackType
 from typing import Self
 
 from wsredis.exceptions import BrokerUnavailable
@@ -52,12 +51,7 @@ class Numbers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._over.set()
         if self._thread.ident is not None:
             self._thread.join(SECONDS)
@@ -101,7 +95,7 @@ class Numbers:
 
     def end(self) -> int:
         """Publish no more and return the last number that Redis has confirmed."""
-        self.__exit__(None, None, None)
+        self.__exit__()
         if self._error is not None:
             raise self._error
         return self.confirmed[-1]

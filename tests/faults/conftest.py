@@ -1,4 +1,4 @@
-"""What can break, as fixtures: a proxy before a Redis of one's own, and a stage with everything."""
+"""What can break, as fixtures: a stage with a site, its clients and a Redis behind a proxy."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import redis
 
 from wsredis.embedded import EmbeddedRedis
 
-from ..servers.conftest import pytest_runtest_makereport, room, start
+from ..servers.conftest import proxy, pytest_runtest_makereport, room, start
 from ..servers.support import Setup, Site, eventually
 from .checker import Numbers
 from .clients import Crowd
 from .proxy import Proxy
 
-__all__ = ["Stage", "pytest_runtest_makereport", "room", "start"]
+__all__ = ["Stage", "proxy", "pytest_runtest_makereport", "room", "start"]
 
 
 @pytest.fixture
@@ -27,15 +27,6 @@ def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
     That costs time and memory, and here memory is measured, or there are thousands of clients.
     """
     monkeypatch.delenv("ARCS_FILE", raising=False)
-
-
-@pytest.fixture
-def proxy(own_redis: EmbeddedRedis) -> Iterator[Proxy]:
-    proxy = Proxy(own_redis.port)
-    try:
-        yield proxy
-    finally:
-        proxy.close()
 
 
 @pytest.fixture

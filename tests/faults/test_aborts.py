@@ -73,7 +73,7 @@ def test_who_aborts_leaves_no_file_no_subscription_and_no_memory_behind(
     stats = site.stats()
     print(f"{setup}: {ABORTS} aborts, {growth / 1024:.0f} KiB more, {stats}")
     assert growth <= ALLOWED
-    assert (stats["channels"], stats["outbox_bytes"], stats["gaps"]) == (0, 0, 0)
+    assert (stats["channels"], stats["send_buffer_bytes"], stats["gaps"]) == (0, 0, 0)
     with site.wire(f"/ws/{room}?subscribe-broadcast") as wire:
         site.broadcast(room, "and you?")
         assert wire.receive_text() == "and you?"

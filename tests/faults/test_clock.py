@@ -94,4 +94,4 @@ def test_when_the_clock_jumps_nobody_misses_anything_and_nothing_is_lost(
     assert not found.codes
     assert not any(found.missed)
     stats = site.stats()
-    assert (stats["gaps"], stats["timeouts"], stats["dropped"]) == (0, 0, 0)
+    assert (stats["gaps"], stats["timeouts"], stats["slow_consumers"]) == (0, 0, 0)

@@ -1,4 +1,4 @@
-"""A reader that never reads costs its outbox and nothing else, whatever is sent to it."""
+"""A reader that never reads costs its send buffer and nothing else, whatever is sent to it."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from .processes import memory, needs_proc
 
 pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("unwatched"), needs_proc]
 
-OUTBOX = 2**20
+SEND_BUFFER = 2**20
 PADDING = 2**18
 SENT = 32 * 2**20
 """Bytes published: what one socket's buffers in the system take is far less."""
 
 SPARE = 4 * 2**20
-"""Bytes a process may grow beside the outbox: what is on its way, and what Python keeps."""
+"""Bytes a process may grow beside the send buffer: what is on its way, and what Python keeps."""
 
 
 @each("uwsgi-gevent", "gunicorn-gthread")
 @pytest.mark.parametrize("overflow", ["close", "drop-oldest", "keep-latest"])
-def test_who_never_reads_costs_at_most_the_outbox_and_delays_nobody(
+def test_who_never_reads_costs_at_most_the_send_buffer_and_delays_nobody(
     start: Callable[..., Site], setup: Setup, room: str, overflow: str
 ) -> None:
-    site = start(setup, overflow=overflow, max_outbox=OUTBOX)
+    site = start(setup, overflow=overflow, max_send_buffer=SEND_BUFFER)
     numbers = Numbers(site.publisher(room, broadcast=True).publish, padding=PADDING)
     target = f"/ws/{room}?subscribe-broadcast"
 
-    def gave_way() -> int:
+    def lost() -> int:
         stats = site.stats()
-        return stats["dropped"] + stats["shed"]
+        return stats["slow_consumers"] + stats["messages_dropped"]
 
     with Crowd(site.port, target, 3, begun=numbers.last) as crowd:
         crowd.wait_open()
         with site.wire(target, receive_buffer=4096) as first:  # what is made once is made now
-            while not gave_way():
+            while not lost():
                 crowd.wait_for(numbers.next())
             first.abort()
         eventually(lambda: site.stats()["connections"] == len(crowd.clients), "it is gone")
@@ -50,22 +50,24 @@ def test_who_never_reads_costs_at_most_the_outbox_and_delays_nobody(
                 crowd.wait_for(numbers.next())
                 if numbers.begun % 8 == 0:
                     highest = max(highest, memory(worker) - before)
-                    assert site.stats()["outbox_bytes"] <= OUTBOX + 2 * PADDING
+                    assert site.stats()["send_buffer_bytes"] <= SEND_BUFFER + 2 * PADDING
             stats = site.stats()
-            shed, dropped = (stats[name] - earlier[name] for name in ("shed", "dropped"))
-            print(f"{setup} {overflow}: {highest / 2**20:.1f} MiB more, {shed=} {dropped=}")
-            assert highest < OUTBOX + SPARE
+            dropped, closed = (
+                stats[name] - earlier[name] for name in ("messages_dropped", "slow_consumers")
+            )
+            print(f"{setup} {overflow}: {highest / 2**20:.1f} MiB more, {dropped=} {closed=}")
+            assert highest < SEND_BUFFER + SPARE
             found = check(crowd.clients, numbers)
             assert not any(found.missed)
             if overflow == "close":
-                assert (dropped, shed) == (1, 0)
+                assert (closed, dropped) == (1, 0)
                 assert stuck.close_code() in (1013, 1006)  # the close frame waits behind the rest
                 closes = "close user=- .* code=1013"
                 eventually(lambda: len(site.lines(closes)) == 2, "it is logged")
                 return
-            assert dropped == 0
-            assert shed > 0
-            due = numbers.begun - begun - shed
+            assert closed == 0
+            assert dropped > 0
+            due = numbers.begun - begun - dropped
             heard = [int(stuck.receive_text().split()[0]) for _ in range(due)]
             assert heard == sorted(set(heard)), "order holds for what has come"
-            assert heard[-1] == numbers.begun, "the newest never gives way"
+            assert heard[-1] == numbers.begun, "the newest is never dropped"

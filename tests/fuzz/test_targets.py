@@ -54,14 +54,20 @@ def test_what_is_drawn_holds(name: str) -> None:
 
 
 FAULTS: dict[str, tuple[str, Any]] = {
-    "channels": ("wsredis.channels._UNSAFE", re.compile(r"[%\s]")),
     "credentials": ("wsredis.identity.credentials._cookies", lambda environ, name: ["abc"]),
-    "frames": ("wsredis.frames._Deflate.decode", PerMessageDeflate.decode),
-    "handshake": ("wsredis.handshake._choose", lambda offered, known: ",".join(offered)),
+    "frames": ("wsredis.protocol.frames._Deflate.decode", PerMessageDeflate.decode),
+    "handshake": (
+        "wsredis.handshake.upgrade.choose_subprotocol",
+        lambda offered, known: ",".join(offered),
+    ),
     "message": ("wsredis.message._BINARY", b"B"),
+    "naming": ("wsredis.naming._UNSAFE", re.compile(r"[%\s]")),
     "proxies": ("wsredis.proxies.Proxies.__contains__", lambda proxies, address: True),
-    "resp": ("wsredis.brokers.resp.MAX_DEPTH", 10**6),
-    "revocation": ("wsredis.revocation.Revocation.matches", lambda order, identity: True),
+    "resp": ("wsredis.brokers.redis.resp.MAX_DEPTH", 10**6),
+    "revocation": (
+        "wsredis.identity.revocation.Revocation.matches",
+        lambda revocation, identity: True,
+    ),
     "tickets": ("wsredis.tickets.hmac.compare_digest", lambda one, other: True),
 }
 

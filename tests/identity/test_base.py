@@ -87,7 +87,7 @@ def test_a_chain_in_which_nobody_is_known_knows_nobody() -> None:
 
 def test_an_error_ends_a_chain_and_later_resolvers_are_not_asked() -> None:
     def fail(request: Any) -> Identity:
-        raise LookupError("the session store is away")
+        raise LookupError("the session store is unavailable")
 
     with pytest.raises(LookupError, match="session store"):
         chain(fail, lambda request: Identity("alice"))(request())

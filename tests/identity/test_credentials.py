@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsredis.config import is_token
 from wsredis.exceptions import PermissionDenied
-from wsredis.identity.credentials import MARKERS, TICKET, TOKEN, presented, split_offers
+from wsredis.identity.credentials import presented
+from wsredis.protocol.http import MARKERS, TICKET, TOKEN, is_token, split_offers
 
 ORIGIN = {"wsredis.origin": "https://a.example"}
 

@@ -8,8 +8,8 @@ import pytest
 from webob import Request
 
 from wsredis.config import Config
-from wsredis.handshake import read_handshake
-from wsredis.identity.credentials import CHECKED_ORIGIN
+from wsredis.handshake.upgrade import read_handshake
+from wsredis.protocol.http import CHECKED_ORIGIN
 
 ORIGIN = "http://localhost:8000"
 

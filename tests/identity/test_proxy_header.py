@@ -57,7 +57,7 @@ def test_what_anybody_else_says_is_ignored(peer: str, caplog: pytest.LogCaptureF
 
 @pytest.mark.parametrize("value", ["alice,mallory", "alice, mallory", ", mallory", "alice,"])
 def test_several_values_are_refused(value: str, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(PermissionDenied, match="who you are"):
+    with pytest.raises(PermissionDenied, match="could not be identified"):
         resolve(said(**{USER: value}))
     assert "several values" in caplog.text
     assert "mallory" not in caplog.text
@@ -78,7 +78,7 @@ FOLDING = [
 def test_where_a_twin_cannot_be_told_apart_nobody_is_believed(
     server: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(PermissionDenied, match="who you are"):
+    with pytest.raises(PermissionDenied, match="could not be identified"):
         resolve(said(**{USER: "alice", **server}))
     assert "X_Forwarded_User, X_Forwarded_Groups" in caplog.text
     assert "twins_dropped=True" in caplog.text
@@ -108,7 +108,7 @@ def test_some_servers_are_known_to_drop_twins(software: str) -> None:
     [
         ({"proxies": []}, "write proxies="),
         ({"proxies": "127.0.0.1"}, "write proxies="),
-        ({"proxies": ["*"]}, "makes no sense"),
+        ({"proxies": ["*"]}, "is not valid"),
         ({"proxies": ["0.0.0.0/0"]}, "everybody"),
         ({"proxies": ["unix"], "user_header": ""}, "is no header"),
         ({"proxies": ["unix"], "user_header": "X-User:"}, "is no header"),

@@ -7,9 +7,9 @@ from typing import Any
 from wsredis import WebSocketMiddleware
 
 
-def everything(request: Any, wishes: tuple[str, ...]) -> tuple[str, ...]:
+def everything(request: Any, requested: tuple[str, ...]) -> tuple[str, ...]:
     """Grant what is asked for."""
-    return wishes
+    return requested
 
 
 application = WebSocketMiddleware(None, allowed_channels=everything)

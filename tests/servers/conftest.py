@@ -11,6 +11,7 @@ import pytest
 
 from wsredis.embedded import EmbeddedRedis
 
+from ..faults.proxy import Proxy
 from .support import SETUPS, Setup, Site, new_room, parameters
 from .wire import TEXT
 
@@ -56,10 +57,10 @@ def start(
 
         def start(setup: Setup | str, **options: Any) -> Site:
             names = {"app", "options", "trust"} & options.keys()
-            kept = {name: options.pop(name) for name in names}
+            chosen = {name: options.pop(name) for name in names}
             url = options.pop("redis", redis_server.url)
             which = SETUPS[setup] if isinstance(setup, str) else setup
-            site = Site(which, tmp_path_factory.mktemp("site"), url, config=options, **kept)
+            site = Site(which, tmp_path_factory.mktemp("site"), url, config=options, **chosen)
             sites.append(site)
             stack.callback(site.stop)
             return site.start()
@@ -68,6 +69,16 @@ def start(
         yield start
     for site in sites:
         assert_calm(site)
+
+
+@pytest.fixture
+def proxy(own_redis: EmbeddedRedis) -> Iterator[Proxy]:
+    """Give a way to the Redis of this test that can break."""
+    proxy = Proxy(own_redis.port)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
 
 
 @pytest.fixture

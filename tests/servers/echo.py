@@ -25,7 +25,7 @@ OPTIONS: dict[str, Any] = {
     "redis": "memory://echo",
     "origins": ["*"],
     "max_message_size": 32 * 2**20,
-    "max_outbox": 64 * 2**20,
+    "max_send_buffer": 64 * 2**20,
     "max_fragments": 200_000,
     "max_messages_per_second": None,
     "max_bytes_per_second": None,

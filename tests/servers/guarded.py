@@ -1,4 +1,4 @@
-"""A site whose identities end: by time, by an order, or before they are known.
+"""A site whose identities end: by time, by a revocation, or before they are known.
 
 ``X-User``, ``X-Groups`` and ``X-Session`` say who somebody is and ``X-Expires`` until when (Unix
 time). ``X-Hold`` makes the resolver tell that it has been asked, in a file of that name, and wait
@@ -17,7 +17,7 @@ from typing import Any
 import gevent
 
 from wsredis import Identity, WebSocketMiddleware, disconnect
-from wsredis.loop import in_gevent
+from wsredis.runtime.loop import in_gevent
 
 logging.basicConfig(
     level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
@@ -59,5 +59,5 @@ def pages(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 
 application = WebSocketMiddleware(
-    pages, identity=identify, allowed_channels=lambda request, wishes: wishes
+    pages, identity=identify, allowed_channels=lambda request, requested: requested
 )

@@ -24,6 +24,7 @@ from websockets.sync.client import ClientConnection, connect
 from wsredis import Config, Publisher
 from wsredis.embedded import free_port
 
+from ..processes import kill_group, living, start_group
 from .wire import SECONDS, Wire
 from .workers import Rest
 
@@ -222,14 +223,11 @@ class Site:
     def _spawn(self) -> None:
         values = {"app": self._app, "module": self._app.stem, "folder": self.folder}
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
+            self.process = start_group(
                 [*self.setup.words(port=self.port, **values), *self._options],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._environ,
-                cwd=self.folder,  # uWSGI imports from where it is, and that is not what is tested
-                start_new_session=True,
+                log,
+                environ=self._environ,
+                folder=self.folder,  # uWSGI imports from there, and that is not what is tested
             )
 
     def _answers(self) -> bool:
@@ -269,21 +267,12 @@ class Site:
                 self.process.terminate()
             self.wait()
         finally:
-            try:
-                os.killpg(self.process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            self.process.wait()
+            kill_group(self.process)
 
     def pids(self) -> set[int]:
         """Return its processes that live; those that only wait for their parent do not count."""
         assert self.process is not None
-        listed = subprocess.run(
-            ["ps", "-A", "-o", "pid=,pgid=,stat="], capture_output=True, check=True, text=True
-        )
-        rows = (line.split() for line in listed.stdout.splitlines())
-        group = str(self.process.pid)
-        return {int(pid) for pid, of, state, *_ in rows if of == group and state[0] != "Z"}
+        return living({self.process.pid})
 
     # What it says
 
@@ -351,14 +340,14 @@ class Site:
 
     # Who talks to it
 
-    def url(self, facility: str, *wishes: str) -> str:
+    def url(self, facility: str, *keys: str) -> str:
         scheme = "ws" if self.trust is None else "wss"
-        return f"{scheme}://{HOST}:{self.port}/ws/{facility}?{'&'.join(wishes)}"
+        return f"{scheme}://{HOST}:{self.port}/ws/{facility}?{'&'.join(keys)}"
 
     def connect(
         self,
         facility: str,
-        *wishes: str,
+        *keys: str,
         user: str = "",
         groups: Sequence[str] = (),
         session: str = "",
@@ -369,7 +358,7 @@ class Site:
         options = {"ping_interval": None, "max_size": None, "proxy": None} | options
         options = {"open_timeout": SECONDS, "ssl": self.trust} | options
         headers = {name: value for name, value in who.items() if value}
-        return connect(self.url(facility, *wishes), additional_headers=headers, **options)
+        return connect(self.url(facility, *keys), additional_headers=headers, **options)
 
     def wire(self, target: str = "", *, receive_buffer: int = 0, **headers: str) -> Wire:
         """Return a raw client; with a target its handshake has been accepted."""

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.servers
 BAD = {
     "orgins": ("https://example.com", "WSREDIS_ORGINS: did you mean WSREDIS_ORIGINS?"),
     "origins": ("example.com", "write origins like ['https://example.com'"),
-    "max_message_size": ("1MB", "WSREDIS_MAX_MESSAGE_SIZE='1MB' makes no sense: write bytes above"),
+    "max_message_size": ("1MB", "WSREDIS_MAX_MESSAGE_SIZE='1MB' is not valid: write bytes above"),
 }
 
 

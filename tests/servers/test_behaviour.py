@@ -155,13 +155,13 @@ def test_nobody_who_asks_for_a_name_is_refused(server: Site, room: str, audience
         assert wire.refused(f"/ws/{room}?subscribe-{audience}").status == 403
 
 
-def test_the_kept_message_comes_first(server: Site, room: str) -> None:
+def test_the_retained_message_comes_first(server: Site, room: str) -> None:
     server.broadcast(room, "forgotten")
-    server.broadcast(room, "kept", expire=60)
-    server.publisher(room, users=["alice"]).publish(b"\x00kept", expire=60)
+    server.broadcast(room, "retained", expire=60)
+    server.publisher(room, users=["alice"]).publish(b"\x00retained", expire=60)
     with server.connect(room, BROADCAST, "subscribe-user", user="alice") as ws:
         server.broadcast(room, "live")
-        assert set(until(ws, "live")) == {"kept", b"\x00kept"}
+        assert set(until(ws, "live")) == {"retained", b"\x00retained"}
 
 
 def test_who_comes_while_messages_flow_sees_each_once_and_in_order(server: Site, room: str) -> None:
@@ -191,8 +191,8 @@ def test_who_comes_while_messages_flow_sees_each_once_and_in_order(server: Site,
         publishing.join()
         for after, ws in listening:
             numbers = list(map(int, until(ws, "end")))
-            # What was kept when it came, or the next, or, of a server that lags behind, some from
-            # before; nothing that it had to see is missing.
+            # What was retained when it came, or the next, or, of a server that lags behind, some
+            # from before; nothing that it had to see is missing.
             assert numbers[0] <= after + 1
             assert numbers == list(range(numbers[0], published[0] + 1))
 

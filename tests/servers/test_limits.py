@@ -110,6 +110,37 @@ def test_a_full_process_answers_503_until_somebody_leaves(
         leave(site, wires, target)
 
 
+@some_servers
+def test_the_resolver_is_asked_behind_the_limits_of_process_and_address_and_before_the_users(
+    start: Start, setup: Setup, room: str
+) -> None:
+    site = start(
+        setup,
+        app="guarded.py",
+        trusted_proxies="127.0.0.1",
+        max_connections=3,
+        max_connections_per_address=1,
+        max_connections_per_user=1,
+    )
+    target = f"/ws/{room}?{BROADCAST}"
+    first, second, third, fourth = (f"192.0.2.{number}" for number in range(1, 5))
+
+    def asked(name: str, user: str, address: str) -> tuple[int, bool]:
+        """Return the status, and whether the resolver has been asked."""
+        headers = {"x_user": user, "x_forwarded_for": address, "x_hold": name}
+        code = status(site, target, x_hold_for="0", **headers)
+        return code, (site.folder / name).exists()
+
+    with (
+        site.wire(target, x_user="alice", x_forwarded_for=first),
+        site.wire(target, x_user="bob", x_forwarded_for=second),
+    ):
+        assert asked("address", "carol", first) == (429, False)
+        assert asked("user", "alice", third) == (429, True)
+        with site.wire(target, x_user="carol", x_forwarded_for=third):  # whose slots are free
+            assert asked("process", "dave", fourth) == (503, False)
+
+
 # How fast
 
 # Each is many times too much, wherever a second of the clock ends.
@@ -146,7 +177,7 @@ def test_who_sends_too_much_is_closed_with_1008_and_others_go_on(
                 assert wire.close_code() == 1008, name
             other.send_frame(TEXT, name.encode())
             assert other.receive_text() == name
-            assert site.stats()["flooding"] == number
+            assert site.stats()["over_limit"] == number
     eventually(lambda: site.stats()["connections"] == 0, "all have gone")
 
 
@@ -158,7 +189,7 @@ def test_what_is_within_the_limits_is_no_flood(start: Start, setup: Setup, room:
         assert [wire.receive_text() for _ in range(900)] == [str(n) for n in range(900)]
         wire.send_frame(TEXT, b"x" * 2**20)
         assert len(wire.receive_text()) == 2**20
-    assert site.stats()["flooding"] == 0
+    assert site.stats()["over_limit"] == 0
 
 
 # How long
@@ -180,7 +211,7 @@ def test_a_resolver_that_takes_too_long_is_a_503_and_holds_nobody_up(
             assert quick.receive_text() == "meanwhile"
         answer = slow.answer()
     assert answer.status == 503
-    assert answer.body == "It took too long to find out who you are.\n"
+    assert answer.body == "It took too long to identify the client.\n"
     assert int(answer.headers["retry-after"]) > 0
     eventually(lambda: site.stats()["connections"] == 0, "nobody is left")
 
@@ -221,11 +252,11 @@ def test_every_limit_holds_on_the_other_servers_too(start: Start, setup: Setup, 
                     eventually(lambda: site.stats()["connections"] == 3, "the flood has gone")
             site.broadcast(room, "hello")
             assert other.receive_text() == "hello"
-            assert site.stats()["flooding"] == 5
+            assert site.stats()["over_limit"] == 5
+            assert slow.answer().status == 503  # and so it has no slot any more
             for _ in range(2):
                 stack.enter_context(site.wire(target, **others[2]))
             assert status(site, target, x_user="carol", **others[3]) == 503
-        assert slow.answer().status == 503
 
 
 # How much may wait
@@ -236,7 +267,7 @@ def test_every_limit_holds_on_the_other_servers_too(start: Start, setup: Setup, 
 def test_a_stuck_reader_costs_what_the_policy_says_and_delays_nobody(
     start: Start, setup: Setup, room: str, overflow: str
 ) -> None:
-    site = start(setup, overflow=overflow, max_outbox=2**20)
+    site = start(setup, overflow=overflow, max_send_buffer=2**20)
     message = "news {} " + "x" * 2**18
     target = f"/ws/{room}?{BROADCAST}&subscribe-user"
     with (
@@ -252,25 +283,27 @@ def test_a_stuck_reader_costs_what_the_policy_says_and_delays_nobody(
             assert quick.receive_text().split()[1] == str(number)
             return number
 
-        while site.stats()["outbox_bytes"] < 2**19:
+        while site.stats()["send_buffer_bytes"] < 2**19:
             broadcast()
         for text in ("mine 1", "mine 2"):
             site.publisher(room, users=["alice"]).publish(text)
-        while not (site.stats()["shed"] or site.stats()["dropped"]):
+        while not (site.stats()["messages_dropped"] or site.stats()["slow_consumers"]):
             broadcast()
         last = [broadcast() for _ in range(8)][-1]
         stats = site.stats()
         if overflow == "close":
-            assert (stats["dropped"], stats["shed"]) == (1, 0)
+            assert (stats["slow_consumers"], stats["messages_dropped"]) == (1, 0)
             assert stuck.close_code() in (1013, 1006)
             eventually(lambda: site.lines("close user=alice.* code=1013"), "it was told why")
             return
         eventually(lambda: site.stats()["delivered"] == 2 + 2 * last, "all is on its way")
         stats = site.stats()
-        assert stats["dropped"] == 0
-        assert stats["outbox_bytes"] <= 2**20 + 2**18 + 100  # and what it is in the middle of
-        came = [stuck.receive_text().split()[:2] for _ in range(last + 2 - stats["shed"])]
-        eventually(lambda: not site.stats()["outbox_bytes"], "nothing waits any more")
+        assert stats["slow_consumers"] == 0
+        assert stats["send_buffer_bytes"] <= 2**20 + 2**18 + 100  # and what it is in the middle of
+        came = [
+            stuck.receive_text().split()[:2] for _ in range(last + 2 - stats["messages_dropped"])
+        ]
+        eventually(lambda: not site.stats()["send_buffer_bytes"], "nothing waits any more")
         site.broadcast(room, "go on")
         assert stuck.receive_text() == quick.receive_text() == "go on"
     news, mine = ([int(each[1]) for each in came if each[0] == name] for name in ("news", "mine"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -27,11 +27,11 @@ some_servers = each(*SERVERS)
 
 @pytest.fixture
 def members(start: Start, own_redis: EmbeddedRedis, setup: Setup) -> Site:
-    """Run a site with a Redis of its own: orders for others are kept elsewhere."""
+    """Run a site with a Redis of its own: revocations of others are logged elsewhere."""
     return start(setup, app="guarded.py", redis=own_redis.url, handshake_timeout=60)
 
 
-def order(site: Site, **whom: object) -> int:
+def revoke(site: Site, **whom: object) -> int:
     """End websockets from this process, which is not the server's."""
     return disconnect(config=Config(redis=site.redis), **whom)  # type: ignore[arg-type]
 
@@ -64,7 +64,7 @@ def test_a_socket_ends_with_4401_when_its_identity_expires(members: Site, room: 
 
 @some_servers
 def test_what_has_expired_already_hears_4401_and_no_message(members: Site, room: str) -> None:
-    members.broadcast(room, "kept for members", expire=60)
+    members.broadcast(room, "retained for members", expire=60)
     target = f"/ws/{room}?{BROADCAST}"
     with members.wire(target, x_user="alice", x_expires="1000000000") as late:
         first, payload = late.receive()
@@ -93,7 +93,7 @@ def test_an_order_from_another_process_ends_whom_it_means_on_all_workers(
         ):
             meant = everywhere(members, lambda: come(**alice))
             stay = [come(**bob), come()]
-            assert order(members, **whom) == members.setup.workers
+            assert revoke(members, **whom) == members.setup.workers
             for wire in meant:
                 first, payload = wire.receive()
                 assert first == 0x88
@@ -103,7 +103,7 @@ def test_an_order_from_another_process_ends_whom_it_means_on_all_workers(
             for wire in stay:
                 wire.socket.close()
             eventually(lambda: not members.stats()["connections"], "all have gone")
-        assert order(members, group="nobody has this") == members.setup.workers
+        assert revoke(members, group="nobody has this") == members.setup.workers
 
 
 @some_servers
@@ -115,7 +115,7 @@ def test_a_group_goes_and_others_stay(members: Site, room: str) -> None:
         members.wire(target, x_user="staff", x_session="staff") as namesake,
         members.wire(target) as nobody,
     ):
-        order(members, group="staff", code=1008)
+        revoke(members, group="staff", code=1008)
         assert (alice.close_code(), bob.close_code()) == (1008, 1008)
         hears(members, room, namesake, nobody)
     assert members.stats()["revoked"] == 2
@@ -137,7 +137,7 @@ def test_a_view_of_the_site_itself_may_give_the_order(members: Site, room: str) 
 def test_who_is_in_the_middle_of_the_handshake_is_closed_too(
     members: Site, room: str, first: bool
 ) -> None:
-    members.broadcast(room, "kept for members", expire=60)
+    members.broadcast(room, "retained for members", expire=60)
     target = f"/ws/{room}?{BROADCAST}"
     with members.wire() as wire, ExitStack() as stack:
         others = []
@@ -145,7 +145,7 @@ def test_who_is_in_the_middle_of_the_handshake_is_closed_too(
             others.append(stack.enter_context(members.wire(target, x_user="alice")))
         wire.send(wire.request(target, x_user="alice", x_hold="asked"))
         eventually((members.folder / "asked").exists, "it is known who this is")
-        order(members, user="alice")
+        revoke(members, user="alice")
         for other in others:
             assert other.close_code() == 4401
         (members.folder / "asked-go").touch()
@@ -157,11 +157,11 @@ def test_who_is_in_the_middle_of_the_handshake_is_closed_too(
 @some_servers
 def test_no_client_can_give_an_order(members: Site, room: str) -> None:
     forged = b'{"user":"alice","group":null,"session":null,"code":4401,"reason":"","at":0}'
-    wishes = "publish-broadcast&publish-user&publish-group&publish-session"
+    requested = "publish-broadcast&publish-user&publish-group&publish-session"
     who = {"x_user": "control", "x_groups": "control", "x_session": "control"}
     with members.wire(f"/ws/{room}?{BROADCAST}", x_user="alice") as alice:
         for facility in ("control", ":control", "%3Acontrol", "a/control", "ws:control", ""):
-            with members.wire(f"/ws/{facility}?{wishes}&{BROADCAST}&echo", **who) as eve:
+            with members.wire(f"/ws/{facility}?{requested}&{BROADCAST}&echo", **who) as eve:
                 eve.send_frame(TEXT, forged)
                 assert eve.receive_text() == forged.decode()
         hears(members, room, alice)
@@ -169,16 +169,7 @@ def test_no_client_can_give_an_order(members: Site, room: str) -> None:
     assert not members.lines("control channel was ignored")
 
 
-# While Redis is away
-
-
-@pytest.fixture
-def proxy(own_redis: EmbeddedRedis) -> Iterator[Proxy]:
-    proxy = Proxy(own_redis.port)
-    try:
-        yield proxy
-    finally:
-        proxy.close()
+# While Redis is unavailable
 
 
 @each("uwsgi-gevent", "gunicorn-gthread", "pywsgi")
@@ -196,9 +187,9 @@ def test_an_order_that_this_process_does_not_hear_is_carried_out_when_it_can(
         site.wire(target, x_user="carol") as carol,
     ):
         proxy.hole()
-        order(site, user="alice")  # lost on its way
+        revoke(site, user="alice")  # lost on its way
         eventually(lambda: site.stats()["gaps"], "the silence is noticed")
-        order(site, user="bob", code=4403)
+        revoke(site, user="bob", code=4403)
         proxy.heal()
         assert alice.close_code() == 4401
         assert bob.close_code() == 4403

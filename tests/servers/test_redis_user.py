@@ -74,7 +74,7 @@ def test_the_documented_user_is_enough_and_no_client_reaches_further(
                     for word in WORDS:
                         wire.send_frame(BINARY if word[0] > 0x7F else TEXT, word)
                         assert {wire.receive()[1] for _ in range(5)} == {word}
-                    # Five of this socket, the room, the orders.
+                    # Five of this socket, the room, the control channel.
                     eventually(lambda: len(admin.pubsub_channels()) == 7, "the last one has left")
                     assert all(name.startswith(b"ws:") for name in admin.pubsub_channels())
             assert admin.pubsub_numpat() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -20,6 +21,6 @@ def test_a_request_to_pywsgi_ends_quietly_also_behind_a_middleware_with_an_answe
 
     handler = Handler()
     for start_response in (handler.start_response, lambda *args: handler.start_response(*args)):
-        with pytest.raises(BrokenPipeError):
-            PyWSGI().finish(start_response)
+        with socket.socket() as sock, pytest.raises(BrokenPipeError):
+            PyWSGI(sock).finish(start_response)
     assert handler.status == "101 Switching Protocols"

@@ -18,7 +18,7 @@ from .wire import BINARY, CLOSE, TEXT, Wire, frame
 
 pytestmark = pytest.mark.servers
 
-WISHES = ("subscribe-broadcast", "publish-broadcast", "echo")
+REQUESTABLE = ("subscribe-broadcast", "publish-broadcast", "echo")
 
 SECURE = ("gunicorn-gevent", "gunicorn-gthread", "pywsgi", "werkzeug")
 
@@ -80,7 +80,7 @@ def test_a_slow_reader_is_given_up_and_others_go_on(secure: Site, room: str) -> 
     with open_wire(secure, room, receive_buffer=4096) as slow:
         for _ in range(64):
             secure.broadcast(room, random.randbytes(300_000))
-        eventually(lambda: secure.stats()["dropped"] == 1, "the slow reader is given up")
+        eventually(lambda: secure.stats()["slow_consumers"] == 1, "the slow reader is given up")
         with open_wire(secure, f"{room}b") as alice:  # not behind what the other one gets
             alice.send_frame(TEXT, b"still here")
             assert alice.receive_text() == "still here"
@@ -123,7 +123,7 @@ def test_the_descriptors_of_the_tunnels_count(secure: Site, room: str) -> None:
     with ExitStack() as stack:
         wires = [stack.enter_context(open_wire(secure, room)) for _ in range(5)]
         with encrypted(secure) as late:
-            assert late.refused(f"/ws/{room}?{WISHES[0]}").status == 503
+            assert late.refused(f"/ws/{room}?{REQUESTABLE[0]}").status == 503
         assert secure.get("/")[0] == 200
         wires.pop().abort()
         eventually(lambda: secure.stats()["connections"] == 4, "one has gone")
@@ -135,7 +135,7 @@ def test_the_descriptors_of_the_tunnels_count(secure: Site, room: str) -> None:
 def open_wire(site: Site, room: str, receive_buffer: int = 0) -> Wire:
     """Return an encrypted raw client whose handshake has been accepted."""
     wire = encrypted(site, receive_buffer)
-    wire.upgrade(f"/ws/{room}?{'&'.join(WISHES)}")
+    wire.upgrade(f"/ws/{room}?{'&'.join(REQUESTABLE)}")
     return wire
 
 

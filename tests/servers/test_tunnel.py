@@ -13,7 +13,7 @@ import gevent
 import pytest
 import trustme
 
-from wsredis.loop import Loop
+from wsredis.runtime.loop import Loop
 from wsredis.servers.tls import Tunnel
 
 Eventually = Callable[[Callable[[], object]], None]

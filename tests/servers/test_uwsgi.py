@@ -30,7 +30,7 @@ def subscribers(redis: EmbeddedRedis) -> int:
 
 
 def channels(redis: EmbeddedRedis) -> list[str]:
-    """Return the channels that somebody listens to, the one for orders apart."""
+    """Return the channels that somebody listens to, the control channel apart."""
     with Redis.from_url(redis.url, decode_responses=True) as client:
         return [name for name in client.pubsub_channels() if name != "ws:control"]
 

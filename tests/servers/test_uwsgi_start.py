@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +11,7 @@ import pytest
 
 from wsredis.embedded import free_port
 
+from ..processes import kill_group, start_group
 from .support import BIN, HERE, HOST, eventually
 
 pytestmark = pytest.mark.servers
@@ -28,24 +27,14 @@ def beginning(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subpro
     command = [BIN / "uwsgi", "--binary-path", sys.executable, "--master", "--die-on-term"]
     command += ["--need-app", "--http-socket", f"{HOST}:{free_port()}", *request.param]
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            [*command, "--wsgi-file", HERE / "slow_worker.py"],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            cwd=tmp_path,
-            start_new_session=True,
-        )
+        command += ["--wsgi-file", HERE / "slow_worker.py"]
+        process = start_group(command, out, folder=tmp_path)
     try:
         eventually(lambda: b"a worker begins" in log.read_bytes(), "a worker begins")
         yield process
     finally:
         print(log.read_text())
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
+        kill_group(process)
 
 
 def test_a_worker_that_has_hardly_begun_ends_when_it_is_asked_to(

@@ -19,7 +19,7 @@ def page(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [body]
 
 
-websockets = WebSocketMiddleware(page, allowed_channels=lambda request, wishes: wishes)
+websockets = WebSocketMiddleware(page, allowed_channels=lambda request, requested: requested)
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Any:

@@ -31,11 +31,11 @@ def identify(request: Any) -> Identity:
     )
 
 
-def allowed_channels(request: Any, wishes: tuple[str, ...]) -> tuple[str, ...]:
+def allowed_channels(request: Any, requested: tuple[str, ...]) -> tuple[str, ...]:
     """Let everybody do everything, except in the facility ``readonly``."""
     if request.path_info.endswith("/readonly"):
-        return tuple(wish for wish in wishes if wish.startswith("subscribe-"))
-    return wishes
+        return tuple(key for key in requested if key.startswith("subscribe-"))
+    return requested
 
 
 def pages(environ: dict[str, Any], start_response: Any) -> list[bytes]:

@@ -29,9 +29,9 @@ def who(request: Any) -> Identity:
     )
 
 
-def everything(request: Any, wishes: Iterable[str]) -> Iterable[str]:
+def everything(request: Any, requested: Iterable[str]) -> Iterable[str]:
     """Grant all that is asked for."""
-    return wishes
+    return requested
 
 
 def page(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -11,14 +11,14 @@ import gc
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sized
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any
 
 import greenlet
 
 from wsredis.config import Config
-from wsredis.loop import Loop
+from wsredis.runtime.loop import Loop
 
 __all__ = ["census", "containers", "listening", "rooms"]
 
@@ -47,17 +47,16 @@ def census(application: Any) -> dict[str, Any]:
         application: a `WebSocketMiddleware`.
     """
     gc.collect()
-    hub = application._hub()[0]
     held = _objects() | _descriptors()
-    for room in rooms(hub):
+    for room in rooms(application._process_here()):
         name = type(room).__name__
         held |= {f"{name}.{attribute}": size for attribute, size in containers(room)}
     return {**listening(application), "held": held, "memory": _memory()}
 
 
 def listening(application: Any) -> dict[str, Any]:
-    """Say who listens to what in this worker; quick enough to be asked while many are there."""
-    hub = application._hub()[0]
+    """Return who listens to what in this worker; quick enough to be asked while many are there."""
+    hub = application._process_here().hub
     return {
         "pid": os.getpid(),
         "channels": sorted(hub._channels),
@@ -80,9 +79,9 @@ def _objects() -> Counter[str]:
     return found
 
 
-def rooms(hub: Any) -> list[Any]:
-    """Return a hub, and all objects of wsredis that it is made of, each once."""
-    found = [hub]
+def rooms(process: Any) -> list[Any]:
+    """Return a `wsredis.process.Process`, and all objects that it is made of, each once."""
+    found = [process]
     for room in found:
         for name in _attributes(room):
             part = getattr(room, name, None)
@@ -112,7 +111,7 @@ def containers(room: Any) -> Iterator[tuple[str, int]]:
         value = getattr(room, name, None)
         if isinstance(value, str | bytes | memoryview | bytearray):
             continue
-        if isinstance(value, Sized):
+        if isinstance(value, Sized) and isinstance(value, Iterable):
             parts = list(value.values() if isinstance(value, dict) else value)
             nested = [part for part in parts if isinstance(part, set | list | dict)]
             yield name, sum(map(len, nested)) if nested else len(parts)
@@ -120,7 +119,7 @@ def containers(room: Any) -> Iterator[tuple[str, int]]:
             yield name, value
 
 
-_OWED = ("_unanswered", "count", "size")
+_OWED = ("_unacked", "count", "size")
 
 
 def _descriptors() -> Counter[str]:

@@ -9,61 +9,67 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from wsredis.connection import Connection
-from wsredis.hub import Hub
-from wsredis.listeners import Listeners
+from wsredis.hub.channel import Channel
+from wsredis.hub.expiry import Expiry
+from wsredis.hub.hub import Hub
 from wsredis.message import Message
-from wsredis.validity import Validity
+from wsredis.transports.websocket import WebSocket
 
 __all__ = ["KINDS", "install"]
 
 kept: list[Any] = []
 
 
-def greenlet(connection: Connection) -> None:
+def greenlet(connection: WebSocket) -> None:
     """Leave a greenlet that waits for what never comes."""
     gevent.spawn(Event().wait)
 
 
-def timer(connection: Connection) -> None:
+def timer(connection: WebSocket) -> None:
     """Leave a timer."""
     watcher = gevent.get_hub().loop.timer(3600.0)
     watcher.start(id)
     kept.append(watcher)
 
 
-def descriptor(connection: Connection) -> None:
+def descriptor(connection: WebSocket) -> None:
     """Leave a copy of the socket open."""
     os.dup(connection.fd)
 
 
-def memory(connection: Connection) -> None:
+def memory(connection: WebSocket) -> None:
     """Keep something for each socket that has been."""
     kept.append([bytes(1000) for _ in range(500)])
 
 
-def object_(connection: Connection) -> None:
-    """Keep the connection itself."""
+def object_(connection: WebSocket) -> None:
+    """Keep the websocket itself."""
     kept.append(connection)
 
 
-def channel(connection: Connection) -> None:
+def channel(connection: WebSocket) -> None:
     """Keep a channel that nobody listens to."""
-    connection._hub._channels.setdefault(f"soak:broadcast:left{connection.fd}", Listeners())
+    connection._host._channels.setdefault(f"soak:broadcast:left{connection.fd}", Channel())
 
 
-def subscription(connection: Connection) -> None:
+def subscription(connection: WebSocket) -> None:
     """Subscribe to something and forget about it."""
-    gevent.spawn(connection._hub._feed.subscribe, [f"soak:broadcast:old{connection.fd}"])
+    gevent.spawn(connection._host._feed.subscribe, [f"soak:broadcast:old{connection.fd}"])
 
 
-KINDS: dict[str, Callable[[Connection], None]] = {
+def slot(connection: WebSocket) -> None:
+    """Take a slot that nobody gives back."""
+    connection._host.limits.take()  # type: ignore[attr-defined]
+
+
+KINDS: dict[str, Callable[[WebSocket], None]] = {
     "greenlet": greenlet,
     "timer": timer,
     "descriptor": descriptor,
     "memory": memory,
     "object": object_,
     "channel": channel,
+    "slot": slot,
     "subscription": subscription,
 }
 
@@ -72,7 +78,7 @@ def install(application: Any, kinds: list[str]) -> None:
     """Let every fourth socket leak as named.
 
     ``hole`` and ``twice`` spoil every 50th delivery, each another one: most bring one message only,
-    and none is left to be doubled where it was taken. With ``deaf`` no order is obeyed.
+    and none is left to be doubled where it was taken. With ``deaf`` no revocation is carried out.
     """
     chosen = [KINDS[kind] for kind in kinds if kind in KINDS]
     seen = 0
@@ -80,7 +86,7 @@ def install(application: Any, kinds: list[str]) -> None:
     class Leaking(application._endpoint):  # type: ignore[misc]
         __slots__ = ()
 
-        def opened(self, connection: Connection) -> None:
+        def opened(self, connection: WebSocket) -> None:
             nonlocal seen
             seen += 1
             if not seen % 4:
@@ -90,7 +96,7 @@ def install(application: Any, kinds: list[str]) -> None:
 
     application._endpoint = Leaking
     if "deaf" in kinds:
-        Validity.obey = lambda self, order: 0  # type: ignore[method-assign]
+        Expiry.apply = lambda self, message: 0  # type: ignore[method-assign]
     spoil: dict[str, Callable[[list[Message]], list[Message]]] = {
         "hole": lambda messages: messages[1:],
         "twice": lambda messages: messages + messages[:1],

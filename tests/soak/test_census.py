@@ -3,43 +3,82 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from ..place import CHANNEL, Place
+import pytest
+from websockets.frames import Opcode
+
+from wsredis.brokers.memory.broker import MemoryBroker
+from wsredis.config import Config
+from wsredis.process import Process
+
+from ..place import CHANNEL, Place, until
 from .census import containers, rooms
+from .parts.verdict import MAY_GROW
 
 
 class Room:
-    __slots__ = ("_buckets", "_of", "_unanswered", "flag", "text", "waiting")
+    __slots__ = ("_buckets", "_of", "_unacked", "flag", "text", "waiting")
 
 
 def test_containers_are_counted_with_what_is_in_them() -> None:
     room = Room()
     room._buckets = [{1, 2}, set(), {3}]
     room._of = {"a": 7}
-    room._unanswered = 512
+    room._unacked = 512
     room.text = "words are no container"
     room.waiting = deque([1, 2])
     room.flag = True
     found = dict(containers(room))
-    assert found == {"_buckets": 3, "_of": 1, "_unanswered": 512, "waiting": 2}
+    assert found == {"_buckets": 3, "_of": 1, "_unacked": 512, "waiting": 2}
+
+
+@pytest.fixture
+def process() -> Iterator[Process]:
+    process = Process(Config(redis="memory://census"), MemoryBroker())
+    yield process
+    process.close()
 
 
 def test_a_hub_holds_what_its_websockets_need_and_nothing_after_them(
     places: Callable[..., Place],
 ) -> None:
     place = places()
-    empty = dict(containers(place.hub))
-    client, connection, _ = place.connect(CHANNEL)
-    held = dict(containers(place.hub))
-    more = {name for name in held if held[name] > empty.get(name, 0)}
-    assert {"_channels", "_buckets"} <= more
-    place.run(connection.cut)
-    client.sock.close()
-    assert dict(containers(place.hub)) == empty
+
+    def held() -> dict[str, int]:
+        return {
+            f"{type(room).__name__}.{name}": size
+            for room in (*rooms(place.hub), place.receivers)
+            for name, size in containers(room)
+        }
+
+    def talk() -> dict[str, int]:
+        """Let a websocket come, say something and go; return what was held for it."""
+        client, connection, _ = place.connect(CHANNEL)
+        client.send(Opcode.TEXT, b"hello")
+        until(lambda: place.run(lambda: connection.received) == 1)
+        full = held()
+        place.run(connection.abort)
+        client.sock.close()
+        return full
+
+    talk()  # after which the control channel is subscribed to, and a receiver is there to be lent
+    empty = held()
+    full = talk()
+    more = {name for name in full if full[name] > empty[name]}
+    assert more >= {"Hub._channels", "Keepalive._buckets", "Limits.count", "MemoryFeed.channels"}
+    assert held() == empty
 
 
-def test_every_room_of_a_hub_is_looked_into(place: Place) -> None:
-    names = {type(room).__name__ for room in rooms(place.hub)}
-    assert {"Hub", "Admission", "Validity", "MemoryFeed"} <= names
+def test_every_room_of_a_process_is_looked_into(process: Process) -> None:
+    names = {type(room).__name__ for room in rooms(process)}
+    assert names >= {"Process", "Hub", "Limits", "Expiry", "Keepalive", "Dispatch", "Gaps"}
+    assert names >= {"MemoryFeed", "MemoryBroker", "Receivers"}
     assert not {"Config", "Loop"} & names
+
+
+def test_what_may_grow_is_there(process: Process) -> None:
+    there = {
+        f"{type(room).__name__}.{name}" for room in rooms(process) for name, _ in containers(room)
+    }
+    assert {name for name in MAY_GROW if "." in name} <= there

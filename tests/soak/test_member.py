@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
-from wsredis.channels import parse_wishes
+from wsredis.access.requests import parse_channel_request
 
 from .parts.member import HEAVY, Kind, Plan, draw
 
@@ -27,7 +27,7 @@ def test_each_kind_comes_in_every_twenty() -> None:
 
 def test_all_that_is_asked_for_has_a_channel_and_what_is_published_has_one() -> None:
     for plan in plans(4):
-        asked = parse_wishes(plan.target().partition("?")[2]).asked
+        asked = parse_channel_request(plan.target().partition("?")[2]).requested
         assert len(asked) == len(plan.subscribe) + bool(plan.publish)
         assert len(plan.channels(plan.subscribe)) == len(plan.subscribe) > 0
         assert plan.publish is None or len(plan.channels([plan.publish])) == 1

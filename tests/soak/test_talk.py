@@ -69,19 +69,19 @@ def test_a_hole_is_a_violation_however_small(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sheds", "slow", "shed"), [(True, True, 2), (True, False, 0), (False, True, 0)]
+    ("drops", "slow", "dropped"), [(True, True, 2), (True, False, 0), (False, True, 0)]
 )
 def test_an_overflow_policy_excuses_holes_of_slow_readers_only(
-    sheds: bool, slow: bool, shed: int
+    drops: bool, slow: bool, dropped: int
 ) -> None:
-    talk = Talk(sheds)
+    talk = Talk(drops)
     bob = talk.opened("bob", [NEWS], False, slow)
     hear(talk, bob, talk.next(NEWS))
     talk.next(NEWS)
     talk.next(NEWS)
     hear(talk, bob, talk.next(NEWS))
-    assert talk.shed == shed
-    assert talk.violations == ({} if shed else {"a hole": 1})
+    assert talk.dropped == dropped
+    assert talk.violations == ({} if dropped else {"a hole": 1})
 
 
 def test_nothing_comes_twice_or_out_of_order(talk: Talk) -> None:

@@ -14,8 +14,8 @@ QUIET: dict[str, Any] = {
     "pid": 100,
     "channels": [],
     "wanted": [CONTROL],
-    "stats": {"connections": 0, "channels": 0, "outbox_bytes": 0, "accepted": 1000},
-    "held": {"greenlets": 5, "timer watchers": 6, "Hub._closing": 0, "Hub._receivers": 3},
+    "stats": {"connections": 0, "channels": 0, "send_buffer_bytes": 0, "accepted": 1000},
+    "held": {"greenlets": 5, "timer watchers": 6, "Keepalive._closing": 0, "Receivers._spare": 3},
     "memory": {"blocks": 180_000, "malloc": 9_000_000, "anonymous": 30_000_000},
 }
 
@@ -38,7 +38,7 @@ def test_nothing_is_left_where_all_is_as_before() -> None:
 
 def test_less_than_before_is_no_leak_and_spare_receivers_are_none() -> None:
     now = worker(held__greenlets=2)
-    now["held"]["Hub._receivers"] = 128
+    now["held"]["Receivers._spare"] = 128
     assert left_behind([QUIET], [now], {CONTROL: 1}) == []
 
 
@@ -48,12 +48,12 @@ def test_less_than_before_is_no_leak_and_spare_receivers_are_none() -> None:
         ({"pid": 7}, "another process"),
         ({"stats__connections": 1}, "connections is 1"),
         ({"stats__channels": 2}, "channels is 2"),
-        ({"stats__outbox_bytes": 3}, "outbox_bytes is 3"),
+        ({"stats__send_buffer_bytes": 3}, "send_buffer_bytes is 3"),
         ({"wanted": [CONTROL, NEWS]}, NEWS),
         ({"held__greenlets": 6}, "greenlets is 6, was 5"),
         ({"held__timer watchers": 7}, "timer watchers is 7, was 6"),
-        ({"held__Hub._closing": 1}, "Hub._closing is 1, was 0"),
-        ({"held__Hub._receivers": 129}, "Hub._receivers is 129, was 128"),
+        ({"held__Keepalive._closing": 1}, "Keepalive._closing is 1, was 0"),
+        ({"held__Receivers._spare": 129}, "Receivers._spare is 129, was 128"),
         ({"held__descriptors": 1}, "descriptors is 1, was 0"),
     ],
 )

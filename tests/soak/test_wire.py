@@ -6,7 +6,7 @@ import pytest
 from websockets.frames import Opcode
 from websockets.protocol import SERVER, Protocol, State
 
-from wsredis.frames import encode_close, encode_message
+from wsredis.protocol.frames import encode_close, encode_message
 
 from .parts.wire import CLOSE, PING, TEXT, Reader, WireError, frame
 

@@ -1,15 +1,28 @@
-"""What moves messages between processes; `broker_for` picks the one that a `Config` names."""
+"""What moves messages between processes, and which of it a `Config` names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
 from ..config import Config
 from .base import Broker
+from .log import Log
+from .store import Store
 
-__all__ = ["Broker", "broker_for"]
+__all__ = ["Broker", "Log", "Store", "broker_for", "log_for", "store_for"]
 
-_brokers: dict[object, Broker] = {}
+
+class _Publishing(Broker, Log, Protocol):
+    """A broker which also implements the log of a channel."""
+
+
+class _Backend(NamedTuple):
+    broker: _Publishing
+    store: Store
+
+
+_backends: dict[object, _Backend] = {}
 
 
 def broker_for(config: Config) -> Broker:
@@ -18,19 +31,39 @@ def broker_for(config: Config) -> Broker:
     Raises:
         ConfigurationError: redis-py does not understand the URL or the arguments.
     """
+    return _backend_for(config).broker
+
+
+def log_for(config: Config) -> Log:
+    """Return what publishes and logs revocations, for a configuration (see `broker_for`)."""
+    return _backend_for(config).broker
+
+
+def store_for(config: Config) -> Store:
+    """Return the store of one-time values for a configuration (see `broker_for`)."""
+    return _backend_for(config).store
+
+
+def _backend_for(config: Config) -> _Backend:
     where = config.redis
     key = (
         repr(sorted(where.items())) if isinstance(where, Mapping) else where,
         config.redis_deadline,
         config.envelope,
     )
-    if key not in _brokers:
+    if key not in _backends:
         if isinstance(where, str) and where.startswith("memory:"):
-            from .memory import MemoryBroker
+            from .memory.broker import MemoryBroker
+            from .memory.store import MemoryStore
 
-            _brokers[key] = MemoryBroker.named(where, config.envelope)
+            _backends[key] = _Backend(
+                MemoryBroker.named(where, config.envelope), MemoryStore.named(where)
+            )
         else:
-            from .redis import RedisBroker
+            from .redis.broker import RedisBroker
+            from .redis.client import RedisClient
+            from .redis.store import RedisStore
 
-            _brokers[key] = RedisBroker(config)
-    return _brokers[key]
+            client = RedisClient(config)
+            _backends[key] = _Backend(RedisBroker(client), RedisStore(client))
+    return _backends[key]

@@ -14,7 +14,7 @@ _PORTS = {False: 80, True: 443}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Hold where websockets are asked for.
+    """The place where websockets are asked for.
 
     Args:
         tls: whether it is ``wss://``.
@@ -34,7 +34,7 @@ class Address:
 
     @classmethod
     def parse(cls, url: str, facility: str = "") -> Address:
-        """Read a URL; what follows its last slash, and the wishes in its query, are left out.
+        """Read a URL; what follows its last slash, and the keys in its query, are left out.
 
         Raises:
             ValueError: it is none, or has a user and password; the text says what to write.
@@ -52,8 +52,8 @@ class Address:
             raise ValueError(f"{parts.hostname!r} is no host name") from None
         path = quote(parts.path, safe="/%:@!$&'()*+,;=~")
         prefix = path[: path.rfind("/") + 1]
-        wishes = ("subscribe-", "publish-", "echo")
-        rest = [item for item in parts.query.split("&") if item and not item.startswith(wishes)]
+        keys = ("subscribe-", "publish-", "echo")
+        rest = [item for item in parts.query.split("&") if item and not item.startswith(keys)]
         return cls(
             tls,
             host,
@@ -78,12 +78,12 @@ class Address:
         """Return the whole address of a target, by default that of the private facility."""
         return f"ws{'s' if self.tls else ''}://{self.authority}{target or self.target()}"
 
-    def target(self, *wishes: str, prefix: str = "") -> str:
-        """Return path and query; without wishes the broadcast is subscribed to.
+    def target(self, *keys: str, prefix: str = "") -> str:
+        """Return path and query; without keys the broadcast is subscribed to.
 
         Args:
-            wishes: keys such as ``publish-broadcast``.
+            keys: such as ``publish-broadcast``.
             prefix: another one than that of the address.
         """
-        query = "&".join(filter(None, (*(wishes or ("subscribe-broadcast",)), self.query)))
+        query = "&".join(filter(None, (*(keys or ("subscribe-broadcast",)), self.query)))
         return f"{prefix or self.prefix}{self.facility}?{query}"

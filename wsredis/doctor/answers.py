@@ -1,4 +1,4 @@
-"""Judge what came back instead of a websocket: an HTTP answer, something else, or nothing.
+"""What an answer means that is no websocket: an HTTP answer, something else, or nothing.
 
 Where an answer alone does not tell, another address of the same site is asked.
 """
@@ -9,7 +9,8 @@ import re
 import ssl
 from urllib.parse import urlsplit
 
-from ..handshake import NOT_OWN, PLAIN
+from ..handshake.origin import NOT_OWN
+from ..handshake.upgrade import PLAIN
 from . import remedies
 from .address import Address
 from .client import Answer, Client, NoAnswer, NotAccepted, Socket
@@ -53,18 +54,18 @@ def judge_no_answer(client: Client, nothing: NoAnswer) -> Fault:
         return Fault(
             "HTTP/2, which was not asked for",
             "http2-only",
-            "This port speaks HTTP/2 only, and browsers open websockets with HTTP/1.1.",
+            "This port supports HTTP/2 only, and browsers open websockets with HTTP/1.1.",
             remedies.http2_off(),
         )
-    if (data or nothing.ended) and not address.tls and _speaks_tls(client):
+    if (data or nothing.ended) and not address.tls and _expects_tls(client):
         return _needs_tls(address, "no HTTP, but TLS")
     if data:
-        return Fault(f"{data[:20]!r}", "no-http", "What listens at this port does not speak HTTP.")
+        return Fault(f"{data[:20]!r}", "no-http", "What listens at this port is no HTTP server.")
     if nothing.ended:
         return Fault(
             "the connection was closed without an answer",
             "no-answer",
-            "The port does not speak HTTP, or the server's process ended while it answered.",
+            "No HTTP server listens at this port, or the server's process ended while it answered.",
             Remedy("uWSGI, where it has `socket =`", (f"http-socket = {remedies.BACKEND}",)),
             *remedies.uwsgi_harakiri(),
         )
@@ -122,7 +123,7 @@ def server_of(client: Client) -> str:
         return ""
 
 
-def _speaks_tls(client: Client) -> bool:
+def _expects_tls(client: Client) -> bool:
     try:
         client.secure(client.connect()).close()
     except ssl.SSLCertVerificationError:
@@ -160,7 +161,7 @@ def _refused(client: Client, answer: Answer) -> Fault:
         return Fault(
             seen,
             "http-1.0",
-            "The proxy speaks HTTP/1.0 to the WSGI server, which has no websockets.",
+            "The proxy uses HTTP/1.0 with the WSGI server, which has no websockets.",
             remedies.http_1_1(prefix),
         )
     if answer.status == 403 and "origin" in text.lower():
@@ -171,7 +172,7 @@ def _refused(client: Client, answer: Answer) -> Fault:
         return Fault(
             seen,
             "no-socket",
-            "The WSGI server cannot hold websockets.",
+            "The WSGI server cannot serve websockets.",
             Remedy("uWSGI", ("uwsgi --http-socket :8000 --master --gevent 100 --module wsgi",)),
             Remedy("or gunicorn", ("gunicorn --worker-class gevent wsgi:application",)),
         )
@@ -191,7 +192,7 @@ def _other_refusal(seen: str, status: int) -> Fault:
         return Fault(
             seen,
             "full",
-            "The process holds as many websockets as it may, or is about to restart.",
+            "The process has as many websockets as it may, or is about to restart.",
             Remedy("wsredis", ("WebSocketMiddleware(app, max_connections=10000)",)),
             Remedy("a limit of open files above it, for systemd", ("LimitNOFILE=65536",)),
         )
@@ -211,7 +212,7 @@ def _other_refusal(seen: str, status: int) -> Fault:
 
 
 def _origin(client: Client, seen: str, text: str) -> Fault:
-    """Say which origin to list, or that the proxy hides the host."""
+    """Return which origin to list, or that the proxy hides the host."""
     own, origin = client.address.origin, client.origin
     if text == NOT_OWN and origin == own:
         return Fault(
@@ -239,7 +240,7 @@ def _needs_tls(address: Address, seen: str) -> Fault:
     return Fault(
         seen,
         "needs-tls",
-        "This port speaks TLS.",
+        "This port expects TLS.",
         Remedy("the page", (f'new WebSocket("{url}...")',)),
     )
 
@@ -286,7 +287,7 @@ def _elsewhere(client: Client, answer: Answer) -> Fault | None:
 
 
 def _is_gate(client: Client, prefix: str) -> bool:
-    """Tell whether wsredis is below a prefix, whatever it thinks of us."""
+    """Return whether wsredis is below a prefix, whatever it thinks of us."""
     try:
         found = client.shake(client.address.target(prefix=prefix))
     except (OSError, NoAnswer, NotAccepted):

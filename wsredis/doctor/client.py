@@ -22,7 +22,7 @@ from websockets.protocol import State
 from websockets.typing import Origin
 from websockets.uri import parse_uri
 
-from ..handshake import REFUSED_BY
+from ..handshake.refusal import REFUSED_BY
 from .address import Address
 
 __all__ = ["Answer", "Client", "Gone", "NoAnswer", "NotAccepted", "Socket"]
@@ -34,7 +34,7 @@ AGENT = "wsredis-doctor"
 
 
 class NoAnswer(Exception):
-    """Say that what came is no HTTP answer.
+    """Something that came and is no HTTP answer.
 
     Args:
         data: what came.
@@ -48,11 +48,11 @@ class NoAnswer(Exception):
 
 
 class NotAccepted(Exception):
-    """Say that a 101 is none for us (RFC 6455 section 4.1); the text says why."""
+    """A 101 that is none for us (RFC 6455 section 4.1); the text says why."""
 
 
 class Gone(Exception):
-    """Say that a websocket has ended.
+    """The end of a websocket.
 
     Args:
         code: of the server's close frame; None for an end without one.
@@ -68,20 +68,20 @@ class Gone(Exception):
 
     @property
     def said(self) -> bool:
-        """Tell whether there was a close frame, or something that is no frame."""
+        """Return whether there was a close frame, or something that is no frame."""
         return self.code is not None or bool(self.broken)
 
     def __str__(self) -> str:
         if self.broken:
             return f"bytes that are no websocket frame: {self.broken}"
         if self.code is None:
-            return "cut without a close frame"
+            return "ended without a close frame"
         return f"closed with {self.code}" + (f" ({self.reason})" if self.reason else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hold an HTTP answer; ``raw`` is all that has come with it."""
+    """An HTTP answer; ``raw`` is all that has come with it."""
 
     status: int
     reason: str
@@ -96,7 +96,7 @@ class Answer:
 
     @property
     def refused_by_wsredis(self) -> bool:
-        """Tell whether wsredis itself has answered."""
+        """Return whether wsredis itself has answered."""
         return self.headers.get(REFUSED_BY) == "wsredis"
 
     def __str__(self) -> str:
@@ -105,7 +105,7 @@ class Answer:
 
 
 class Wire:
-    """Hold one TCP or TLS connection."""
+    """A TCP or TLS connection."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -164,7 +164,7 @@ class Wire:
 
 
 class Socket:
-    """Hold an open websocket.
+    """An open websocket.
 
     Attributes:
         deflate: whether permessage-deflate was agreed upon.
@@ -237,7 +237,7 @@ class Socket:
         self._wire.send(data)
 
     def close(self) -> None:
-        """Say goodbye, where there is somebody left, and hang up."""
+        """Send a close frame, where somebody is left to read it, and hang up."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(1000)
             self._flush()
@@ -250,7 +250,7 @@ class Socket:
 
 
 class Client:
-    """Go to a site again and again, always as the same visitor.
+    """A visitor that goes to a site again and again.
 
     Args:
         address: where to go.

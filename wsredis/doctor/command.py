@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from ..config import is_token
+from ..protocol.http import is_token
 from .address import Address
 from .client import Client
 from .examination import Examination
@@ -95,7 +95,7 @@ def _tell(line: str) -> None:
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    """Open websockets from outside, as a browser would, and say what to mend.
+    """Open websockets from outside, as a browser would, and say what to fix.
 
     It subscribes to a facility that it makes up and to nothing else. Exit codes: 0 all is well, 1
     something is not, 2 wrong arguments.

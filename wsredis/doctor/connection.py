@@ -57,7 +57,7 @@ def judge_tls(address: Address, exc: OSError) -> Fault:
         return Fault(
             text,
             "http2-only",
-            "The server speaks HTTP/2 only, and browsers open websockets with HTTP/1.1.",
+            "The server supports HTTP/2 only, and browsers open websockets with HTTP/1.1.",
             Remedy("nginx 1.25 or newer, in `server`", ("listen 443 ssl;  # and http2 as well",)),
             Remedy("Apache", ("Protocols h2 http/1.1",)),
             Remedy("haproxy, at `bind`", ("alpn h2,http/1.1",)),
@@ -67,7 +67,7 @@ def judge_tls(address: Address, exc: OSError) -> Fault:
         return Fault(
             text,
             "no-tls",
-            f"Port {address.port} does not speak TLS.",
+            f"Port {address.port} does not support TLS.",
             Remedy("nginx, in `server`", (f"listen {address.port} ssl;",)),
             Remedy("or the page, if it is http too", (f'new WebSocket("{url}...")',)),
         )
@@ -77,7 +77,7 @@ def judge_tls(address: Address, exc: OSError) -> Fault:
 
 
 def _judge_certificate(address: Address, exc: ssl.SSLCertVerificationError) -> Fault:
-    """Tell the four ways in which a certificate is none for this host now."""
+    """Return which of four ways it is that a certificate is not valid for this host now."""
     seen, code = exc.verify_message, exc.verify_code
     renew = Remedy("a shell of the proxy", ("certbot renew",))
     if code == _EXPIRED:

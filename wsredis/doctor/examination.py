@@ -23,7 +23,7 @@ TEXT = "wsredis doctor " * 64
 
 
 class Examination:
-    """Look at the websockets of a site.
+    """An examination of the websockets of a site.
 
     Args:
         client: goes there.
@@ -207,8 +207,8 @@ class Examination:
         return "permessage-deflate" if agreed else "none"
 
     def _message(self) -> str:
-        wishes = ("subscribe-broadcast", "publish-broadcast", "echo")
-        ws = self._try(self._client.address.target(*wishes))
+        keys = ("subscribe-broadcast", "publish-broadcast", "echo")
+        ws = self._try(self._client.address.target(*keys))
         if isinstance(ws, Answer):
             return f"not tried, who wants to publish is refused: {ws}"
         try:
@@ -234,34 +234,34 @@ class Examination:
         self._tell(f"waiting for two pings of the server, {self._wait:g} s at most")
         verdict = watch(self._open, self._wait)
         if verdict.outcome is Outcome.PINGED:
-            return f"the server pings every {verdict.seconds:.3g} s, and nobody cuts before"
+            return f"the server pings every {verdict.seconds:.3g} s, and nothing ends before"
         if verdict.outcome is Outcome.OPEN:
-            return f"nobody cuts within {verdict.seconds:.3g} s; --wait more to see the pings"
-        raise self._cut(verdict)
+            return f"nothing ends within {verdict.seconds:.3g} s; --wait more to see the pings"
+        raise self._ended(verdict)
 
-    def _cut(self, verdict: Verdict) -> Fault:
+    def _ended(self, verdict: Verdict) -> Fault:
         if verdict.gone is not None:
             return self._gone(verdict.gone)
         server, prefix = server_of(self._client), self._client.address.prefix
         if verdict.outcome is Outcome.SILENCE:
             return Fault(
-                f"cut after {verdict.seconds:.1f} s of silence, before the server's ping",
+                f"ended after {verdict.seconds:.1f} s of silence, before the server's ping",
                 "read-timeout",
                 "The proxy's time-out for reading is shorter than the interval of the pings.",
                 *remedies.longer(server, prefix, verdict.seconds),
             )
         if verdict.outcome is Outcome.DEATH:
             return Fault(
-                f"cut at the age of {verdict.seconds:.1f} s without a close frame, busy or not",
+                f"ended at the age of {verdict.seconds:.1f} s without a close frame, busy or not",
                 "worker-killed",
-                "The process that held the websockets was ended by force: a harakiri because of a"
+                "The process that served the websockets was ended by force: a harakiri because of a"
                 " page that took too long, or too little memory.",
                 *remedies.uwsgi_harakiri(),
             )
         return Fault(
-            f"cut at the age of {verdict.seconds:.1f} s",
+            f"ended at the age of {verdict.seconds:.1f} s",
             "cut-late",
-            "Websockets are cut, for their silence or with their process: ask again on a quieter"
+            "Websockets end, for their silence or with their process: ask again on a quieter"
             " machine.",
             *remedies.longer(server, prefix, verdict.seconds),
             *remedies.uwsgi_harakiri(),
@@ -272,7 +272,7 @@ def _not_published(seen: str) -> Fault:
     return Fault(
         seen,
         "not-published",
-        "Redis takes no message of the WSGI server: it is away, full, or does not allow it.",
+        "Redis takes no message of the WSGI server: it is unavailable, full, or does not allow it.",
         Remedy("a shell of the server", ("redis-cli -u $WSREDIS_REDIS publish ws:test x",)),
     )
 

@@ -47,7 +47,7 @@ def _proxy_pass(prefix: str, option: str = "upgrade=websocket") -> str:
 
 
 def pass_upgrade(server: str, prefix: str) -> tuple[Remedy, ...]:
-    """Hand on the headers that ask for a websocket."""
+    """Return how to hand on the headers that ask for a websocket."""
     nginx = _nginx(
         prefix,
         "proxy_http_version 1.1;",
@@ -58,29 +58,29 @@ def pass_upgrade(server: str, prefix: str) -> tuple[Remedy, ...]:
 
 
 def http_1_1(prefix: str) -> Remedy:
-    """Speak HTTP/1.1 to the WSGI server."""
+    """Return how the proxy uses HTTP/1.1 with the WSGI server."""
     return _nginx(prefix, "proxy_http_version 1.1;")
 
 
 def whole_prefix(server: str, prefix: str) -> tuple[Remedy, ...]:
-    """Hand on the path as it is."""
+    """Return how to hand on the path as it is."""
     nginx = _nginx(prefix, f"proxy_pass http://{BACKEND};  # nothing, no slash either, behind it")
     return for_proxy(server, nginx, _apache(_proxy_pass(prefix)))
 
 
 def pass_host(server: str, prefix: str) -> tuple[Remedy, ...]:
-    """Hand on the host that the browser asked for."""
+    """Return how to hand on the host that the browser asked for."""
     nginx = _nginx(prefix, "proxy_set_header Host $http_host;")
     return for_proxy(server, nginx, _apache("ProxyPreserveHost On"))
 
 
 def longer(server: str, prefix: str, seconds: float) -> tuple[Remedy, ...]:
-    """Let quiet websockets live, or ping them before it is too late.
+    """Return how to let quiet websockets live, or ping them before it is too late.
 
     Args:
         server: what the proxy calls itself.
         prefix: of the location.
-        seconds: after which a quiet websocket was cut.
+        seconds: after which a quiet websocket was ended.
     """
     nginx = _nginx(prefix, "proxy_read_timeout 75s;")
     apache = _apache(_proxy_pass(prefix, "upgrade=websocket timeout=75"))
@@ -96,12 +96,12 @@ def _interval(seconds: float) -> str:
 
 
 def uwsgi_router() -> Remedy:
-    """Make uWSGI's router a tunnel."""
+    """Return how to make uWSGI's router a tunnel."""
     return Remedy("uWSGI, beside `http = ...`", ("http-websockets = true",))
 
 
 def uwsgi_harakiri() -> Sequence[Remedy]:
-    """Keep the worker alive: a page that takes too long takes every websocket of it along."""
+    """Return how to keep the worker alive: a page that takes too long ends all its websockets."""
     return (
         Remedy(
             "uWSGI, if its log says HARAKIRI",
@@ -112,7 +112,7 @@ def uwsgi_harakiri() -> Sequence[Remedy]:
 
 
 def no_login(server: str, prefix: str) -> tuple[Remedy, ...]:
-    """Ask nobody for a password at the websockets."""
+    """Return how to ask nobody for a password at the websockets."""
     nginx = _nginx(prefix, "auth_basic off;")
     apache = Remedy(
         "Apache, in the virtual host",
@@ -122,7 +122,7 @@ def no_login(server: str, prefix: str) -> tuple[Remedy, ...]:
 
 
 def keep_deflate(server: str, prefix: str) -> tuple[Remedy, ...]:
-    """Hand on, or take away, the offer of permessage-deflate on both ways."""
+    """Return how to hand on, or remove, the offer of permessage-deflate both ways."""
     nginx = _nginx(
         prefix,
         'proxy_set_header Sec-WebSocket-Extensions "";'
@@ -140,5 +140,5 @@ def keep_deflate(server: str, prefix: str) -> tuple[Remedy, ...]:
 
 
 def http2_off() -> Remedy:
-    """Speak HTTP/1.1 to browsers too."""
+    """Return how browsers are offered HTTP/1.1 too."""
     return Remedy("nginx, in `server`", ("listen 80;  # without the word http2",))

@@ -11,7 +11,7 @@ __all__ = ["Diagnosis", "Fault", "Remedy", "Report", "Step"]
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """Hold what to write, and where.
+    """What to write, and where.
 
     Args:
         where: the program, file or call.
@@ -24,12 +24,12 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Hold what is wrong.
+    """What is wrong.
 
     Args:
         fault: its name, for programs.
         sentence: the same for people.
-        remedies: ways to mend it; the likeliest first.
+        remedies: ways to fix it; the likeliest first.
     """
 
     fault: str
@@ -39,7 +39,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Hold how one step went, and what was seen."""
+    """How one step went, and what was seen."""
 
     name: str
     ok: bool
@@ -47,13 +47,13 @@ class Step:
 
 
 class Fault(Exception):
-    """End the examination.
+    """A fault, which ends the examination.
 
     Args:
         seen: what was seen, for the line of the step.
         fault: name of the diagnosis.
         sentence: the diagnosis.
-        remedies: ways to mend it.
+        remedies: ways to fix it.
     """
 
     def __init__(self, seen: str, fault: str, sentence: str, *remedies: Remedy) -> None:
@@ -64,7 +64,7 @@ class Fault(Exception):
 
 @dataclass(slots=True)
 class Report:
-    """Collect steps and show them.
+    """The steps so far, shown as they come.
 
     Args:
         url: what is examined.
@@ -78,7 +78,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Tell whether nothing is wrong."""
+        """Return whether nothing is wrong."""
         return self.diagnosis is None
 
     def passed(self, name: str, text: str) -> None:

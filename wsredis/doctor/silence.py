@@ -1,7 +1,7 @@
-"""Keep websockets open and see who cuts them: a time-out, or the end of their process.
+"""Websockets kept open to see what ends them: a time-out, or the end of their process.
 
-Two are quiet, the second one a little younger, and one is busy. A time-out for silence cuts the
-quiet ones, each at the same age of its silence. A worker that dies takes along whatever it holds,
+Two are quiet, the second one a little younger, and one is busy. A time-out for silence ends the
+quiet ones, each at the same age of its silence. A worker that dies takes along all it serves,
 quiet or busy, in the same moment. How to tell the visitor is `examination`'s business.
 """
 
@@ -32,19 +32,19 @@ PINGS = 2
 
 
 class Outcome(Enum):
-    """Say how it went."""
+    """How it went."""
 
     PINGED = "the server's pings came in time"
-    OPEN = "nothing was cut, and fewer than two pings came"
-    SILENCE = "the quiet ones were cut for their silence"
-    DEATH = "websockets were cut whether busy or not"
-    CLOSED = "the server said goodbye"
-    UNCLEAR = "websockets were cut, and nobody looked at that moment"
+    OPEN = "nothing was ended, and fewer than two pings came"
+    SILENCE = "the quiet ones were ended for their silence"
+    DEATH = "websockets were ended whether busy or not"
+    CLOSED = "the server sent a close frame"
+    UNCLEAR = "websockets were ended, and nobody looked at that moment"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Hold the outcome.
+    """The outcome.
 
     Args:
         outcome: which one.
@@ -58,7 +58,7 @@ class Verdict:
 
 
 class _Watched:
-    """Observe one websocket until it ends.
+    """A websocket that is observed until it ends.
 
     Attributes:
         pings: when the server has pinged; `time.monotonic`.
@@ -95,7 +95,7 @@ class _Watched:
 
 
 class _Round:
-    """Watch a busy and two quiet websockets until something is certain."""
+    """A busy and two quiet websockets, watched until something is certain."""
 
     def __init__(self, open_socket: Callable[[], Socket]) -> None:
         self._open = open_socket

@@ -1,6 +1,12 @@
 """What a connection does with a message."""
 
-from .base import Endpoint, EndpointContext, EndpointFactory
+from .base import Endpoint, EndpointConnection, EndpointContext, EndpointFactory
 from .pubsub import PubSubEndpoint
 
-__all__ = ["Endpoint", "EndpointContext", "EndpointFactory", "PubSubEndpoint"]
+__all__ = [
+    "Endpoint",
+    "EndpointConnection",
+    "EndpointContext",
+    "EndpointFactory",
+    "PubSubEndpoint",
+]

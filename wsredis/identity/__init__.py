@@ -1,4 +1,4 @@
-"""Who is at the other end: `Identity`, and a resolver for each way in which one can know.
+"""The identity of a client: `Identity`, and a resolver for each way to find it out.
 
 They need no framework: a resolver reads the WSGI environ of its request. Which one is for what, and
 how to write one's own, is told in ``docs/identity.md``.

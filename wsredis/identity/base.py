@@ -1,8 +1,8 @@
-"""`Identity`, who somebody is, and `IdentityResolver`, what finds it out.
+"""`Identity`, what is known of a client, and `IdentityResolver`, what finds it out.
 
 A resolver is called once for each handshake, in the request's own greenlet or thread, so it may
 read a session store. What it returns decides the user, group and session channels. What a channel
-is called belongs to `wsredis.channels`, what is granted to `wsredis.access`.
+is called belongs to `wsredis.naming`, what is granted to `wsredis.access`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["ANONYMOUS", "Identity", "IdentityResolver", "Request", "anonymous", 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Name the person behind a request.
+    """The person behind a request.
 
     Args:
         user: the user's name, or None for nobody.
@@ -53,7 +53,7 @@ class Identity:
             raise TypeError(f"expires is a Unix time in seconds, or None, not {expires!r}")
 
     def __bool__(self) -> bool:
-        """Tell whether anything at all is known about who asks."""
+        """Return whether anything at all is known of the client."""
         return bool(self.user or self.groups or self.session)
 
 
@@ -69,7 +69,7 @@ class Request(Protocol):
 
 
 class IdentityResolver(Protocol):
-    """Say who sends a request: any callable that takes a `webob.Request`.
+    """What finds out the identity of a client: any callable that takes a `webob.Request`.
 
     Returns:
         An `Identity`; None or `ANONYMOUS` for nobody.
@@ -81,7 +81,7 @@ class IdentityResolver(Protocol):
 
 
 def anonymous(request: Any) -> Identity:
-    """Know nobody; the resolver of a middleware that was given none."""
+    """Return nobody; the resolver of a middleware that was given none."""
     return ANONYMOUS
 
 

@@ -3,7 +3,7 @@
 A browser's script cannot set headers of a handshake, but it can offer sub-protocols (RFC 6455
 section 4.1, point 10). So a credential may be offered right behind a marker, as in
 ``Sec-WebSocket-Protocol: chat.v1, wsredis.ticket, TICKET``. The server answers with ``chat.v1`` if
-it speaks that, else with the marker, never with the credential: a browser wants one of its offers
+it supports that, else with the marker, never with the credential: a browser wants one of its offers
 back, and no more than one.
 """
 
@@ -13,26 +13,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from ..exceptions import PermissionDenied
+from ..protocol.http import CHECKED_ORIGIN, split_offers
 
-__all__ = ["CHECKED_ORIGIN", "MARKERS", "TICKET", "TOKEN", "presented", "split_offers"]
-
-TICKET, TOKEN = "wsredis.ticket", "wsredis.token"
-
-MARKERS = (TICKET, TOKEN)
-"""Sub-protocols behind which a credential is offered."""
-
-CHECKED_ORIGIN = "wsredis.origin"
-"""The key of the environ under which a handshake keeps an origin that it has let in."""
-
-
-def split_offers(environ: dict[str, Any]) -> tuple[list[str], str | None, str]:
-    """Return the sub-protocols that a client offers, the marker behind them and its credential."""
-    offers = environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", "").split(",")
-    names = [offer.strip() for offer in offers]
-    for index, name in enumerate(names):
-        if name in MARKERS:
-            return names[:index], name, ",".join(names[index + 1 :])
-    return names, None, ""
+__all__ = ["presented"]
 
 
 def presented(
@@ -67,7 +50,7 @@ def presented(
     if cookie is not None:
         found += _cookies(environ, cookie)
     if len(found) > 1:
-        raise PermissionDenied("Say who you are in one way only.")
+        raise PermissionDenied("Send the credential in one way only.")
     return found[0] if found else None
 
 

@@ -12,7 +12,7 @@ __all__ = ["KeyFile"]
 
 
 class KeyFile:
-    """Hold the keys of a file, and read it again when it has changed.
+    """The keys of a file, which is read again when it has changed.
 
     A file that cannot be read any more lets nobody in: a key that was taken out must not live on.
 

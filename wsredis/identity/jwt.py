@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..exceptions import ConfigurationError, PermissionDenied
+from ..protocol.http import TOKEN
 from .base import ANONYMOUS, Identity, Request
-from .credentials import TOKEN, presented
+from .credentials import presented
 from .jwks import KeyFile
 
 __all__ = ["JWTResolver"]
@@ -21,7 +22,7 @@ MAX_TOKEN = 8192
 
 
 class JWTResolver:
-    """Trust a token that has been signed with a key.
+    """A resolver that trusts a token which has been signed with a key.
 
     A browser's script offers it as a sub-protocol: ``new WSRedis(uri, {protocols:
     ["wsredis.token", token]})``. The socket is closed with 4401 when the token expires.
@@ -44,7 +45,7 @@ class JWTResolver:
             in, so not with ``origins=["*"]``.
 
     Raises:
-        ConfigurationError: PyJWT is missing, or the arguments make no sense or are not safe.
+        ConfigurationError: PyJWT is missing, or the arguments are not valid or are not safe.
     """
 
     def __init__(

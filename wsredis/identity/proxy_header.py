@@ -16,7 +16,7 @@ __all__ = ["ProxyHeaderResolver"]
 
 log = logging.getLogger("wsredis.identity")
 
-_DENIED = "It could not be found out who you are."
+_DENIED = "The client could not be identified."
 
 _FOLDED = (
     "this server folds headers whose names differ in dashes and underscores into one, so a client"
@@ -30,7 +30,7 @@ _DROPPING = {"gevent": 20, "gunicorn": 22, "Werkzeug": 3}
 
 
 class ProxyHeaderResolver:
-    """Trust a header in which a proxy names the user, if the request comes straight from there.
+    """A resolver that trusts a proxy's header, if the request comes straight from that proxy.
 
     The proxy must set each header, or take it away, in every request. Several values, which mean
     that a client has sent one too, are refused; so is a header that could be another one's twin:
@@ -44,7 +44,7 @@ class ProxyHeaderResolver:
             sets the headers in every request, whoever sends it.
 
     Raises:
-        ConfigurationError: there are no proxies, or an argument makes no sense.
+        ConfigurationError: there are no proxies, or an argument is not valid.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ProxyHeaderResolver:
         try:
             self._proxies = Proxies(proxies)
         except ValueError as exc:
-            raise ConfigurationError(f"proxies={proxies!r} makes no sense: {exc}.") from exc
+            raise ConfigurationError(f"proxies={proxies!r} is not valid: {exc}.") from exc
         self._user, *rest = map(_variable, names)
         self._groups = rest[0] if rest else None
         with_twins = [] if twins_dropped else [name for name in names if "-" in name]

@@ -10,7 +10,7 @@ __all__ = ["RemoteUserResolver"]
 
 
 class RemoteUserResolver:
-    """Trust ``REMOTE_USER``, which the WSGI server or a middleware around us has set.
+    """A resolver that trusts ``REMOTE_USER``, set by the WSGI server or a middleware around us.
 
     The variable cannot be set by a client's header (headers arrive as ``HTTP_*``; CGI, RFC 3875
     section 4.1.11 and 4.1.18).

@@ -12,7 +12,7 @@ __all__ = ["SessionResolver"]
 
 
 class SessionResolver:
-    """Read user and groups from a session that a callable loads.
+    """A resolver that reads user and groups from a session, which a callable loads.
 
     ::
 

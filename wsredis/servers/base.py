@@ -1,4 +1,4 @@
-"""What the hub needs of a WSGI server: the client's socket, the 101, an end of the request."""
+"""What a handshake needs of a WSGI server: the client's socket, the 101, the end of the request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ StartResponse = Callable[..., Any]
 
 
 class Detached:
-    """Hold a client's socket that the hub may keep after the request has ended.
+    """A client's socket that the hub may keep after the request has ended.
 
     Args:
         fd: the client's descriptor, non-blocking; it belongs to whoever holds this.
@@ -33,7 +33,14 @@ class Detached:
 
 
 class Server(Protocol):
-    """Know one kind of WSGI server."""
+    """One request on one kind of WSGI server.
+
+    Attributes:
+        ends_tls: whether the server itself encrypts, so that the websocket needs a tunnel.
+    """
+
+    @property
+    def ends_tls(self) -> bool: ...
 
     def upgrade(
         self, environ: Environ, start_response: StartResponse, headers: Headers

@@ -16,7 +16,7 @@ MOST_RESERVED = 1 << 14
 
 
 def reserve(count: int) -> None:
-    """Have the kernel make room for so many descriptors of this process, all at once.
+    """Make room in the kernel for so many descriptors of this process, all at once.
 
     By itself it doubles the room whenever that is full, and in a process with several threads each
     time waits until no CPU reads the old table any more: 6 to 20 ms in which nobody is served.

@@ -11,19 +11,11 @@ import errno
 from collections.abc import Iterable
 from typing import Any
 
-from .base import (
-    Detached,
-    Environ,
-    Headers,
-    StartResponse,
-    peek,
-    switching_protocols,
-    take,
-)
+from .base import Detached, Environ, Headers, StartResponse, peek, switching_protocols, take
 from .descriptor import ready, swap
 from .tls import is_tls
 
-__all__ = ["Gunicorn", "PyWSGI", "SocketServer", "python_socket"]
+__all__ = ["Gunicorn", "PyWSGI", "SocketServer", "buffered_reader", "reader_socket"]
 
 
 def buffered_reader(environ: Environ) -> Any:
@@ -43,10 +35,9 @@ def buffered_reader(environ: Environ) -> Any:
     return None
 
 
-def python_socket(environ: Environ) -> Any:
-    """Return the server's socket object, or None where it shows none."""
-    sock = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
-    return sock or getattr(getattr(buffered_reader(environ), "raw", None), "_sock", None)
+def reader_socket(reader: Any) -> Any:
+    """Return the server's socket object below a buffered reader, or None."""
+    return getattr(getattr(reader, "raw", None), "_sock", None)
 
 
 def _gone() -> BrokenPipeError:
@@ -54,32 +45,50 @@ def _gone() -> BrokenPipeError:
     return BrokenPipeError(errno.EPIPE, "the websocket has left the request")
 
 
-class Gunicorn:
-    """Detach from gunicorn's gevent and gthread workers."""
+class PythonServer:
+    """A request on a server that shows its socket.
+
+    Args:
+        sock: the server's socket object.
+        reader: the buffered reader over it, if it is known.
+    """
+
+    __slots__ = ("_reader", "_sock", "ends_tls")
+
+    def __init__(self, sock: Any, reader: Any = None) -> None:
+        self._sock = sock
+        self._reader = reader
+        self.ends_tls = is_tls(sock)
+
+
+class Gunicorn(PythonServer):
+    """A request on gunicorn's gevent and gthread workers."""
+
+    __slots__ = ()
 
     def upgrade(
         self, environ: Environ, start_response: StartResponse, headers: Headers
     ) -> Detached:
-        sock = python_socket(environ)
-        sock.sendall(switching_protocols(headers))
-        return take(sock)
+        self._sock.sendall(switching_protocols(headers))
+        return take(self._sock)
 
     def finish(self, start_response: StartResponse) -> Iterable[bytes]:
         raise _gone()
 
 
-class PyWSGI:
-    """Detach from gevent.pywsgi, also as gunicorn's worker class."""
+class PyWSGI(PythonServer):
+    """A request on gevent.pywsgi, also as gunicorn's worker class."""
+
+    __slots__ = ()
 
     def upgrade(
         self, environ: Environ, start_response: StartResponse, headers: Headers
     ) -> Detached:
-        reader = buffered_reader(environ)
-        sock = python_socket(environ)
+        sock = self._sock
         sock.sendall(switching_protocols(headers))
-        early = peek(reader, sock)
+        early = peek(self._reader, sock)
         handler: Any = getattr(start_response, "__self__", None)
-        if is_tls(sock) and handler is not None:
+        if self.ends_tls and handler is not None:
             handler.socket = None  # or it would close what is below the TLS
         return take(sock, early)
 
@@ -90,20 +99,21 @@ class PyWSGI:
         raise _gone()
 
 
-class SocketServer:
-    """Detach from a `socketserver`: Werkzeug, wsgiref, Django's runserver, threaded or not.
+class SocketServer(PythonServer):
+    """A request on a `socketserver`: Werkzeug, wsgiref, Django's runserver, threaded or not.
 
     Such a server goes on reading its own number, where it finds the end of file.
     """
 
+    __slots__ = ()
+
     def upgrade(
         self, environ: Environ, start_response: StartResponse, headers: Headers
     ) -> Detached:
-        reader = buffered_reader(environ)
-        sock = python_socket(environ)
+        sock, reader = self._sock, self._reader
         sock.sendall(switching_protocols(headers))
         early = peek(reader, sock) if reader is not None else b""
-        if is_tls(sock):
+        if self.ends_tls:
             return take(sock, early)
         return Detached(ready(swap(sock.fileno())), early)
 

@@ -4,7 +4,7 @@ The state of such a connection lives in the server's `SSLSocket` and cannot leav
 is taken as it is, its server sees a dead one, and a `Tunnel` on the hub's loop carries the bytes
 between it and a plain socket, which the hub then treats like any other.
 
-It speaks to the object below, ``_sslobj``, which the standard library and gevent share: their own
+It uses the object below, ``_sslobj``, which the standard library and gevent share: their own
 methods differ in how they say that nothing can be read or written at the moment.
 """
 
@@ -18,6 +18,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+from ..runtime.loop import READ, WRITE
 from .descriptor import ready, shutdown
 
 __all__ = ["Tunnel", "is_tls"]
@@ -28,21 +29,19 @@ READ_SIZE = 1 << 14
 PATIENCE = 30.0
 """Seconds in which a client takes at least something of what is left when the hub has hung up."""
 
-READ, WRITE = 1, 2  # events of a gevent io watcher
-
 
 def is_tls(sock: Any) -> bool:
-    """Tell whether a socket is encrypted, be it the standard library's or gevent's."""
+    """Return whether a socket is encrypted, be it the standard library's or gevent's."""
     return getattr(sock, "_sslobj", None) is not None
 
 
 class Tunnel:
-    """Carry bytes between a TLS client and a plain socket.
+    """A carrier of bytes between a TLS client and a plain socket.
 
-    No way holds more than one piece: the next is read when it has gone on. To read never waits for
-    room to write: who asks for new keys (RFC 8446 section 4.6.3) is answered with the next piece,
-    and OpenSSL 3 lets no client negotiate TLS 1.2 anew. Made in the request's own thread or
-    greenlet; `start` and all that follows run on the hub's loop.
+    Each direction holds one chunk at most: the next is read when that has gone on. To read never
+    waits for room to write: who asks for new keys (RFC 8446 section 4.6.3) is answered with the
+    next chunk, and OpenSSL 3 lets no client negotiate TLS 1.2 anew. Made in the request's own
+    thread or greenlet; `start` and all that follows run on the hub's loop.
 
     Args:
         sock: the server's `SSLSocket`, its 101 sent.
@@ -142,7 +141,7 @@ class Tunnel:
         self._watchers = []
         self._plain.close()
         with suppress(OSError, ValueError):
-            # One alert says that nothing was cut off (RFC 8446 section 6.1); the answer is not
+            # One alert says that nothing is missing (RFC 8446 section 6.1); the answer is not
             # waited for.
             self._tls._sslobj.shutdown()
         shutdown(self._tls.fileno(), socket.SHUT_RDWR)
@@ -156,7 +155,7 @@ class Tunnel:
                 os.close(self._tls.detach())
 
     def _bury(self) -> None:
-        """Let the server, which goes on using this very object, find a connection that is over."""
+        """Make the object look closed to the server, which goes on using it."""
 
         def gone(*args: Any) -> None:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))

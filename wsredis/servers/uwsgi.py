@@ -17,7 +17,7 @@ from typing import Any
 import gevent
 import gevent.monkey
 
-from ..loop import Loop, in_gevent
+from ..runtime.loop import Loop, in_gevent
 from .base import Detached, Environ, Headers, StartResponse
 from .descriptor import ready
 
@@ -25,7 +25,9 @@ __all__ = ["UWSGI", "on_exit", "prepare_workers"]
 
 
 class UWSGI:
-    """Detach from uWSGI with ``--gevent`` or ``--threads``, its router before it or not."""
+    """A request on uWSGI with ``--gevent`` or ``--threads``, its router before it or not."""
+
+    ends_tls = False
 
     def upgrade(
         self, environ: Environ, start_response: StartResponse, headers: Headers
@@ -74,7 +76,7 @@ def _epoll(pid: int, number: int) -> Any:
 
 
 def prepare_workers() -> None:
-    """Let a worker end that is asked to before uWSGI has told it how; called when the site loads.
+    """Make a worker end that is asked to before uWSGI can handle it; called when the site loads.
 
     Until then a forked worker has Python's handler. Its KeyboardInterrupt would only be printed,
     and the master would wait for that worker until its mercy ends, 60 seconds by default.
@@ -87,12 +89,12 @@ def prepare_workers() -> None:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def on_exit(loop: Loop, goodbye: Callable[[], None], wait: Callable[[], None]) -> Any:
-    """Arrange a farewell for the end of this worker; keep what this returns.
+def on_exit(loop: Loop, drain: Callable[[], None], wait: Callable[[], None]) -> Any:
+    """Install hooks for the end of this worker; keep what this returns.
 
     Args:
         loop: where the hub runs.
-        goodbye: tells every client; quick, called on the loop.
+        drain: tells every client; quick, called on the loop.
         wait: the same, and waits a moment for the answers; called from any thread.
     """
     import uwsgi
@@ -112,7 +114,7 @@ def on_exit(loop: Loop, goodbye: Callable[[], None], wait: Callable[[], None]) -
     # those that run and end the worker, which can take long.
     watchers = [loop.gevent.signal(n, ref=False) for n in _signals()]
     for watcher in watchers:
-        watcher.start(goodbye)
+        watcher.start(drain)
     return watchers
 
 

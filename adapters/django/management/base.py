@@ -15,7 +15,7 @@ __all__ = ["ShellCommand"]
 
 
 class ShellCommand(BaseCommand):
-    """Run a command of the core; exit codes are 1 where Redis does not answer, 2 for arguments."""
+    """A command of the core; exit codes are 1 where Redis does not answer, 2 for arguments."""
 
     requires_system_checks: list[str] = []  # noqa: RUF012  Django's own way
 
@@ -27,7 +27,7 @@ class ShellCommand(BaseCommand):
         type(self).add(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run it, and say in one line what is wrong."""
+        """Run it, and report in one line what is wrong."""
         try:
             type(self).run(argparse.Namespace(**options), self._say)
         except BrokerUnavailable as exc:

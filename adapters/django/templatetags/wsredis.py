@@ -26,9 +26,9 @@ register = template.Library()
 
 
 @register.simple_tag(takes_context=True)
-def websocket_uri(context: Any, facility: object = "", *wishes: str) -> str:
+def websocket_uri(context: Any, facility: object = "", *keys: str) -> str:
     """Return the address of a websocket; a path, where the context has no request."""
-    return address(getattr(context, "request", None) or context.get("request"), facility, *wishes)
+    return address(getattr(context, "request", None) or context.get("request"), facility, *keys)
 
 
 @register.simple_tag

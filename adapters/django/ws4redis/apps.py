@@ -10,13 +10,13 @@ __all__ = ["WS4RedisConfig"]
 
 
 class WS4RedisConfig(AppConfig):
-    """Be ``INSTALLED_APPS = ["ws4redis"]``."""
+    """The application of ``INSTALLED_APPS = ["ws4redis"]``."""
 
     name = "ws4redis"
     verbose_name = "Websockets for Redis"
 
     def ready(self) -> None:
-        """Keep the groups of users in their sessions, and transactions together."""
+        """Connect the groups of users to their sessions, and keep transactions together."""
         from . import checks  # noqa: F401  registers them
 
         keep_together()

@@ -38,7 +38,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
 
 @register(Tags.security, deploy=True)
 def check_open(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """Tell that everybody may publish, as django-websocket-redis has it by default."""
+    """Report that everybody may publish, as django-websocket-redis has it by default."""
     if settings.WS4REDIS_ALLOWED_CHANNELS is not None:
         return []
     return [

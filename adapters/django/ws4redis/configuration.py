@@ -25,11 +25,11 @@ def current_config() -> Config:
     """Return the options of the core that the settings say now.
 
     Raises:
-        ConfigurationError: a setting makes no sense.
+        ConfigurationError: a setting is not valid.
     """
     said = {name: value for name, value in setting().items() if name not in CALLBACKS}
     said.setdefault("subprotocols", ("*",))
-    # The server cuts the prefix off itself; a proxy may have done so before.
+    # The server removes the prefix itself; a proxy may have done so before.
     said |= {"prefix": "/", "redis": redis_options(), "envelope": False}
     said |= {"heartbeat": settings.WS4REDIS_HEARTBEAT or None}
     said |= {"expire": max(_seconds(settings.WS4REDIS_EXPIRE), 0)}

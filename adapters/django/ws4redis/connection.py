@@ -41,7 +41,7 @@ def client() -> redis.Redis:
 
 
 class Recorder:
-    """Stand for a subscription: write down the names of channels.
+    """A subscription that only writes down the names of channels.
 
     Attributes:
         channels: the names, as the keys of a dict, in the order of their coming.
@@ -55,7 +55,7 @@ class Recorder:
 
     @property
     def subscribed(self) -> bool:
-        """Tell whether there is any channel."""
+        """Return whether there is any channel."""
         return bool(self.channels)
 
     def subscribe(self, *channels: Any, **handlers: Any) -> None:
@@ -84,7 +84,7 @@ class Recorder:
 
 
 class Recording:
-    """Stand for a client of redis-py whose subscriptions are written down.
+    """A client of redis-py whose subscriptions are written down.
 
     Args:
         connection: does everything else.

@@ -18,7 +18,7 @@ __all__ = ["WebsocketRunServer", "application"]
 
 
 class WebsocketRunServer(WebsocketWSGIServer):
-    """Hold websockets under Django's own server."""
+    """The websockets under Django's own server."""
 
 
 _django_app = get_wsgi_application()

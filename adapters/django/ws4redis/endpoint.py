@@ -11,8 +11,7 @@ from functools import partial
 from typing import Any
 
 from wsredis.adapters.django.worker import Worker
-from wsredis.connection import Connection
-from wsredis.endpoints import Endpoint
+from wsredis.endpoints import Endpoint, EndpointConnection
 from wsredis.message import Data
 
 from .redis_store import RedisMessage
@@ -26,7 +25,7 @@ _worker = Worker("ws4redis-publish")
 
 
 class SubscriberEndpoint(Endpoint):
-    """Listen and publish to what a subscriber has settled.
+    """An endpoint that subscribes and publishes to what a subscriber has settled.
 
     Args:
         subscriber: has had its `set_pubsub_channels` called with a recording connection.
@@ -36,18 +35,19 @@ class SubscriberEndpoint(Endpoint):
 
     __slots__ = (
         "_echo", "_expire", "_first", "_publishers", "_subscriber", "_websockets",
-        "channels", "wants_kept",
+        "channels", "wants_retained",
     )  # fmt: skip
 
     def __init__(
-        self, subscriber: RedisSubscriber, echo: bool, websockets: set[Connection]
+        self, subscriber: RedisSubscriber, echo: bool, websockets: set[EndpointConnection]
     ) -> None:
         kind = type(subscriber)
         subscription = subscriber._subscription
         self.channels = tuple(subscription.channels) if subscription is not None else ()
-        self.wants_kept = kind.send_persisted_messages is RedisSubscriber.send_persisted_messages
+        default = RedisSubscriber.send_persisted_messages
+        self.wants_retained = kind.send_persisted_messages is default
         self._first: list[Data] = []
-        if not self.wants_kept and subscription is not None:
+        if not self.wants_retained and subscription is not None:
             subscriber.send_persisted_messages(_First(self._first))
         self._publishers = tuple(sorted(subscriber._publishers))
         self._expire = max(subscriber._expire or 0, 0)
@@ -59,23 +59,23 @@ class SubscriberEndpoint(Endpoint):
         if own_way:
             _worker.start()
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: EndpointConnection) -> None:
         self._websockets.add(connection)
         for message in self._first:
             connection.send(message)
         self._first.clear()
 
-    def received(self, connection: Connection, message: Data) -> None:
+    def received(self, connection: EndpointConnection, message: Data) -> None:
         if self._subscriber is not None:
             connection.publishing(len(message))  # who sends faster than this publishes waits
             _worker.put(partial(self._publish, self._subscriber, connection, message))
         elif self._publishers:
             connection.publish(self._publishers, message, echo=self._echo, expire=self._expire)
 
-    def closed(self, connection: Connection, code: int) -> None:
+    def closed(self, connection: EndpointConnection, code: int) -> None:
         self._websockets.discard(connection)
 
-    def _publish(self, subscriber: Any, connection: Connection, message: Data) -> None:
+    def _publish(self, subscriber: Any, connection: EndpointConnection, message: Data) -> None:
         def outlet(channels: list[str], payload: bytes, expire: int) -> None:
             send = partial(connection.publish, echo=self._echo, expire=expire)
             connection.soon(send, channels, payload)
@@ -86,11 +86,11 @@ class SubscriberEndpoint(Endpoint):
         except Exception:
             log.exception("a subscriber's publish_message failed, the message is lost")
         finally:
-            connection.soon(connection.published, len(message))
+            connection.soon(connection.on_ack, len(message))
 
 
 class _First:
-    """Stand for a websocket that is about to open: keep what is sent to it.
+    """A websocket that is about to open, for a subscriber: it collects what is sent to it.
 
     Args:
         messages: gets it.

@@ -26,16 +26,16 @@ __all__ = [
 
 
 class WebSocketError(OSError):
-    """Say that an open websocket has a problem."""
+    """A problem of an open websocket."""
 
 
 class FrameTooLargeException(WebSocketError):
-    """Say that a frame is larger than allowed."""
+    """A frame that is larger than allowed."""
 
 
 class HandshakeError(BadHeaderError):
-    """Refuse a handshake with 400; its text is shown to the client."""
+    """A handshake refused with 400; its text is shown to the client."""
 
 
 class UpgradeRequiredError(HandshakeError):
-    """Refuse a handshake with 426."""
+    """A handshake refused with 426."""

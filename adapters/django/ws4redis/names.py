@@ -41,7 +41,7 @@ def websocket_url() -> str:
 
 
 def is_websocket(path: str) -> bool:
-    """Tell whether a path belongs to the websockets; a setting without slash means segments too."""
+    """Return whether a path is below ``WEBSOCKET_URL``, which means whole segments."""
     said = settings.WEBSOCKET_URL
     if not said:
         return False
@@ -52,7 +52,7 @@ def is_websocket(path: str) -> bool:
 def facility_of(path: str) -> str | None:
     """Return the facility that a path names; None for one that only resembles the prefix.
 
-    A path that has nothing of the prefix is what a proxy leaves that has cut it off.
+    A path that has nothing of the prefix is what a proxy leaves that has removed it.
     """
     url = websocket_url()
     if path.startswith(url):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wsredis.brokers.redis import blocking
+from wsredis.runtime.blocking import blocking
 
 from . import names
 from .connection import client
@@ -14,11 +14,11 @@ from .redis_store import SELF, RedisMessage, RedisStore
 __all__ = ["SELF", "RedisMessage", "RedisPublisher"]
 
 AUDIENCES = ("session", "user", "group", "broadcast")
-"""Where a kept message is looked for, in this order."""
+"""Where a retained message is looked for, in this order."""
 
 
 class RedisPublisher(RedisStore):
-    """Publish messages about a facility to some audiences, or only fetch kept ones.
+    """A publisher of messages about a facility to some audiences; it also fetches retained ones.
 
     Args:
         **kwargs: ``request``, ``facility``, ``broadcast``, ``groups``, ``users``, ``sessions``, as
@@ -35,7 +35,7 @@ class RedisPublisher(RedisStore):
             raise TypeError("RedisPublisher needs facility= to publish")
 
     def fetch_message(self, request: Any, facility: str, audience: str = "any") -> bytes | None:
-        """Return the kept message of the narrowest channel of a request that has one, or None.
+        """Return the retained message of the narrowest channel of a request that has one, or None.
 
         Args:
             request: whose session, user and groups are meant; may lack them, or be None.
@@ -63,8 +63,8 @@ class RedisPublisher(RedisStore):
         ]
         if audience in ("broadcast", "any"):
             channels.append(names.channel(before, "broadcast", facility))
-        kept = blocking(self._connection.mget, channels) if channels else []
-        return next((message for message in kept if message), None)
+        values = blocking(self._connection.mget, channels) if channels else []
+        return next((message for message in values if message), None)
 
 
 def __getattr__(name: str) -> Any:

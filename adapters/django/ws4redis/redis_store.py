@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from wsredis.brokers.redis import blocking
 from wsredis.publisher import SELF
+from wsredis.runtime.blocking import blocking
 
 from . import names, settings
 from .identity import memberof, session_key, username
@@ -16,7 +16,7 @@ __all__ = ["SELF", "RedisMessage", "RedisStore"]
 
 
 class RedisMessage(bytes):
-    """Hold a message's bytes.
+    """The bytes of a message.
 
     ``RedisMessage(value)`` takes str, bytes, or what a subscription of redis-py has parsed. It is
     None, and not a message, for the heartbeat and for everything else.
@@ -41,7 +41,7 @@ def _is_heartbeat(value: Any) -> bool:
 
 
 class RedisStore:
-    """Publish to a set of channels.
+    """A publisher to a set of channels.
 
     Args:
         connection: a client of redis-py.
@@ -60,11 +60,11 @@ class RedisStore:
         self._publishers: set[str] = set()
 
     def publish_message(self, message: Any, expire: int | None = None) -> dict[str, int]:
-        """Publish a message to all channels at once, and keep it for those who connect later.
+        """Publish a message to all channels at once, and retain it for later subscribers.
 
         Args:
             message: a `RedisMessage`, str or bytes; a heartbeat is not published.
-            expire: seconds for which it is kept; 0 not at all; by default ``WS4REDIS_EXPIRE``.
+            expire: seconds for which it is retained; 0 not at all; by default ``WS4REDIS_EXPIRE``.
 
         Returns:
             How many processes receive it, for each channel.
@@ -78,7 +78,7 @@ class RedisStore:
     def pipeline_publish_message(
         self, message: Any, expire: int | None = None, transaction: bool = True
     ) -> dict[str, int]:
-        """Do what `publish_message` does; without ``transaction`` channels may be told apart."""
+        """Publish like `publish_message`; without ``transaction`` channels may be told apart."""
         return self._publish(message, expire, transaction)
 
     def _publish(self, message: Any, expire: int | None, transaction: bool) -> dict[str, int]:
@@ -127,12 +127,12 @@ class RedisStore:
         """
         before, about = self.get_prefix(), _facility(facility)
         found = [names.channel(before, "broadcast", about)] if _broadcast(broadcast) else []
-        for audience, argument, wished, own in (
+        for audience, argument, given, own in (
             ("group", "groups", groups, memberof),
             ("user", "users", users, lambda request: [username(request)]),
             ("session", "sessions", sessions, lambda request: [session_key(request)]),
         ):
-            who = dict.fromkeys(_names(argument, wished, request, own))
+            who = dict.fromkeys(_names(argument, given, request, own))
             found += [names.channel(before, audience, about, name) for name in who]
         return found
 
@@ -148,7 +148,7 @@ def _payload(message: Any) -> bytes | None:
 
 
 def _seconds(expire: Any) -> int:
-    """Return whole seconds; 0 for what is not to be kept."""
+    """Return whole seconds; 0 for what is not to be retained."""
     if expire is None:
         return 0
     if type(expire) is not int:
@@ -169,11 +169,11 @@ def _broadcast(broadcast: Any) -> bool:
 
 
 def _names(
-    argument: str, wished: Any, request: Any, own: Callable[[Any], Iterable[str | None]]
+    argument: str, given: Any, request: Any, own: Callable[[Any], Iterable[str | None]]
 ) -> list[str]:
     """Return the names of one audience; nobody has none."""
     names: list[str] = []
-    for name in _as_list(argument, wished):
+    for name in _as_list(argument, given):
         if name is SELF:
             if request is None:
                 raise TypeError(f"SELF in {argument} needs request=")
@@ -185,18 +185,18 @@ def _names(
     return names
 
 
-def _as_list(argument: str, wished: Any) -> list[Any]:
+def _as_list(argument: str, given: Any) -> list[Any]:
     """Return a list, of the forms before there were lists too."""
-    if isinstance(wished, bool):
-        if wished:
+    if isinstance(given, bool):
+        if given:
             _deprecated(argument, "[SELF]")
-        return [SELF] if wished else []
-    if isinstance(wished, str):
-        _deprecated(argument, f"[{wished!r}]")
-        return [wished]
-    if isinstance(wished, bytes) or not isinstance(wished, Iterable):
-        raise TypeError(f"{argument} takes a list of names: write {argument}=[{wished!r}]")
-    return list(wished)
+        return [SELF] if given else []
+    if isinstance(given, str):
+        _deprecated(argument, f"[{given!r}]")
+        return [given]
+    if isinstance(given, bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"{argument} takes a list of names: write {argument}=[{given!r}]")
+    return list(given)
 
 
 def _deprecated(argument: str, instead: str) -> None:

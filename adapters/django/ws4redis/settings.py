@@ -29,7 +29,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 class Fresh:
-    """Be an attribute that is worked out at each use, until somebody assigns another value.
+    """An attribute that is worked out at each use, until somebody assigns another value.
 
     Args:
         get: takes the object, or None where the class is asked.
@@ -53,7 +53,7 @@ def __dir__() -> list[str]:
 
 
 class _Module(ModuleType):
-    """Forget an assigned value when what Django says is assigned again.
+    """A module that forgets an assigned value when what Django says is assigned again.
 
     Whoever patches an attribute for a while puts back what it was before.
     """

@@ -15,7 +15,7 @@ __all__ = ["SELF", "RedisStore", "RedisSubscriber"]
 
 
 class RedisSubscriber(RedisStore):
-    """Hold the channels of one websocket.
+    """The channels of one websocket.
 
     Attributes:
         subscription_channels: what a client may ask for in order to listen.
@@ -62,7 +62,7 @@ class RedisSubscriber(RedisStore):
         )
 
     def send_persisted_messages(self, websocket: Any) -> None:
-        """Send the kept last message of each channel that is listened to.
+        """Send the retained message of each channel that is listened to.
 
         The server does this itself, in one step with subscribing, unless a subclass has its own.
         """

@@ -8,4 +8,4 @@ __all__ = ["uWSGIWebsocketServer"]
 
 
 class uWSGIWebsocketServer(WebsocketWSGIServer):
-    """Hold websockets under uWSGI, and under every other server that wsredis knows."""
+    """The websockets under uWSGI, and under every other server that wsredis knows."""

@@ -1,4 +1,4 @@
-"""The WSGI application that holds this mode's websockets: `WebsocketWSGIServer`.
+"""The WSGI application that serves this mode's websockets: `WebsocketWSGIServer`.
 
 It stands alone in a process of its own, or beside Django behind a function that looks at the path.
 What a handshake must fulfil is decided by the core; here is what a project may override.
@@ -16,16 +16,16 @@ from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.handlers.wsgi import WSGIRequest, get_path_info
 from django.utils.html import escape
 
-from wsredis.access import granted
+from wsredis.access.policy import granted
 from wsredis.adapters.django.application import OPTIONS, REQUEST, DjangoWebSocketMiddleware
 from wsredis.adapters.django.conf import Options
 from wsredis.adapters.django.identity import CLAIM
 from wsredis.adapters.django.request import handshake_request, nobody
-from wsredis.connection import Connection
-from wsredis.endpoints import EndpointContext
+from wsredis.endpoints import EndpointConnection, EndpointContext
 from wsredis.exceptions import HandshakeError as Refused
 from wsredis.exceptions import PermissionDenied
-from wsredis.handshake import PLAIN, answer
+from wsredis.handshake.refusal import answer
+from wsredis.handshake.upgrade import PLAIN
 from wsredis.identity import Identity
 
 from . import settings
@@ -49,7 +49,7 @@ MAX_TEXT = 200
 
 
 class _Gate(DjangoWebSocketMiddleware):
-    """Be the adapter's gate, with requests as this mode makes them."""
+    """The adapter's gate, with requests as this mode makes them."""
 
     def __init__(self, server: WebsocketWSGIServer) -> None:
         self._server = server
@@ -64,7 +64,7 @@ class _Gate(DjangoWebSocketMiddleware):
 
 
 class WebsocketWSGIServer:
-    """Hold websockets (PEP 3333); every request to it must be one.
+    """A WSGI application of websockets (PEP 3333); every request to it must be one.
 
     Args:
         redis_connection: a client of redis-py that subscribers are given, for tests.
@@ -74,7 +74,7 @@ class WebsocketWSGIServer:
 
     Raises:
         ImproperlyConfigured: a setting names something that cannot be imported.
-        ConfigurationError: a setting makes no sense.
+        ConfigurationError: a setting is not valid.
     """
 
     Subscriber: Any = settings.Fresh(lambda server: subscriber_class())
@@ -84,7 +84,7 @@ class WebsocketWSGIServer:
 
     def __init__(self, redis_connection: Any = None) -> None:
         self._redis_connection = redis_connection
-        self._websockets: set[Connection] = set()
+        self._websockets: set[EndpointConnection] = set()
         subscriber_class()
         callback("WS4REDIS_ALLOWED_CHANNELS")
         callback("WS4REDIS_PROCESS_REQUEST")
@@ -105,7 +105,7 @@ class WebsocketWSGIServer:
         return self._gate(environ, start_response)
 
     @property
-    def websockets(self) -> set[Connection]:
+    def websockets(self) -> set[EndpointConnection]:
         """Return the websockets of this process that are open now."""
         return self._websockets
 
@@ -180,13 +180,13 @@ def _possible(subscriber: Any) -> list[str]:
     return [*subscriber.subscription_channels, *subscriber.publish_channels]
 
 
-def _policy(request: Any, wishes: tuple[str, ...]) -> Iterable[str]:
+def _policy(request: Any, requested: tuple[str, ...]) -> Iterable[str]:
     """Ask ``WS4REDIS_ALLOWED_CHANNELS``; without one everything is granted."""
     allowed = callback("WS4REDIS_ALLOWED_CHANNELS")
     if allowed is None:
-        return wishes
+        return requested
     with _refusing():
-        return allowed(request, list(wishes))
+        return allowed(request, list(requested))
 
 
 @contextmanager
@@ -198,7 +198,7 @@ def _refusing() -> Iterator[None]:
         raise PermissionDenied(_text(exc, "You may not have these channels.")) from exc
     except UpgradeRequiredError as exc:
         version = [("Sec-WebSocket-Version", "13")]
-        raise Refused(426, _text(exc, "Websocket version 13 is spoken here."), version) from exc
+        raise Refused(426, _text(exc, "Websocket version 13 is supported."), version) from exc
     except HandshakeError as exc:
         raise Refused(400, _text(exc, PLAIN)) from exc
 

@@ -11,9 +11,9 @@ from typing import Any
 from wsredis import Publisher, WebSocketMiddleware
 
 
-def allowed_channels(request: Any, wishes: tuple[str, ...]) -> tuple[str, ...]:
+def allowed_channels(request: Any, requested: tuple[str, ...]) -> tuple[str, ...]:
     """Let everybody read and write; your site will be stricter."""
-    return wishes
+    return requested
 
 
 def pages(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -92,7 +92,7 @@ def test_callbacks_get_a_django_request(
 ) -> None:
     seen: dict[str, Any] = {}
 
-    def allowed_channels(request: HttpRequest, wishes: tuple[str, ...]) -> tuple[str, ...]:
+    def allowed_channels(request: HttpRequest, requested: tuple[str, ...]) -> tuple[str, ...]:
         seen.update(
             kind=type(request),
             path=request.path,
@@ -104,9 +104,9 @@ def test_callbacks_get_a_django_request(
             session=request.session.session_key,
             identity=request.identity,
             host=request.get_host(),
-            wishes=wishes,
+            requested=requested,
         )
-        return wishes
+        return requested
 
     site({"allowed_channels": allowed_channels})
     client = login(person("alice", "editors"))
@@ -126,17 +126,17 @@ def test_callbacks_get_a_django_request(
         "user": "alice",
         "session": client.cookies["sessionid"].value,
         "host": live.host,
-        "wishes": ("subscribe-user",),
+        "requested": ("subscribe-user",),
     }
 
 
 def test_a_visitor_has_a_user_and_a_session_too(live: Any, room: str, site: Site) -> None:
     seen: list[Any] = []
 
-    def allowed_channels(request: HttpRequest, wishes: tuple[str, ...]) -> tuple[str, ...]:
+    def allowed_channels(request: HttpRequest, requested: tuple[str, ...]) -> tuple[str, ...]:
         seen.extend([request.user.is_authenticated, request.session.is_empty()])
         seen.append(request.session.get("ws4redis:memberof"))
-        return wishes
+        return requested
 
     site({"allowed_channels": allowed_channels})
     with live.open(f"/ws/{room}?subscribe-broadcast"):
@@ -234,7 +234,7 @@ def test_a_setting_that_makes_no_sense_costs_requests_and_not_the_server(
         pass
 
 
-def test_redis_away_is_503(live: Any, room: str, site: Site) -> None:
+def test_an_unavailable_redis_is_503(live: Any, room: str, site: Site) -> None:
     site({"redis": "redis://127.0.0.1:1"})
     assert status(live, f"/ws/{room}?subscribe-broadcast")[0] == 503
 
@@ -318,10 +318,10 @@ def test_database_connections_of_a_handshake_are_closed(
 ) -> None:
     used: list[Any] = []
 
-    def allowed_channels(request: Any, wishes: tuple[str, ...]) -> tuple[str, ...]:
+    def allowed_channels(request: Any, requested: tuple[str, ...]) -> tuple[str, ...]:
         assert connection.connection is not None
         used.append(connections["default"])
-        return () if refuse else wishes
+        return () if refuse else requested
 
     site({"allowed_channels": allowed_channels})
     application = get_websocket_application()
@@ -342,9 +342,9 @@ def test_the_urls_of_the_page_before_are_not_those_of_a_handshake(site: Site, ro
     """A page may have been given other URLs, as those of another host are."""
     seen: list[Any] = []
 
-    def allowed_channels(request: Any, wishes: tuple[str, ...]) -> tuple[str, ...]:
+    def allowed_channels(request: Any, requested: tuple[str, ...]) -> tuple[str, ...]:
         seen.append(get_urlconf())
-        return wishes
+        return requested
 
     def page(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         set_urlconf("no.such.urls")

@@ -47,11 +47,11 @@ def test_checks_are_registered_once() -> None:
 @pytest.mark.parametrize(
     ("options", "problem", "hint"),
     [
-        ({"prefix": "ws"}, "prefix='ws' makes no sense", "Write an ASCII path that begins and"),
+        ({"prefix": "ws"}, "prefix='ws' is not valid", "Write an ASCII path that begins and"),
         ({"prefixx": "/ws/"}, "has no option 'prefixx'", "Did you mean 'prefix'?"),
         ({"origins": ["example.com"]}, "origins=", "Write origins like ['https://example.com'"),
-        ({"redis": "localhost"}, "redis='localhost' makes no sense", "Write a URL like"),
-        ({"expire": None}, "expire=None makes no sense", "Write whole seconds"),
+        ({"redis": "localhost"}, "redis='localhost' is not valid", "Write a URL like"),
+        ({"expire": None}, "expire=None is not valid", "Write whole seconds"),
     ],
 )
 def test_e001_an_option_that_makes_no_sense(
@@ -85,7 +85,7 @@ def test_e003_the_wrapper_in_middleware(name: str) -> None:
         assert "wsgi.py" in only("wsredis.E003").hint
 
 
-def test_e004_redis_away(site: Site) -> None:
+def test_e004_redis_unavailable(site: Site) -> None:
     site({"redis": "redis://127.0.0.1:1"})
     assert found() == {}
     assert "Redis does not answer" in found(deploy=True)["wsredis.E004"].msg

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -16,20 +15,14 @@ from django.core.management import CommandError, call_command
 
 from wsredis import Publisher
 
+from ...processes import start_talking
+
 MANAGE = str(Path(__file__).parent / "project" / "manage.py")
 NOWHERE = "redis://127.0.0.1:1"
 
 
 def manage(*arguments: str, **environ: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, MANAGE, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environ},
-        start_new_session=True,
-    )
+    return start_talking([sys.executable, MANAGE, *arguments], **environ)
 
 
 def test_what_one_process_publishes_another_hears(redis_url: str, room: str) -> None:
@@ -60,15 +53,15 @@ def test_ctrl_c_ends_listening_quietly(redis_url: str, room: str) -> None:
 def test_commands_use_the_setting(site: Callable[..., None], redis_url: str, room: str) -> None:
     site({"key_prefix": "other", "redis": NOWHERE})
     out = StringIO()
-    command = ["wsredis_publish", room, "kept", "--group", "editors", "--expire", "60"]
+    command = ["wsredis_publish", room, "retained", "--group", "editors", "--expire", "60"]
     call_command(*command, "--redis", redis_url, stdout=out)
     assert out.getvalue() == "0\n"
     site({"key_prefix": "other"})
-    assert Publisher(room, groups=["editors"]).fetch() == "kept"
+    assert Publisher(room, groups=["editors"]).fetch() == "retained"
     call_command(
         "wsredis_listen", room, "--group", "editors", "--count", "1", stdout=(heard := StringIO())
     )
-    assert heard.getvalue() == f"other:group:editors:{room}\tkept\n"
+    assert heard.getvalue() == f"other:group:editors:{room}\tretained\n"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +71,7 @@ def test_commands_use_the_setting(site: Callable[..., None], redis_url: str, roo
         (["wsredis_publish", "news", "x", "--broadcast", "--expire", "-1"], {}, 2, "expire takes"),
         (["wsredis_publish", "news", "x", "--broadcast"], {"redis": NOWHERE}, 1, "not answer"),
         (["wsredis_listen", "news", "--broadcast"], {"redis": NOWHERE}, 1, "Redis does not"),
-        (["wsredis_listen", "news", "--broadcast"], {"prefix": "ws"}, 2, "makes no sense"),
+        (["wsredis_listen", "news", "--broadcast"], {"prefix": "ws"}, 2, "is not valid"),
     ],
 )
 def test_what_is_wrong_is_one_line(

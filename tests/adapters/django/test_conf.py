@@ -65,7 +65,7 @@ def test_a_callback_is_a_callable_or_its_dotted_path() -> None:
         ({"Prefix": "/ws/"}, "did you mean 'prefix'?"),
         ({3: "/ws/"}, "WSREDIS has no option 3: known are prefix, redis, "),
         ({"prefix": "/a/", "PREFIX": "/b/"}, "WSREDIS says 'prefix' twice: leave 'PREFIX' out."),
-        ({"prefix": "ws"}, "WSREDIS: prefix='ws' makes no sense: write an ASCII path that begins"),
+        ({"prefix": "ws"}, "WSREDIS: prefix='ws' is not valid: write an ASCII path that begins"),
         ({"redis": "localhost:6379"}, "write a URL like"),
         ({"identity": "nowhere.at.all"}, "'nowhere.at.all' cannot be imported"),
         ({"identity": "chatsite.channels.tokn"}, "like 'mysite.channels.identity'"),

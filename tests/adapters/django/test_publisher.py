@@ -124,47 +124,47 @@ def test_self_is_who_the_site_says_it_is(site: Site, request_of_alice: Any) -> N
 
 
 @pytest.fixture
-def kept(room: str, site: Site) -> Callable[[], Any]:
+def retained(room: str, site: Site) -> Callable[[], Any]:
     """Give what a publication has left in Redis."""
     return wsredis.Publisher(room, broadcast=True).fetch
 
 
-def test_on_commit_publishes_after_the_commit(db: None, room: str, kept: Any) -> None:
+def test_on_commit_publishes_after_the_commit(db: None, room: str, retained: Any) -> None:
     message = {"state": "new"}
     with transaction.atomic():
         Publisher(room, broadcast=True).publish_on_commit(message, expire=60)
         message["state"] = "changed later"
-        assert kept() is None
-    assert kept() == '{"state":"new"}'
+        assert retained() is None
+    assert retained() == '{"state":"new"}'
 
 
-def test_on_commit_publishes_nothing_after_a_rollback(db: None, room: str, kept: Any) -> None:
+def test_on_commit_publishes_nothing_after_a_rollback(db: None, room: str, retained: Any) -> None:
     with transaction.atomic():
         Publisher(room, broadcast=True).publish_on_commit("never", expire=60)
         transaction.set_rollback(True)
     with transaction.atomic():
         pass
-    assert kept() is None
+    assert retained() is None
 
 
-def test_a_rollback_of_a_part_takes_only_its_own(db: None, room: str, kept: Any) -> None:
+def test_a_rollback_of_a_part_takes_only_its_own(db: None, room: str, retained: Any) -> None:
     with transaction.atomic():
-        Publisher(room, broadcast=True).publish_on_commit("kept", expire=60)
+        Publisher(room, broadcast=True).publish_on_commit("retained", expire=60)
         with transaction.atomic():
             Publisher(room, broadcast=True).publish_on_commit("never", expire=60)
             transaction.set_rollback(True)
-    assert kept() == "kept"
+    assert retained() == "retained"
 
 
-def test_without_a_transaction_it_is_published_at_once(db: None, room: str, kept: Any) -> None:
+def test_without_a_transaction_it_is_published_at_once(db: None, room: str, retained: Any) -> None:
     Publisher(room, broadcast=True).publish_on_commit(b"\x00\xff", expire=60, using="default")
-    assert kept() == b"\x00\xff"
+    assert retained() == b"\x00\xff"
 
 
-def test_the_setting_says_for_how_long(db: None, room: str, site: Site, kept: Any) -> None:
+def test_the_setting_says_for_how_long(db: None, room: str, site: Site, retained: Any) -> None:
     site({"expire": 60})
-    Publisher(room, broadcast=True).publish_on_commit("kept")
-    assert kept() == "kept"
+    Publisher(room, broadcast=True).publish_on_commit("retained")
+    assert retained() == "retained"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_what_cannot_be_published_is_said_before_the_commit(
         Publisher("x", broadcast=True).publish_on_commit(message, expire)
 
 
-def test_redis_away_after_a_commit_is_logged(
+def test_an_unavailable_redis_after_a_commit_is_logged(
     db: None, site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     site({"redis": "redis://127.0.0.1:1"})
@@ -188,7 +188,7 @@ def test_redis_away_after_a_commit_is_logged(
         Publisher("x", broadcast=True).publish("lost")
 
 
-def test_asyncio_publishes_too(room: str, kept: Any, request_of_alice: Any) -> None:
+def test_asyncio_publishes_too(room: str, retained: Any, request_of_alice: Any) -> None:
     async def view() -> tuple[str, ...]:
         await Publisher(room, broadcast=True).apublish("hello", expire=60)
         own = await sync_to_async(Publisher)(room, users=[SELF], request=request_of_alice)
@@ -196,4 +196,4 @@ def test_asyncio_publishes_too(room: str, kept: Any, request_of_alice: Any) -> N
         return own.channels
 
     assert asyncio.run(view()) == (f"ws:user:alice:{room}",)
-    assert kept() == "hello"
+    assert retained() == "hello"

@@ -63,7 +63,7 @@ def test_what_somebody_may_publish_the_callback_says(live: Live, room: str) -> N
 def test_callbacks_get_flasks_request_in_its_context(live: Live, room: str) -> None:
     seen: dict[str, Any] = {}
 
-    def allowed_channels(request: flask.Request, wishes: tuple[str, ...]) -> tuple[str, ...]:
+    def allowed_channels(request: flask.Request, requested: tuple[str, ...]) -> tuple[str, ...]:
         g.something = "of this handshake"
         seen.update(
             same=request is flask.request._get_current_object(),  # type: ignore[attr-defined]
@@ -77,9 +77,9 @@ def test_callbacks_get_flasks_request_in_its_context(live: Live, room: str) -> N
             basket=session["basket"],
             url=url_for("pages.page"),
             identity=request.identity,  # type: ignore[attr-defined]
-            wishes=wishes,
+            requested=requested,
         )
-        return wishes
+        return requested
 
     browser = live(WSREDIS_ALLOWED_CHANNELS=allowed_channels)
     browser.get("/enter?name=alice")
@@ -100,7 +100,7 @@ def test_callbacks_get_flasks_request_in_its_context(live: Live, room: str) -> N
         "user": "alice",
         "basket": "7",
         "url": "/",
-        "wishes": ("subscribe-user",),
+        "requested": ("subscribe-user",),
     }
 
 
@@ -110,9 +110,9 @@ def test_a_handshake_is_torn_down_like_a_request(
 ) -> None:
     heard: list[object] = []
 
-    def allowed_channels(request: Any, wishes: tuple[str, ...]) -> tuple[str, ...]:
+    def allowed_channels(request: Any, requested: tuple[str, ...]) -> tuple[str, ...]:
         heard.append("asked")
-        return {"accepted": wishes, "refused": (), "failed": None}[ends]  # type: ignore[return-value]
+        return {"accepted": requested, "refused": (), "failed": None}[ends]  # type: ignore[return-value]
 
     app = make(WSREDIS_ALLOWED_CHANNELS=allowed_channels)
     app.before_request(lambda: heard.append("before"))
@@ -175,7 +175,7 @@ def test_a_callback_that_fails_lets_nobody_in(live: Live, room: str, where: str)
 def test_a_refusal_is_no_error_in_the_log(
     live: Live, room: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    browser = live(WSREDIS_ALLOWED_CHANNELS=lambda request, wishes: abort(403))
+    browser = live(WSREDIS_ALLOWED_CHANNELS=lambda request, requested: abort(403))
     with caplog.at_level(logging.WARNING):
         assert browser.refused(f"/ws/{room}?subscribe-broadcast")[0] == 403
     assert not caplog.records
@@ -189,7 +189,10 @@ def test_a_session_store_that_fails_lets_nobody_in(live: Live, make: Make, room:
 
 def test_a_callback_grants_no_more_than_was_asked(live: Live, make: Make, room: str) -> None:
     app = make(
-        WSREDIS_ALLOWED_CHANNELS=lambda request, wishes: ["subscribe-broadcast", "subscribe-user"]
+        WSREDIS_ALLOWED_CHANNELS=lambda request, requested: [
+            "subscribe-broadcast",
+            "subscribe-user",
+        ]
     )
     browser = live(app)
     browser.get("/enter?name=alice")
@@ -262,7 +265,7 @@ def test_a_host_that_is_not_trusted_gets_no_websocket(live: Live, room: str) -> 
     assert answer == (400, "Bad Request.\n")
 
 
-def test_redis_away_is_503(live: Live, room: str) -> None:
+def test_an_unavailable_redis_is_503(live: Live, room: str) -> None:
     browser = live(WSREDIS_REDIS="redis://127.0.0.1:1")
     assert browser.refused(f"/ws/{room}?subscribe-broadcast")[0] == 503
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from flask import Flask
 from wsredis import Config
 from wsredis.adapters.flask import Publisher
 
+from ...processes import start_talking
+
 PROJECT = str(Path(__file__).parent / "project")
 NOWHERE = "redis://127.0.0.1:1"
 BROADCAST = ["news", "--broadcast"]
@@ -22,15 +23,10 @@ BROADCAST = ["news", "--broadcast"]
 
 def command(*words: str, **environ: str) -> subprocess.Popen[str]:
     """Start ``flask wsredis`` with the site under test."""
-    return subprocess.Popen(
+    return start_talking(
         [sys.executable, "-P", "-m", "flask", "--app", "flasksite", "wsredis", *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": PROJECT, **environ},
-        cwd=PROJECT,  # Flask imports from where it is, and that is not what is tested
-        start_new_session=True,
+        folder=PROJECT,  # Flask imports from where it is, and that is not what is tested
+        **{"PYTHONPATH": PROJECT, **environ},
     )
 
 
@@ -79,7 +75,7 @@ def test_ctrl_c_ends_listening_quietly(config: Config) -> None:
         (["publish", *BROADCAST], 2, "required: MESSAGE"),
         (["publish", *BROADCAST, "x", "--redis", NOWHERE], 1, "Redis does not answer"),
         (["listen", *BROADCAST, "--redis", NOWHERE], 1, "Redis does not answer"),
-        (["listen", *BROADCAST, "--redis", "http://x"], 2, "makes no sense"),
+        (["listen", *BROADCAST, "--redis", "http://x"], 2, "is not valid"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_an_exit_code(words: list[str], code: int, says: str) -> None:

@@ -67,7 +67,7 @@ def test_a_callback_is_a_callable_or_its_dotted_path() -> None:
         ("HEARTBAET", "x", "did you mean app.config['WSREDIS_HEARTBEAT']?"),
         ("ALLOWED_CHANELS", "x", "did you mean app.config['WSREDIS_ALLOWED_CHANNELS']?"),
         ("XYZ", "x", "There is no option app.config['WSREDIS_XYZ']: known are prefix, redis, "),
-        ("PREFIX", "ws", "prefix='ws' makes no sense: write an ASCII path that begins"),
+        ("PREFIX", "ws", "prefix='ws' is not valid: write an ASCII path that begins"),
         ("REDIS", "localhost:6379", "write a URL like"),
         ("REDIS", None, "write a URL like"),
     ],

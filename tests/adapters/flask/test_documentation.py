@@ -80,14 +80,14 @@ def test_its_python_runs(names: dict[str, Any]) -> None:
 
 
 def test_its_callbacks_decide(names: dict[str, Any]) -> None:
-    wishes = ("subscribe-broadcast",)
+    requested = ("subscribe-broadcast",)
     with names["app"].test_request_context("/ws/staff") as context:
         context.request.identity = flask.g  # only looked at for its groups
         flask.g.groups = ["staff"]
-        assert names["allowed_channels"](context.request, wishes) == wishes
+        assert names["allowed_channels"](context.request, requested) == requested
         flask.g.groups = []
         with pytest.raises(Exception, match="403"):
-            names["allowed_channels"](context.request, wishes)
+            names["allowed_channels"](context.request, requested)
 
 
 def test_it_names_every_callback() -> None:

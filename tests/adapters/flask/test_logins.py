@@ -134,7 +134,7 @@ def test_a_websocket_ends_with_the_session(live: Live, room: str, eventually: An
 
 
 @pytest.mark.parametrize("path", ["/leave", "/enter?name=bob"])
-def test_a_redis_that_is_away_stops_nobody(
+def test_a_redis_that_is_unavailable_stops_nobody(
     make: Make, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = make(WSREDIS_REDIS="redis://127.0.0.1:1")

@@ -109,9 +109,9 @@ def test_an_extension_of_one_application_needs_no_context(config: Config, room: 
     app.config["WSREDIS_REDIS"] = config.redis
     ws = WSRedis(app)
     publisher = ws.publisher(room, broadcast=True)
-    publisher.publish("kept", expire=60)
-    assert publisher.fetch() == "kept"
-    assert wsredis.Publisher(room, broadcast=True, config=config).fetch() == "kept"
+    publisher.publish("retained", expire=60)
+    assert publisher.fetch() == "retained"
+    assert wsredis.Publisher(room, broadcast=True, config=config).fetch() == "retained"
     with pytest.raises(RuntimeError, match="application context"):
         WSRedis().publisher(room, broadcast=True)
 

@@ -38,18 +38,18 @@ def test_a_facility_is_quoted(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "begun"),
+    ("keys", "begun"),
     [
         (("subscribe-broadcast", "subscribe-user", "echo"), False),
         (("subscribe-broadcast", "subscribe-session"), True),
         (("publish-session",), True),
     ],
 )
-def test_only_a_wish_for_the_session_begins_one(
-    make: Make, wishes: tuple[str, ...], begun: bool
+def test_only_a_request_for_the_session_begins_one(
+    make: Make, keys: tuple[str, ...], begun: bool
 ) -> None:
     app = make()
-    app.add_url_rule("/x", view_func=lambda: websocket_uri("news", *wishes))
+    app.add_url_rule("/x", view_func=lambda: websocket_uri("news", *keys))
     answer = app.test_client().get("/x")
     assert ("Set-Cookie" in answer.headers) == begun
 

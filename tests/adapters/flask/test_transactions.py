@@ -39,7 +39,7 @@ def session(app: Flask) -> Iterator[Any]:
 
 
 @pytest.fixture
-def kept(room: str, config: Config) -> Callable[[], Any]:
+def retained(room: str, config: Config) -> Callable[[], Any]:
     """Give what a publication has left in Redis."""
     return wsredis.Publisher(room, broadcast=True, config=config).fetch
 
@@ -48,29 +48,29 @@ def publish(room: str, message: object, **more: Any) -> None:
     Publisher(room, broadcast=True).publish_on_commit(message, expire=60, **more)
 
 
-def test_a_commit_publishes(session: Any, room: str, kept: Any) -> None:
+def test_a_commit_publishes(session: Any, room: str, retained: Any) -> None:
     message = {"state": "new"}
     publish(room, message)
     message["state"] = "changed later"
     session.flush()
-    assert kept() is None
+    assert retained() is None
     session.commit()
-    assert kept() == '{"state":"new"}'
+    assert retained() == '{"state":"new"}'
 
 
 @pytest.mark.parametrize("end", ["rollback", "close", "remove", "reset"])
 def test_what_is_not_committed_is_not_published(
-    session: Any, room: str, kept: Any, end: str
+    session: Any, room: str, retained: Any, end: str
 ) -> None:
     publish(room, "never")
     getattr(session, end)()
     assert not session().info.get(WAITING)
     session.execute(sqlalchemy.text("select 1"))
     session.commit()
-    assert kept() is None
+    assert retained() is None
 
 
-def test_a_view_that_fails_publishes_nothing(app: Flask, room: str, kept: Any) -> None:
+def test_a_view_that_fails_publishes_nothing(app: Flask, room: str, retained: Any) -> None:
     @app.get("/fail")
     def fail() -> str:
         app.extensions["sqlalchemy"].session.execute(sqlalchemy.text("select 1"))
@@ -79,13 +79,15 @@ def test_a_view_that_fails_publishes_nothing(app: Flask, room: str, kept: Any) -
 
     with suppress(LookupError):
         app.test_client().get("/fail")
-    assert kept() is None
+    assert retained() is None
 
 
-def test_without_a_transaction_it_is_published_at_once(session: Any, room: str, kept: Any) -> None:
+def test_without_a_transaction_it_is_published_at_once(
+    session: Any, room: str, retained: Any
+) -> None:
     session.rollback()
     publish(room, b"\x00\xff")
-    assert kept() == b"\x00\xff"
+    assert retained() == b"\x00\xff"
 
 
 def test_each_transaction_publishes_its_own_once(session: Any, room: str) -> None:
@@ -159,14 +161,14 @@ def test_a_listener_may_publish_while_the_session_writes(when: str) -> None:
 
 
 @pytest.mark.parametrize("scoped", [True, False])
-def test_a_session_of_ones_own(make: Make, room: str, kept: Any, scoped: bool) -> None:
+def test_a_session_of_ones_own(make: Make, room: str, retained: Any, scoped: bool) -> None:
     maker = sessionmaker(sqlalchemy.create_engine("sqlite://"))
     own: Any = scoped_session(maker) if scoped else maker()
     with make().app_context():
         with own.begin():
             publish(room, "hello", session=own)
-            assert kept() is None
-        assert kept() == "hello"
+            assert retained() is None
+        assert retained() == "hello"
 
 
 def test_without_flask_sqlalchemy_the_session_must_be_named(make: Make) -> None:
@@ -184,7 +186,9 @@ def test_what_cannot_be_published_is_said_before_the_commit(
         Publisher("x", broadcast=True).publish_on_commit(message, expire)
 
 
-def test_redis_away_after_a_commit_is_logged(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unavailable_redis_after_a_commit_is_logged(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     app = make(SQLALCHEMY_DATABASE_URI="sqlite://", WSREDIS_REDIS="redis://127.0.0.1:1")
     session = SQLAlchemy(app).session
     with app.app_context():

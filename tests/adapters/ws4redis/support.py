@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 from wsredis.embedded import free_port
+
+from ...processes import kill_group, start_group
 
 __all__ = ["PROJECT", "SECONDS", "Process", "manage", "uwsgi"]
 
@@ -61,11 +62,8 @@ class Process:
         self.port = free_port()
         self.path = folder / f"log-{self.port}"
         with self.path.open("wb") as log:
-            self.process = subprocess.Popen(
-                [word.format(port=self.port) for word in command],
-                cwd=PROJECT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,
-            )  # fmt: skip
+            words = [word.format(port=self.port) for word in command]
+            self.process = start_group(words, log, folder=PROJECT, environ=env)
 
     def __enter__(self) -> Process:
         try:
@@ -82,11 +80,7 @@ class Process:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it did not end:\n{self.log()}") from None
         finally:
-            try:
-                os.killpg(self.process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            self.process.wait()
+            kill_group(self.process)
 
     def log(self) -> str:
         return self.path.read_text(errors="replace")

@@ -103,7 +103,7 @@ def test_a_plain_request_is_told_to_upgrade(live: Live, room: str) -> None:
     for method in ("GET", "POST"):
         status, text, headers = ask(live, method, f"/ws/{room}")
         assert status == 400
-        assert "upgrade to a websocket" in text
+        assert "serves websockets only" in text
         assert headers["Content-Type"].startswith("text/plain")
 
 

@@ -24,7 +24,7 @@ REFUSED = 'django.server "GET /ws/foobar HTTP/1.1" 400'
 LOUD = re.compile(
     rf"^(?:WARNING|ERROR|CRITICAL) (?!{REFUSED}).*|.*(?:Traceback|Exception (?:occ|happ)).*", re.M
 )
-CODES = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4999)
+SENDABLE = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4999)
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +126,8 @@ def test_messages_reach_whom_they_are_for(
         while hear(nobody) != "for all":
             pass
     for kind in ("users", "sessions", "groups"):
-        kept = pages.get(f"/last?of={kind[:-1]}", john)[1]
-        assert kept == f"for {kind}"
+        retained = pages.get(f"/last?of={kind[:-1]}", john)[1]
+        assert retained == f"for {kind}"
     with websockets.open(subscribe, john) as again:
         first = {hear(again) for _ in range(4)}
     assert first == {"for users", "for sessions", "for groups", "for all"}
@@ -148,17 +148,19 @@ def test_a_websocket_publishes_and_a_page_fetches(servers: tuple[Process, Proces
 def test_a_plain_request_is_told_to_upgrade(servers: tuple[Process, Process]) -> None:
     status, text = servers[1].get("/ws/foobar")
     assert status == 400
-    assert "upgrade to a websocket" in text
+    assert "serves websockets only" in text
 
 
 def test_closing_with_any_code_is_quiet(servers: tuple[Process, Process]) -> None:
     _, websockets = servers
     seen = len(websockets.log())
-    for code in CODES:
+    for code in SENDABLE:
         with websockets.open("subscribe-broadcast&publish-broadcast") as ws:
             ws.close(code)
     websockets.eventually(
-        lambda: len(re.findall(r"INFO wsredis\S* close ", websockets.log()[seen:])) >= len(CODES),
+        lambda: (
+            len(re.findall(r"INFO wsredis\S* close ", websockets.log()[seen:])) >= len(SENDABLE)
+        ),
         "every websocket has been logged as closed",
     )
     assert not LOUD.findall(websockets.log()[seen:])

@@ -1,4 +1,4 @@
-"""What sockets send and receive: kept, binary, echoed, heartbeats."""
+"""What sockets send and receive: retained, binary, echoed, heartbeats."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Site = Callable[..., None]
 
 
 def test_what_was_published_last_comes_first(live: Live, room: str) -> None:
-    RedisPublisher(facility=room, broadcast=True).publish_message("kept", 10)
+    RedisPublisher(facility=room, broadcast=True).publish_message("retained", 10)
     with live.open(f"/ws/{room}?subscribe-broadcast") as ws:
-        assert hear(ws) == "kept"
+        assert hear(ws) == "retained"
         in_silence(live, room, ws)
 
 
-def test_a_websockets_own_message_is_kept_too(
+def test_a_websockets_own_message_is_retained_too(
     site: Site, live: Live, redis: Any, room: str
 ) -> None:
     site(WS4REDIS_EXPIRE=50)
@@ -35,7 +35,7 @@ def test_a_websockets_own_message_is_kept_too(
 
 
 @pytest.mark.parametrize("expire", [0, None])
-def test_without_expire_a_websockets_message_is_not_kept(
+def test_without_expire_a_websockets_message_is_not_retained(
     site: Site, live: Live, redis: Any, room: str, expire: int | None
 ) -> None:
     site(WS4REDIS_EXPIRE=expire)
@@ -116,6 +116,8 @@ def test_many_sockets_share_one_subscription_of_redis(live: Live, redis: Any, ro
         assert subscribers() == before
 
 
-def test_redis_away_is_a_503_before_the_upgrade(site: Site, live: Live, room: str) -> None:
+def test_an_unavailable_redis_is_a_503_before_the_upgrade(
+    site: Site, live: Live, room: str
+) -> None:
     site(WS4REDIS_CONNECTION={"host": "127.0.0.1", "port": 1})
     assert refusal(live, f"/ws/{room}?subscribe-broadcast").status_code == 503

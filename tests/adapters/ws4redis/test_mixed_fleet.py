@@ -124,9 +124,9 @@ def heard_by_theirs(ws: ClientConnection, say: Callable[[], object]) -> Any:
 
 def test_what_we_publish_reaches_the_sockets_of_the_original(theirs: Process) -> None:
     publisher = RedisPublisher(facility="foobar", broadcast=True)
-    publisher.publish_message("kept", 10)
+    publisher.publish_message("retained", 10)
     with theirs.open("subscribe-broadcast") as ws:
-        assert hear(ws) == "kept"
+        assert hear(ws) == "retained"
         assert heard_by_theirs(ws, lambda: publisher.publish_message("ünï", 0)) == "ünï"
 
 

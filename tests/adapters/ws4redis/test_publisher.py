@@ -56,7 +56,7 @@ def test_binary_travels_raw_too(redis: Any, room: str) -> None:
     ("setting", "expire", "ttl"),
     [(3600, 10, 10), (3600, 0, -2), (0, None, -2), (None, None, -2), (None, 10, 10), (50, -1, -2)],
 )
-def test_expire_says_how_long_it_is_kept(
+def test_expire_says_how_long_it_is_retained(
     site: Any, redis: Any, room: str, setting: Any, expire: Any, ttl: int
 ) -> None:
     site(WS4REDIS_EXPIRE=setting)

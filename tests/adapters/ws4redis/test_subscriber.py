@@ -149,9 +149,9 @@ class MoreNames(RedisSubscriber):
 
 def test_a_subclass_adds_channels(site: Site, live: Live, redis: Any, room: str) -> None:
     site(WS4REDIS_SUBSCRIBER=Teams, WS4REDIS_PREFIX="demo")
-    redis.set(f"demo:team:red:{room}", "kept", ex=10)
+    redis.set(f"demo:team:red:{room}", "retained", ex=10)
     with live.open(f"/ws/{room}?subscribe-team&publish-team&echo") as ws:
-        assert hear(ws) == "kept"
+        assert hear(ws) == "retained"
         redis.publish(f"demo:team:red:{room}", "for the team")
         redis.publish(f"demo:group:everybody:{room}", "for all")
         ws.send("of the team")
@@ -183,7 +183,7 @@ class Silent(RedisSubscriber):
 
 
 def test_a_subclass_says_what_is_sent_first(site: Site, live: Live, room: str) -> None:
-    RedisPublisher(facility=room, broadcast=True).publish_message("kept", 10)
+    RedisPublisher(facility=room, broadcast=True).publish_message("retained", 10)
     site(WS4REDIS_SUBSCRIBER=Silent)
     with live.open(f"/ws/{room}?subscribe-broadcast") as ws:
         assert hear(ws) == "welcome"
@@ -199,10 +199,10 @@ class Twice(RedisSubscriber):
 
 
 def test_a_subclass_may_go_on_from_what_is_sent_first(site: Site, live: Live, room: str) -> None:
-    RedisPublisher(facility=room, broadcast=True).publish_message("kept", 10)
+    RedisPublisher(facility=room, broadcast=True).publish_message("retained", 10)
     site(WS4REDIS_SUBSCRIBER=Twice)
     with live.open(f"/ws/{room}?subscribe-broadcast") as ws:
-        assert (hear(ws), hear(ws)) == ("kept", "kept")
+        assert (hear(ws), hear(ws)) == ("retained", "retained")
 
 
 class Shouting(RedisSubscriber):

@@ -8,14 +8,8 @@ from urllib.parse import unquote_plus
 from hypothesis import strategies as st
 
 from wsredis.exceptions import PermissionDenied
-from wsredis.identity.credentials import (
-    CHECKED_ORIGIN,
-    MARKERS,
-    TICKET,
-    TOKEN,
-    presented,
-    split_offers,
-)
+from wsredis.identity.credentials import presented
+from wsredis.protocol.http import CHECKED_ORIGIN, MARKERS, TICKET, TOKEN, split_offers
 
 from ._requests import environ, requests
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from hypothesis import strategies as st
 from websockets.exceptions import PayloadTooBig, ProtocolError
 
-from wsredis.frames import Receiver
 from wsredis.message import Data
+from wsredis.protocol.frames import Receiver
 
 SIZE, FRAGMENTS = 200, 8
 

@@ -12,8 +12,9 @@ from webob import Request
 
 from wsredis.config import Config
 from wsredis.exceptions import HandshakeError
-from wsredis.handshake import Handshake, answer, facility_of, read_handshake
-from wsredis.identity.credentials import MARKERS, split_offers
+from wsredis.handshake.refusal import answer
+from wsredis.handshake.upgrade import Handshake, facility_of, read_handshake
+from wsredis.protocol.http import MARKERS, split_offers
 
 from ._requests import environ, requests
 

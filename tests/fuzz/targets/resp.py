@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from wsredis.brokers.resp import Parser, Push, ReplyError, pack
+from wsredis.brokers.redis.resp import Parser, Push, ReplyError, pack
 
 
 class _Plain(Parser):

@@ -49,13 +49,13 @@ def check(data: bytes) -> None:
 
 
 def check_content(who: Identity, data: bytes) -> None:
-    """Change what is kept for a ticket, as somebody might who may write into Redis."""
+    """Change what is stored for a ticket, as somebody might who may write into Redis."""
     ticket = issue_ticket(who, seconds=300, config=HERE).encode()
     key = STAMP.key(urlsafe_b64decode(ticket)[:20])
-    kept = STAMP.broker.take(key)
-    assert kept is not None
-    for other in changed(kept, data):
-        STAMP.broker.put(key, other, 300)
+    stored = STAMP.store.take(key)
+    assert stored is not None
+    for other in changed(stored, data):
+        STAMP.store.put(key, other, 300)
         check_refused(RESOLVER, ticket)
 
 

@@ -80,7 +80,7 @@ class Course:
         self._patience = patience
         self._began = time.monotonic()
         self._tell = say
-        self.talk = Talk(sheds=overflow != "close")
+        self.talk = Talk(drops=overflow != "close")
         config = Config(redis=server.broker.url, key_prefix=OPTIONS["key_prefix"])
         self.crowd = Crowd(server.port, config, self.talk, Random(seed), pace)
 
@@ -213,10 +213,10 @@ class Course:
             left = left_behind(start or self.end, self.end, self._server.subscriptions())
         self.quiet.append(time.monotonic() - began)
         self.talk.forget()
-        self._server.redis.flushdb()  # no message is kept for the next round
+        self._server.redis.flushdb()  # no message is retained for the next round
         if not start:
             self.start = self.end
-            self.talk.shed = 0
+            self.talk.dropped = 0
         moment = f"after round {number}"
         self.violations += [f"{line}, {moment}" for line in left]
         self.violations += [f"{line}, {moment}" for line in not_given_back(self.start, self.end)]
@@ -230,10 +230,14 @@ class Course:
         self.violations += [f"the log says: {line}" for line in self._server.complaints()[:5]]
         stats = [worker["stats"] for worker in self.end]
         total = {name: sum(worker[name] for worker in stats) for name in stats[0]}
-        counted = total["shed"] - sum(worker["stats"]["shed"] for worker in self.start)
-        if self.talk.shed > counted:
-            self.violations.append(f"{self.talk.shed} messages lack, {counted} are counted as shed")
-        needed = ["dropped" if self._overflow == "close" else "shed", "gaps"]
+        counted = total["messages_dropped"] - sum(
+            worker["stats"]["messages_dropped"] for worker in self.start
+        )
+        if self.talk.dropped > counted:
+            self.violations.append(
+                f"{self.talk.dropped} messages lack, {counted} are counted as dropped"
+            )
+        needed = ["slow_consumers" if self._overflow == "close" else "messages_dropped", "gaps"]
         if self._round > LONG_ROUND:
             needed.append("timeouts")
         for name in needed:

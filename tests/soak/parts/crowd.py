@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from wsredis import Config, Publisher, disconnect
-from wsredis.channels import Audience
+from wsredis.naming import Audience
 
 from .member import HEAVY, Kind, Member, Stage, draw
 from .talk import Talk
@@ -21,14 +21,14 @@ __all__ = ["REVOKED", "Crowd"]
 LIFE = 20.0
 """Seconds that a client stays, on average."""
 
-KEEPING = frozenset(f"room{number}" for number in range(0, 20, 3))
-"""Facilities whose last message is kept, so that whoever comes hears it first."""
+RETAINING = frozenset(f"room{number}" for number in range(0, 20, 3))
+"""Facilities whose last message is retained, so that whoever comes hears it first."""
 
-KEPT = 600
-"""Seconds for which it is kept."""
+RETAINED_SECONDS = 600
+"""Seconds for which it is retained."""
 
 REVOKED = 4401
-"""The close code of those who are sent away by an order."""
+"""The close code of those who are sent away by a revocation."""
 
 STALL = 1.0
 """Seconds for which the usual client stalls; less than a ping waits for its pong."""
@@ -122,7 +122,7 @@ class Crowd:
             self.codes[("left" if how == "left" else "cut") if rude else str(member.code)] += 1
             usual = member.plan.kind is Kind.USUAL
             if member.code == REVOKED and not member.revoked:
-                self.talk.wrong("sent away without an order", member.name)
+                self.talk.wrong("sent away without a revocation", member.name)
             elif usual and how == "lost" and member.code not in (1000, 1012, 1013, REVOKED):
                 what = f"a close frame with {member.code}" if member.code else "no close frame"
                 self.talk.wrong("an end without need", f"{member.name} got {what}")
@@ -225,8 +225,8 @@ class Crowd:
         broadcast = audience is Audience.BROADCAST
         publisher = Publisher(facility, broadcast, config=self._config, **named)
         (channel,) = publisher.channels
-        kept = KEPT if facility in KEEPING else 0
-        reached = publisher.publish(f"{self.talk.next(channel)} {'x' * size}", expire=kept)
+        expire = RETAINED_SECONDS if facility in RETAINING else 0
+        reached = publisher.publish(f"{self.talk.next(channel)} {'x' * size}", expire=expire)
         self.counts["published to nobody"] += self.trouble and not reached
         self.counts["published by the publisher"] += 1
 
@@ -236,7 +236,7 @@ class Crowd:
         if member is not None and member.stage is Stage.OPEN and not member.revoked:
             member.revoked = True
             disconnect(session=member.plan.identity.session, code=REVOKED, config=self._config)
-            self.counts["orders to disconnect"] += 1
+            self.counts["revocations"] += 1
 
     # The lives of members
 

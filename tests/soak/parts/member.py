@@ -10,8 +10,9 @@ from enum import Enum, auto
 from random import Random
 from typing import TYPE_CHECKING
 
-from wsredis.channels import Audience, identity_channels
 from wsredis.identity import Identity
+from wsredis.identity.channels import identity_channels
+from wsredis.naming import Audience
 
 from .talk import Hearing
 from .wire import CLOSE, PING, PONG, TEXT, Reader, WireError, frame, handshake
@@ -37,7 +38,7 @@ class Kind(Enum):
     """Name what sort of client somebody is."""
 
     USUAL = auto()  # reads, may publish, may stall for a moment, leaves in its own way
-    STUCK = auto()  # stops reading for good where much is said: overflows its outbox
+    STUCK = auto()  # stops reading for good where much is said: overflows its send buffer
     MUTE = auto()  # reads, but answers no ping
     HASTY = auto()  # goes away in the middle of its handshake
 
@@ -70,10 +71,10 @@ class Plan:
 
     def target(self) -> str:
         """Return the address of the websocket."""
-        wishes = [f"subscribe-{audience}" for audience in self.subscribe]
-        wishes += [f"publish-{self.publish}"] if self.publish else []
-        wishes += ["echo"] if self.echo else []
-        return f"/ws/{self.facility}?{'&'.join(wishes)}"
+        keys = [f"subscribe-{audience}" for audience in self.subscribe]
+        keys += [f"publish-{self.publish}"] if self.publish else []
+        keys += ["echo"] if self.echo else []
+        return f"/ws/{self.facility}?{'&'.join(keys)}"
 
     def headers(self) -> dict[str, str]:
         """Return what tells the site who this is."""

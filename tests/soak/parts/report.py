@@ -6,7 +6,7 @@ from .course import Course
 
 __all__ = ["table"]
 
-FIGURES = ("greenlets", "timer watchers", "io watchers", "Connection objects", "descriptors")
+FIGURES = ("greenlets", "timer watchers", "io watchers", "WebSocket objects", "descriptors")
 
 
 def table(course: Course) -> str:
@@ -19,18 +19,18 @@ def table(course: Course) -> str:
         "handshakes aborted by clients": counts["aborted handshakes"],
         "handshakes refused or cut in trouble": counts["refused"] + counts["handshakes cut"],
         "stalls": counts["stalls"],
-        "orders to disconnect": counts["orders to disconnect"],
+        "revocations": counts["revocations"],
         "published by the publisher": counts["published by the publisher"],
         "published by sockets": counts["published by sockets"],
         "messages heard": course.talk.heard,
         "published in trouble, heard by none": counts["published to nobody"],
-        "missing to slow readers, and counted": course.talk.shed,
+        "missing to slow readers, and counted": course.talk.dropped,
     }
     lines = [f"{name:<38}{value:>12,}" for name, value in rows.items()]
     lines.append("ends: " + ", ".join(f"{code} {n:,}" for code, n in codes.most_common()))
     lines.append(f"longest pause of the clients: {course.crowd.longest:.1f} s")
     lines.append(f"seconds until nothing was left: {quiet}")
-    for name in ("dropped", "shed", "timeouts", "gaps", "unpublished"):
+    for name in ("slow_consumers", "messages_dropped", "timeouts", "gaps", "unpublished"):
         numbers = [str(worker["stats"][name]) for worker in course.end]
         lines.append(f"{name:<38}{' and '.join(numbers):>12}")
     lines.append(f"{'':<38}{'at the start':>24}{'at the end':>24}")

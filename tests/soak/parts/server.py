@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import redis
@@ -28,7 +27,7 @@ START_SECONDS = 30.0
 
 OPTIONS: dict[str, Any] = {
     "key_prefix": "soak",
-    "max_outbox": 2**16,
+    "max_send_buffer": 2**16,
     "ping_interval": 5.0,
     "pong_timeout": 5.0,
     "close_timeout": 2.0,
@@ -77,16 +76,11 @@ class Server:
         try:
             self.wait_for_workers()
         except BaseException:
-            self.__exit__(None, None, None)
+            self.__exit__()
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._process.terminate()
         try:
             self._process.wait(30)

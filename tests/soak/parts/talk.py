@@ -64,15 +64,15 @@ class Talk:
         violations: how often something was wrong, by kind.
         shown: some of it in words.
         heard: messages.
-        shed: messages that a slow reader lacks, where an overflow policy drops and counts them.
+        dropped: messages that a slow reader lacks, where an overflow policy drops and counts them.
     """
 
-    def __init__(self, sheds: bool = False) -> None:
+    def __init__(self, drops: bool = False) -> None:
         self.violations = Counter[str]()
         self.shown: list[str] = []
         self.heard = 0
-        self.shed = 0
-        self._sheds = sheds
+        self.dropped = 0
+        self._drops = drops
         self._clock = 0
         self._numbers: dict[tuple[str, str], int] = {}
         self._begun: dict[tuple[str, str], int] = {}  # when a source first spoke in a channel
@@ -121,8 +121,8 @@ class Talk:
                 last = 0  # it was there when the source began
         hearing.last[key] = number
         missing = number - 1 - last
-        if missing > 0 and self._sheds and hearing.slow:
-            self.shed += missing
+        if missing > 0 and self._drops and hearing.slow:
+            self.dropped += missing
         elif missing > 0:
             self.wrong("a hole", f"{what} after {last}")
 

@@ -6,18 +6,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["MEMORY", "left_behind", "mismatches", "not_given_back"]
+__all__ = ["MAY_GROW", "MEMORY", "left_behind", "mismatches", "not_given_back"]
 
 CONTROL = "soak:control"
-"""The channel of orders, which every worker listens to from its first websocket on."""
+"""The channel of revocations, which every worker listens to from its first websocket on."""
 
 MAY_GROW = {
-    **dict.fromkeys(("Hub._receivers", "Receiver objects", "_Reader objects"), 128),
+    **dict.fromkeys(("Receivers._spare", "Receiver objects", "_Reader objects"), 128),
     "_Deflate objects": 64,
-    "Wishes objects": 256,
-    **dict.fromkeys(("Validity._orders", "Revocation objects"), 100),
+    "ChannelRequest objects": 256,
+    **dict.fromkeys(("Expiry._recent", "Revocation objects"), 100),
 }
-"""What is kept for the next client, and orders for half a minute: how much of it at the most."""
+"""What is kept for the next client, and revocations for half a minute: how much at the most."""
 
 MEMORY: dict[str, tuple[str, int, float]] = {
     "blocks": ("Python's blocks", 4000, 0.1),
@@ -44,7 +44,7 @@ def left_behind(
         who = f"worker {number}"
         if before["pid"] != after["pid"]:
             found.append(f"{who} is another process now")
-        for name in ("channels", "connections", "outbox_bytes"):
+        for name in ("channels", "connections", "send_buffer_bytes"):
             if after["stats"][name]:
                 found.append(f"{who}: {name} is {after['stats'][name]}")
         if set(after["wanted"]) != {CONTROL}:
@@ -54,7 +54,9 @@ def left_behind(
             if size > most:
                 found.append(f"{who}: {name} is {size}, was {most}")
     if redis != {CONTROL: len(now)}:
-        found.append(f"Redis has subscriptions to {_some(redis)}, not one of each worker's orders")
+        found.append(
+            f"Redis has subscriptions to {_some(redis)}, not one of each worker's revocations"
+        )
     return found
 
 

@@ -6,7 +6,7 @@
 //
 //   code               meaning                                     come back?
 //   1000, 1001         server done, or going away                  yes: the page says when it is over
-//   1005, 1006, 1015   no code, cut, refused handshake, TLS        yes: nobody said no
+//   1005, 1006, 1015   no code, no frame, refused handshake, TLS   yes: nobody said no
 //   1011, 1012, 1014   server error, restart, bad gateway          yes
 //   1013               try again later                             yes, without the quick first retry
 //   1002, 1003, 1007   protocol error, kind of data, not UTF-8     no: we would do it again

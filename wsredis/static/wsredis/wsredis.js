@@ -98,8 +98,8 @@
       "ticket must be an address, a function, or null":
         ticket === null || (ticket !== "" && /String|URL|Function/.test(tag(ticket))),
     };
-    for (const [rule, kept] of Object.entries(rules)) {
-      if (!kept) {
+    for (const [rule, holds] of Object.entries(rules)) {
+      if (!holds) {
         throw new Error(`WSRedis option ${rule}`);
       }
     }
@@ -164,7 +164,7 @@
     /**
      * Open a websocket to `uri`, relative to the page or absolute, and keep it open.
      *
-     * Throws Error for a missing uri and for options that are unknown or make no sense.
+     * Throws Error for a missing uri and for options that are unknown or are not valid.
      */
     constructor(uri, options = {}) {
       this.#uri = resolve(uri);
@@ -242,7 +242,7 @@
       if (this.#state === "closed") {
         return;
       }
-      this.#socket?.close(code, reason); // throws for a senseless code before anything has changed
+      this.#socket?.close(code, reason); // throws for an invalid code before anything has changed
       this.#finish(code, reason);
     }
 
@@ -336,7 +336,7 @@
       this.#socket = null;
       this.#openedAt = null;
       this.#lost = { code, reason };
-      // Full jitter: a crowd that was cut off together must not return together.
+      // Full jitter: a crowd that was disconnected together must not return together.
       const ceiling = Math.min(maxDelay, minDelay * 2 ** this.#attempt);
       const delay = minDelay + Math.random() * (ceiling - minDelay);
       this.#retryTimer = setTimeout(() => this.#connect(), delay);

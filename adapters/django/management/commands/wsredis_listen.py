@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsredis.cli import add_listen_arguments, run_listen
+from wsredis.cli.listen import add_listen_arguments, run_listen
 
 from ..base import ShellCommand
 
@@ -10,7 +10,7 @@ __all__ = ["Command"]
 
 
 class Command(ShellCommand):
-    """Show what passes."""
+    """The command that shows what passes."""
 
     help = run_listen.__doc__
     add = staticmethod(add_listen_arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsredis.cli import add_publish_arguments, run_publish
+from wsredis.cli.publish import add_publish_arguments, run_publish
 
 from ..base import ShellCommand
 
@@ -10,7 +10,7 @@ __all__ = ["Command"]
 
 
 class Command(ShellCommand):
-    """Send a message to browsers."""
+    """The command that sends a message to browsers."""
 
     help = run_publish.__doc__
     add = staticmethod(add_publish_arguments)

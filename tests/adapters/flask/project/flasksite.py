@@ -140,11 +140,11 @@ def shown_name(request):
     return current_user.id.title() if current_user.is_authenticated else None
 
 
-def members(request, wishes):
+def members(request, requested):
     """Let members do everything and everybody else listen."""
     if current_user.is_authenticated:
-        return wishes
-    return [wish for wish in wishes if wish.startswith("subscribe-")]
+        return requested
+    return [key for key in requested if key.startswith("subscribe-")]
 
 
 def token(request):

@@ -6,38 +6,38 @@ from django.http import Http404
 from wsredis import Identity, PubSubEndpoint
 
 
-def members(request, wishes):
+def members(request, requested):
     """Let members do everything and everybody else listen."""
     if request.user.is_authenticated:
-        return wishes
-    return [wish for wish in wishes if wish.startswith("subscribe-")]
+        return requested
+    return [key for key in requested if key.startswith("subscribe-")]
 
 
-def everything(request, wishes):
-    return wishes
+def everything(request, requested):
+    return requested
 
 
-def publish_to_all(request, wishes):
-    return [wish for wish in wishes if wish.endswith("-broadcast")]
+def publish_to_all(request, requested):
+    return [key for key in requested if key.endswith("-broadcast")]
 
 
-def more_than_asked(request, wishes):
+def more_than_asked(request, requested):
     return ["subscribe-broadcast", "subscribe-user", "publish-broadcast", "publish-user"]
 
 
-def none(request, wishes):
+def none(request, requested):
     return None
 
 
-def misspelt(request, wishes):
-    return wishes if request.user.is_authentcated else []
+def misspelt(request, requested):
+    return requested if request.user.is_authentcated else []
 
 
-def refused(request, wishes):
+def refused(request, requested):
     raise PermissionDenied("a secret reason")
 
 
-def missing(request, wishes):
+def missing(request, requested):
     raise Http404("a secret reason")
 
 

@@ -13,7 +13,7 @@ from ws4redis.django_runserver import application
 from ws4redis.publisher import RedisPublisher
 from ws4redis.redis_store import SELF, RedisMessage
 
-CODES = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000]
+SENDABLE = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000]
 
 
 class Loud(logging.Handler):
@@ -79,7 +79,7 @@ class WebsocketTests(LiveServerTestCase):
         WSGIServer.handle_error = lambda *args: errors.append(args)
         logging.getLogger().addHandler(loud)
         try:
-            for code in CODES:
+            for code in SENDABLE:
                 with self.open("subscribe-broadcast&publish-broadcast") as ws:
                     ws.close(code)
         finally:

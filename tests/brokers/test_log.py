@@ -1,0 +1,120 @@
+"""The log of a channel, asked of every broker there is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import pytest
+
+from wsredis.embedded import EmbeddedRedis
+from wsredis.exceptions import BrokerUnavailable
+
+from .fake import Broker as FakeBroker
+from .fake import Call, FakeRedis, message
+from .support import AnyBroker, broker_at
+
+CONTROL, NEWS = "log:control", "log:broadcast:news"  # nobody else is on these
+
+
+def logged(listener: Any, channel: str = CONTROL) -> list[Any]:
+    return [message.data for message in listener._run(listener.feed.logged, channel)]
+
+
+def test_what_is_appended_is_delivered_and_kept_in_order(broker: AnyBroker, listen: Any) -> None:
+    listener = listen(broker)
+    assert logged(listener) == []
+    assert broker.append(CONTROL, b"nobody hears it", 60, 10) == 0
+    listener.subscribe(CONTROL)
+    assert broker.append(CONTROL, b"one", 60, 10) == 1
+    assert broker.append(CONTROL, b"two", 60, 10) == 1
+    listener.wait_for("one", "two")
+    assert logged(listener) == logged(listen(broker)) == ["nobody hears it", "one", "two"]
+
+
+def test_only_so_many_are_kept_the_newest(broker: AnyBroker, listen: Any) -> None:
+    for number in range(7):
+        broker.append(CONTROL, b"%d" % number, 60, 3)
+    assert logged(listen(broker)) == ["4", "5", "6"]
+
+
+def test_what_is_logged_is_not_retained_and_what_is_retained_is_not_logged(
+    broker: AnyBroker, listen: Any
+) -> None:
+    broker.append(CONTROL, b"logged", 60, 10)
+    broker.publish([NEWS], b"retained", 60)
+    assert broker.fetch([CONTROL, NEWS])[0].data == "retained"
+    assert listen(broker).subscribe(CONTROL, NEWS) == ["retained"]
+    assert len(broker.fetch([CONTROL, NEWS])) == 1
+
+
+def test_they_are_gone_some_time_after_the_last(
+    broker: AnyBroker, listen: Any, eventually: Callable[[Callable[[], object]], None]
+) -> None:
+    listener = listen(broker)
+    broker.append(CONTROL, b"old", 1, 10)
+    eventually(lambda: not logged(listener))
+    broker.append(CONTROL, b"new", 60, 10)
+    assert logged(listener) == ["new"]
+
+
+def test_none_is_lost_where_many_append_at_once(broker: AnyBroker, listen: Any) -> None:
+    start = threading.Barrier(16)
+
+    def append(number: int) -> None:
+        start.wait()
+        broker.append(CONTROL, b"%d" % number, 60, 100)
+
+    threads = [threading.Thread(target=append, args=[number]) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(int, logged(listen(broker)))) == list(range(16))
+
+
+def test_it_works_in_a_greenlet_too(broker: AnyBroker, listen: Any) -> None:
+    gevent.spawn(broker.append, CONTROL, b"value", 60, 10).get(timeout=30)
+    assert logged(listen(broker)) == ["value"]
+
+
+def test_a_redis_that_is_unavailable_says_so(own_redis: EmbeddedRedis, listen: Any) -> None:
+    broker = broker_at(own_redis.url)
+    listener = listen(broker)
+    listener.subscribe(CONTROL)
+    own_redis.stop()
+    with pytest.raises(BrokerUnavailable):
+        broker.append(CONTROL, b"value", 60, 10)
+    with pytest.raises(BrokerUnavailable):
+        logged(listener)
+
+
+def test_what_a_redis_refuses_to_tell_is_an_error(fake: FakeRedis, listener: Any) -> None:
+    asked = Call(logged, listener)
+    peer = fake.peer()
+    peer.expect("LRANGE", CONTROL, "0", "-1")
+    peer.say(b"-WRONGTYPE Operation against a key\r\n")
+    with pytest.raises(BrokerUnavailable, match="WRONGTYPE"):
+        asked.result()
+
+
+def test_a_silent_redis_is_an_error_too(fake: FakeRedis, listen: Any) -> None:
+    listener = listen(FakeBroker(fake, 1))
+    with pytest.raises(BrokerUnavailable):
+        logged(listener)
+
+
+def test_what_is_delivered_before_the_answer_is_there_before_it(
+    fake: FakeRedis, listener: Any
+) -> None:
+    joined = Call(listener.subscribe, CONTROL)
+    peer = fake.peer()
+    peer.accept(CONTROL)
+    joined.result()
+    asked = Call(logged, listener)
+    peer.expect("LRANGE", CONTROL, "0", "-1")
+    peer.say(message("order", CONTROL), b"*1\r\n$5\r\norder\r\n")
+    assert asked.result() == ["order"]
+    assert listener.data == ["order"]

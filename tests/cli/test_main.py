@@ -1,0 +1,218 @@
+"""The ``wsredis`` command, run as its users run it: as a process, with a real Redis."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from websockets.sync.client import connect
+
+from wsredis.cli.listen import add_listen_arguments, run_listen
+from wsredis.cli.main import main
+from wsredis.embedded import EmbeddedRedis, free_port
+from wsredis.version import VERSION
+
+from ..processes import kill_group, start_talking, with_variable
+
+NOWHERE = "redis://127.0.0.1:1"
+WSREDIS = str(Path(sys.executable).parent / "wsredis")
+
+
+@contextmanager
+def start(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the command beside the test, and not longer."""
+    with start_talking([WSREDIS, *arguments], **environment) as process:
+        try:
+            yield process
+        finally:
+            kill_group(process)
+
+
+def run(*arguments: str, text: str = "", **environment: str) -> tuple[int, str, str]:
+    """Return exit code, output and errors."""
+    with start(*arguments, **environment) as process:
+        out, err = process.communicate(text, timeout=30)
+        return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[str]:
+    with EmbeddedRedis() as server:
+        yield server.url
+
+
+def test_what_is_published_is_heard(redis: str) -> None:
+    place = ["--redis", redis]
+    who = ["--broadcast", "--user", "alice"]
+    with start("listen", "news", *who, "--count", "3", *place) as ear:
+        assert ear.stderr is not None
+        assert ear.stderr.readline() == "listening to ws:broadcast:news ws:user:alice:news\n"
+        assert run("publish", "news", "hello", "--broadcast", WSREDIS_REDIS=redis)[:2] == (0, "1\n")
+        assert run("publish", "news", "-", "--user", "alice", *place, text="two\n")[0] == 0
+        assert run("publish", "news", "x", "--group", "editors", "--redis", redis)[1] == "0\n"
+        assert run("publish", "news", "three", "--broadcast", "--redis", redis)[0] == 0
+        out, _ = ear.communicate(timeout=30)
+    assert out == "ws:broadcast:news\thello\nws:user:alice:news\ttwo\\n\nws:broadcast:news\tthree\n"
+    assert ear.returncode == 0
+
+
+def test_a_retained_message_is_heard_later(redis: str) -> None:
+    run("publish", "late", "retained", "--session", "abc", "--expire", "60", "--redis", redis)
+    code, out, _ = run("listen", "late", "--session", "abc", "--count", "1", "--redis", redis)
+    assert (code, out) == (0, "ws:session:abc:late\tretained\n")
+
+
+def retained(redis: str, facility: str) -> argparse.Namespace:
+    """Retain a message for two users and return what listens to both."""
+    for user in ("alice", "bob"):
+        place = ["--user", user, "--expire", "60", "--redis", redis]
+        assert run("publish", facility, "retained", *place)[0] == 0
+    parser = argparse.ArgumentParser()
+    add_listen_arguments(parser)
+    return parser.parse_args([facility, "--user", "alice", "--user", "bob", "--redis", redis])
+
+
+def test_no_more_are_shown_than_asked_for(redis: str) -> None:
+    options = retained(redis, "one")
+    options.count = 1
+    said: list[str] = []
+    assert run_listen(options, said.append) == 0
+    assert said == ["ws:user:alice:one\tretained"]
+
+
+def test_a_message_is_one_line_and_steers_no_terminal(redis: str) -> None:
+    place = ["--broadcast", "--expire", "60", "--redis", redis]
+    text = "a\tb\r\n\x1b[2Jc\x9b\u202ed \u00e9"
+    assert run("publish", "steered", text, *place)[0] == 0
+    code, out, _ = run("listen", "steered", "--broadcast", "--count", "1", "--redis", redis)
+    shown = r"a<TAB>b\r\n\x1b[2Jc\x9b\u202ed é".replace("<TAB>", "\t")
+    assert (code, out) == (0, f"ws:broadcast:steered\t{shown}\n")
+
+
+def test_listening_ends_when_nobody_reads_it_any_more(redis: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert run_listen(retained(redis, "head"), lambda line: os.write(writer, line.encode())) == 0
+    os.close(writer)
+
+
+def test_it_can_be_run_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "wsredis.cli", "--version"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, f"{VERSION}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["publish", "news", "hello"], 2, "say who gets it: --broadcast"),
+        (["publish", "news"], 2, "MESSAGE"),
+        (["publish", "news", "x", "--broadcast", "--expire", "-1"], 2, "expire takes whole"),
+        (["publish", "news", "x", "--broadcast", "--redis", "http://x"], 2, "write a URL like"),
+        (["publish", "news", "x", "--broadcast", "--redis", NOWHERE], 1, "does not answer"),
+        (["listen", "news", "--broadcast", "--redis", NOWHERE], 1, "does not answer"),
+        (["serve", "nowhere"], 2, "MODULE:APP"),
+        (["serve", "no_such_module:app"], 2, "cannot load"),
+        (["serve", "os:no_such_name"], 2, "cannot load"),
+        (["demo", "--port", "0"], 2, "write a number from 1 to 65535"),
+        ([], 2, "COMMAND"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_get_a_sentence_and_an_exit_code(
+    arguments: list[str], code: int, says: str
+) -> None:
+    got, out, err = run(*arguments)
+    assert (got, out) == (code, "")
+    assert says in err
+    assert "Traceback" not in err
+
+
+def test_help_teaches_each_command() -> None:
+    assert "publish" in run("--help")[1]
+    for command in ("demo", "publish", "listen", "serve", "doctor"):
+        code, out, _ = run(command, "--help")
+        assert code == 0
+        assert len(out) > 200
+
+
+def test_serve_wraps_an_application_and_says_goodbye(redis: str, tmp_path: Path) -> None:
+    (tmp_path / "site_of_bob.py").write_text(
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [('Content-Length', '5')])\n"
+        "    return [b'plain']\n"
+    )
+    port = free_port()
+    place = ["serve", "site_of_bob:app", "--port", str(port), "--redis", redis]
+    with start(*place, PYTHONPATH=str(tmp_path)) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == f"http://127.0.0.1:{port}/\n"
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
+            assert answer.read() == b"plain"
+        url = f"ws://127.0.0.1:{port}/ws/news?subscribe-broadcast"
+        with connect(url, open_timeout=30) as client:
+            run("publish", "news", "hello", "--broadcast", "--redis", redis)
+            assert client.recv(timeout=30) == "hello"
+            server.send_signal(signal.SIGINT)
+            with pytest.raises(Exception, match="1012"):
+                client.recv(timeout=30)
+        assert server.wait(30) == 130
+
+
+def test_serve_ends_with_its_server(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gevent.pywsgi.WSGIServer.serve_forever", lambda server: server.stop())
+    port = free_port()
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the command puts its folder there
+    assert main(["serve", "wsredis.examples.plain_wsgi.app:application", "--port", str(port)]) == 0
+    assert capsys.readouterr().out == f"http://127.0.0.1:{port}/\n"
+
+
+def test_a_taken_port_is_named(redis: str, tmp_path: Path) -> None:
+    (tmp_path / "site_of_carol.py").write_text(
+        "from wsredis import WebSocketMiddleware\napp = WebSocketMiddleware(None)\n"
+    )
+    with EmbeddedRedis() as other:
+        for command in (["demo"], ["serve", "site_of_carol:app"]):
+            place = ["--port", str(other.port)]
+            code, _, err = run(*command, *place, PYTHONPATH=str(tmp_path))
+            assert code == 2
+            assert "choose another" in err
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_runs_and_leaves_no_process_behind(sign: signal.Signals) -> None:
+    port = free_port()
+    with start("demo", "--port", str(port), WSREDIS_TEST_DEMO=str(port)) as demo:
+        assert demo.stdout is not None
+        lines = [demo.stdout.readline()]
+        assert f"http://127.0.0.1:{port}/" in lines[0]
+        while "Ctrl-C" not in lines[-1]:
+            lines.append(demo.stdout.readline())
+        redis = re.search(r"--redis (redis://\S+)", "".join(lines))
+        assert redis is not None
+        with connect(
+            f"ws://127.0.0.1:{port}/ws/chat?subscribe-broadcast", open_timeout=30
+        ) as client:
+            assert client.recv(timeout=30) == '{"here": 1}'
+            run("publish", "chat", "hello", "--broadcast", "--redis", redis[1])
+            assert "hello" in iter(lambda: client.recv(timeout=30), None)  # behind heartbeats
+            os.killpg(demo.pid, sign)  # a terminal tells the whole group
+            with pytest.raises(Exception, match="1012"):
+                list(iter(lambda: client.recv(timeout=30), None))
+        demo.communicate(timeout=30)
+    deadline = time.monotonic() + 30
+    while left := with_variable("WSREDIS_TEST_DEMO", str(port)):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)

@@ -1,0 +1,96 @@
+"""What messages look like for each kind of client: made when it is wanted, and once for all."""
+
+from __future__ import annotations
+
+from wsredis.hub.encoding import Encoded
+from wsredis.message import Message
+from wsredis.protocol.frames import FRAME_ENCODINGS, FrameEncoding, encode_message
+
+NEWS = "ws:broadcast:news"
+
+PLAIN, PACKED = FRAME_ENCODINGS[0], FRAME_ENCODINGS[15]
+
+
+def said(*texts: str) -> list[Message]:
+    return [Message(NEWS, text.encode()) for text in texts]
+
+
+class Counting:
+    """An encoding of its own, which notes what it encodes."""
+
+    def __init__(self) -> None:
+        self.encoded: list[bytes] = []
+
+    def encode(self, message: Message) -> bytes:
+        self.encoded.append(message.payload)
+        return b"<" + message.payload + b">"
+
+
+def test_a_message_is_encoded_once_for_each_encoding_that_is_wanted() -> None:
+    encoded = Encoded(said("x" * 200))
+    plain, packed = encoded[PLAIN], encoded[PACKED]
+    assert plain == encode_message(b"x" * 200)
+    assert packed == encode_message(b"x" * 200, False, 15) != plain
+    assert encoded[PLAIN] is plain
+    assert encoded[PACKED] is packed
+    assert set(encoded) == {PLAIN, PACKED}
+
+
+def test_several_messages_are_one_chunk() -> None:
+    encoded = Encoded([*said("one", "two"), Message(NEWS, b"\xff", True)])
+    assert encoded[PLAIN] == b"".join(
+        [encode_message(b"one"), encode_message(b"two"), encode_message(b"\xff", True)]
+    )
+
+
+def test_messages_that_are_joined_are_not_encoded_again() -> None:
+    one, two = Encoded(said("one")), Encoded(said("two"))
+    one[PLAIN] = b"of one "
+    joined = Encoded.joined([one, two])
+    assert joined.messages == said("one", "two")
+    assert joined[PLAIN] == b"of one " + encode_message(b"two")
+    assert joined.latest is two
+    assert Encoded.joined([one]) is one
+
+
+def test_messages_that_were_joined_are_not_held_for_long() -> None:
+    one, two = Encoded(said("one")), Encoded(said("two"))
+    joined = Encoded.joined([one, two])
+    assert joined[PLAIN] == Encoded(said("one", "two"))[PLAIN]
+    assert not any(held is one for held in joined._each)
+    assert joined[PACKED] == Encoded(said("one", "two"))[PACKED]
+    assert joined.latest is two
+
+
+def test_the_latest_is_the_newest_alone_and_is_made_once() -> None:
+    encoded = Encoded(said("one", "two"))
+    latest = encoded.latest
+    assert latest[PLAIN] == encode_message(b"two")
+    assert latest is encoded.latest
+    assert latest.latest is latest
+
+
+# Kinds of clients
+
+
+def test_clients_with_the_same_object_share_what_is_encoded() -> None:
+    encoding, (one, two) = Counting(), (Encoded([each]) for each in said("one", "two"))
+    assert one[encoding] is one[encoding]
+    assert Encoded.joined([one, two])[encoding] == b"<one><two>"
+    assert Encoded.joined([one, two])[encoding] == b"<one><two>"
+    assert encoding.encoded == [b"one", b"two"]
+
+
+def test_equal_kinds_that_are_two_objects_do_not_share() -> None:
+    encoded, kinds = Encoded(said("x" * 200)), (FrameEncoding(15), FrameEncoding(15))
+    assert encoded[kinds[0]] == encoded[kinds[1]]
+    assert encoded[kinds[0]] is not encoded[kinds[1]]
+
+
+def test_there_is_one_encoding_for_each_window_that_can_be_agreed_upon() -> None:
+    assert sorted(FRAME_ENCODINGS) == [0, *range(9, 16)]
+    for bits, encoding in FRAME_ENCODINGS.items():
+        assert encoding.window_bits == bits
+        text, binary = Message(NEWS, b"x" * 200), Message(NEWS, b"\xff" * 200, True)
+        assert encoding.encode(text) == encode_message(b"x" * 200, False, bits)
+        assert encoding.encode(binary) == encode_message(b"\xff" * 200, True, bits)

@@ -1,0 +1,195 @@
+"""How long subscribers may stay: until their identity expires or is revoked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from wsredis.hub import expiry as module
+from wsredis.hub.expiry import SKEW, SPARE, Expiry
+from wsredis.identity import Identity
+from wsredis.identity.revocation import Revocation
+from wsredis.message import Message
+from wsredis.protocol.closing import IDENTITY_ENDED
+
+CONTROL = "ws:control"
+ALICE, BOB = Identity("alice", ("editors",), "one"), Identity("bob", ("editors",), "two")
+
+
+class Clock:
+    """Stand for the module ``time``; the wall clock and the monotonic one are far apart."""
+
+    def __init__(self) -> None:
+        self.now = 5000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now + 10**9
+
+
+class Socket:
+    """Stand for a subscriber."""
+
+    def __init__(self, identity: Identity, since: float) -> None:
+        self.identity = identity
+        self.since = since
+        self.codes: list[tuple[int, str]] = []
+
+    def kick(self, code: int, reason: str) -> bool:
+        self.codes.append((code, reason))
+        return len(self.codes) == 1
+
+
+class Process:
+    """Hold the sockets of a process, its clock and its `Expiry`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.sockets: list[Any] = []
+        self.expiry = Expiry(lambda: self.sockets, 10)
+
+    def come(self, identity: Identity, since: float | None = None) -> Any:
+        """Let somebody in who was asked who it is just now, or since when is said."""
+        socket = Socket(identity, self.clock.now if since is None else since)
+        self.sockets.append(socket)
+        return socket
+
+    def revoke(self, ago: float = 0.0, **given: Any) -> Message:
+        """Return a revocation that was given so many seconds ago."""
+        at = self.clock.time() - ago
+        return Message(CONTROL, Revocation(**{"user": "alice", **given}, at=at).encode())
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Process:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return Process(clock)
+
+
+# Time
+
+
+def test_who_expires_is_closed_once(process: Process) -> None:
+    clock, expiry = process.clock, process.expiry
+    soon = process.come(Identity("alice", expires=clock.time() + 5))
+    late = process.come(Identity("bob", expires=clock.time() + 50))
+    never = process.come(Identity("carol"))
+    assert [expiry.watch(socket) for socket in process.sockets] == [0, 0, 0]
+    clock.now += 4.9
+    assert expiry.expire() == 0
+    clock.now += 0.1
+    assert expiry.expire() == 1
+    assert expiry.expire() == 0
+    assert soon.codes == [(IDENTITY_ENDED, "the session has expired")]
+    clock.now += 1000
+    assert expiry.expire() == 1
+    assert (len(late.codes), never.codes) == (1, [])
+
+
+@pytest.mark.parametrize("ago", [0, 1, 10**9])
+def test_who_has_expired_already_does_not_get_in(process: Process, ago: float) -> None:
+    late = process.come(Identity("alice", expires=process.clock.time() - ago))
+    assert process.expiry.watch(late) == 1
+    assert late.codes == [(IDENTITY_ENDED, "the session has expired")]
+    assert process.expiry.expire() == 0
+
+
+def test_who_has_gone_is_forgotten(process: Process) -> None:
+    socket = process.come(Identity("alice", expires=process.clock.time() + 5))
+    process.expiry.watch(socket)
+    process.expiry.forget(socket)
+    process.expiry.forget(socket)
+    process.clock.now += 10
+    assert process.expiry.expire() == 0
+    assert socket.codes == []
+
+
+# Revocations
+
+
+def test_a_revocation_ends_those_it_means_and_counts_them(process: Process) -> None:
+    alice, bob, other = process.come(ALICE), process.come(BOB), process.come(ALICE)
+    revocation = process.revoke(code=4403, reason="goodbye")
+    assert process.expiry.apply(revocation) == 2
+    assert process.expiry.apply(revocation) == 0  # they are closing already
+    assert alice.codes[0] == other.codes[0] == (4403, "goodbye")
+    assert bob.codes == []
+
+
+def test_nonsense_ends_nobody(process: Process) -> None:
+    alice = process.come(ALICE)
+    for payload in (b"", b"[]", b'{"user":null}', b'{"user":"alice","code":1006}'):
+        assert process.expiry.apply(Message(CONTROL, payload)) == 0
+        assert process.expiry.catch_up(Message(CONTROL, payload)) == 0
+    assert alice.codes == []
+
+
+def test_what_is_no_revocation_is_logged_in_one_short_line(
+    process: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = "a\\r\\nERROR b" + "c" * 5000
+    assert process.expiry.apply(Message(CONTROL, f'{{"user":"alice","{key}":1}}'.encode())) == 0
+    (record,) = caplog.records
+    assert "a message on the control channel was ignored" in record.getMessage()
+    assert record.getMessage().isprintable()
+    assert len(record.getMessage()) < 300
+
+
+def test_a_newcomer_who_was_asked_before_the_revocation_is_meant_too(process: Process) -> None:
+    before = process.clock.now
+    process.clock.now += 1
+    process.expiry.apply(process.revoke(ago=3600))  # the clock of whoever gave it is wrong
+    process.clock.now += 1
+    assert process.expiry.watch(process.come(ALICE, before)) == 1
+    assert process.expiry.watch(process.come(BOB, before)) == 0
+    assert process.expiry.watch(process.come(ALICE)) == 0  # has logged in again
+
+
+def test_a_newcomer_who_two_revocations_mean_is_counted_once(process: Process) -> None:
+    before = process.clock.now
+    process.clock.now += 1
+    for _ in range(2):
+        process.expiry.apply(process.revoke())
+    assert process.expiry.watch(process.come(ALICE, before)) == 1
+
+
+def test_a_revocation_is_remembered_as_long_as_a_handshake_may_take(process: Process) -> None:
+    before = process.clock.now
+    process.expiry.apply(process.revoke())
+    process.clock.now += 10 + SPARE
+    process.expiry.expire()
+    assert process.expiry.watch(process.come(ALICE, before)) == 1
+    process.clock.now += 1
+    process.expiry.expire()
+    assert process.expiry.watch(process.come(ALICE, before)) == 0
+    assert not process.expiry._recent
+
+
+def test_a_revocation_that_was_missed_ends_those_who_were_asked_before_it(process: Process) -> None:
+    early = process.come(ALICE)
+    process.clock.now += 100
+    late = process.come(ALICE)
+    process.clock.now += 50
+    assert process.expiry.catch_up(process.revoke(ago=100)) == 1
+    assert (len(early.codes), late.codes) == (1, [])
+
+
+@pytest.mark.parametrize(("behind", "ended"), [(SKEW - 0.5, 1), (SKEW + 0.5, 0)])
+def test_clocks_may_differ_a_little(process: Process, behind: float, ended: int) -> None:
+    process.come(ALICE)
+    assert process.expiry.catch_up(process.revoke(ago=behind), skew=0) == 0
+    assert process.expiry.catch_up(process.revoke(ago=behind)) == ended
+
+
+def test_a_revocation_from_the_future_means_nobody_who_comes_after_it_was_read(
+    process: Process,
+) -> None:
+    here = process.come(ALICE)
+    assert process.expiry.catch_up(process.revoke(ago=-3600)) == 1
+    assert len(here.codes) == 1
+    process.clock.now += 1
+    assert process.expiry.watch(process.come(ALICE)) == 0

@@ -1,0 +1,262 @@
+"""Sockets of a hub whose identity ends: by time, by a revocation, before they are quite there."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import pytest
+from websockets.frames import Opcode
+
+from wsredis.exceptions import BrokerUnavailable, HandshakeError
+from wsredis.hub.channel import JOIN_AT_MOST
+from wsredis.identity import ANONYMOUS, Identity
+from wsredis.identity.revocation import LOG_LENGTH, LOG_SECONDS, Revocation
+from wsredis.protocol.closing import IDENTITY_ENDED
+from wsredis.transports.stream import State
+from wsredis.transports.websocket import WebSocket
+
+from ..place import CHANNEL, Client, Place, Recorder, until
+
+CONTROL = "ws:control"
+ALICE, BOB = Identity("alice", ("editors",), "one"), Identity("bob", ("editors",), "two")
+
+
+def send(place: Place, **given: Any) -> None:
+    """Publish a revocation as `wsredis.disconnect` does."""
+    revocation = Revocation(**{"at": time.time(), **given})
+    place.broker.append(CONTROL, revocation.encode(), LOG_SECONDS, LOG_LENGTH)
+
+
+def test_a_revocation_closes_those_it_means_and_nobody_else(place: Place) -> None:
+    alice, _, _ = place.connect(CHANNEL, identity=ALICE)
+    bob, _, _ = place.connect(CHANNEL, identity=BOB)
+    nobody, _, _ = place.connect(CHANNEL, identity=ANONYMOUS)
+    send(place, user="alice", code=4403, reason="goodbye")
+    assert alice.read() == (Opcode.CLOSE, (4403).to_bytes(2, "big") + b"goodbye")
+    place.publish("go on")
+    assert bob.read() == nobody.read() == (Opcode.TEXT, b"go on")
+    send(place, group="editors")
+    assert bob.close_code() == 4401
+    assert place.numbers()["revoked"] == 2
+
+
+def test_nothing_is_sent_after_a_revocation(place: Place) -> None:
+    alice, _, _ = place.connect(CHANNEL, identity=ALICE)
+    place.publish("before")
+    send(place, user="alice")
+    place.publish("after")
+    frames = [alice.read()[0]]
+    while frames[-1] != Opcode.CLOSE:
+        frames.append(alice.read()[0])
+    assert frames in ([Opcode.CLOSE], [Opcode.TEXT, Opcode.CLOSE])
+
+
+def test_what_waits_for_one_who_is_revoked_is_not_sent(place: Place) -> None:
+    alice, connection, _ = place.connect(CHANNEL, identity=ALICE, buffer=4096)
+    for number in range(50):
+        place.publish(f"{number:02}" + "x" * 10_000)
+    until(lambda: connection.send_buffer_size > 100_000)
+    send(place, user="alice")
+    until(lambda: connection.state is State.CLOSING)
+    assert connection.send_buffer_size < JOIN_AT_MOST + 100  # what it is in the middle of
+    seen = []
+    while (frame := alice.read())[0] == Opcode.TEXT:
+        assert len(frame[1]) == 10_002
+        seen.append(int(frame[1][:2]))
+    assert seen == list(range(len(seen)))
+    assert len(seen) < 40
+    assert frame[1][:2] == (4401).to_bytes(2, "big")
+
+
+def join(place: Place, identity: Identity, endpoint: Any = None) -> WebSocket:
+    """Let somebody in up to where the 101 is sent."""
+    connection = place.websocket(endpoint or Recorder(), identity)
+    place.join(connection, [CHANNEL])
+    return connection
+
+
+def finish(place: Place, connection: WebSocket) -> Client:
+    near, far = place.pair()
+    place.run(connection.open, near.detach())
+    return Client(far)
+
+
+def test_who_is_joining_when_the_revocation_comes_gets_no_message_and_is_closed(
+    place: Place,
+) -> None:
+    heard: list[str] = []
+
+    class Noting(Recorder):
+        def opened(self, connection: WebSocket) -> None:
+            heard.append("opened")
+
+        def closed(self, connection: WebSocket, code: int) -> None:
+            heard.append("closed")
+
+    place.publish("retained", expire=60)
+    connection = join(place, ALICE, Noting())
+    place.publish("live")
+    for _ in range(3):
+        send(place, user="alice", code=4403)
+    until(lambda: place.numbers()["revoked"])
+    client = finish(place, connection)
+    assert client.read() == (Opcode.CLOSE, (4403).to_bytes(2, "big"))
+    client.sock.close()
+    until(lambda: place.numbers()["connections"] == 0)
+    assert heard == []
+    assert place.numbers()["revoked"] == 1
+
+
+def test_who_was_asked_before_the_revocation_and_joins_after_it_is_closed(place: Place) -> None:
+    place.connect(CHANNEL)
+    connection = place.websocket(Recorder(), ALICE)
+    send(place, user="alice")
+    until(lambda: place.hub._expiry._recent)
+    place.join(connection, [CHANNEL])
+    assert finish(place, connection).close_code() == 4401
+    again, _, _ = place.connect(CHANNEL, identity=ALICE)
+    place.publish("welcome back")
+    assert again.read() == (Opcode.TEXT, b"welcome back")
+    assert place.numbers()["revoked"] == 1
+
+
+def test_the_first_socket_of_a_process_hears_of_the_revocation_before_it(place: Place) -> None:
+    connection = place.websocket(Recorder(), ALICE)
+    send(place, user="alice")
+    send(place, user="bob")
+    place.join(connection, [CHANNEL])
+    assert finish(place, connection).close_code() == 4401
+
+
+def test_a_revocation_of_long_ago_means_no_first_socket(place: Place) -> None:
+    send(place, user="alice", at=time.time() - 60)
+    client, _, _ = place.connect(CHANNEL, identity=ALICE)
+    place.publish("hello")
+    assert client.read() == (Opcode.TEXT, b"hello")
+
+
+def test_a_revocation_that_comes_while_the_first_one_subscribes_is_not_missed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = place.hub._feed
+    subscribe, gate = feed.subscribe, place.run(gevent.event.Event)
+
+    def slowly(channels: Any) -> Any:
+        retained = subscribe(channels)
+        gate.wait()
+        return retained
+
+    monkeypatch.setattr(feed, "subscribe", slowly)
+    connections: list[WebSocket] = []
+    thread = threading.Thread(target=lambda: connections.append(join(place, ALICE)))
+    thread.start()
+    until(lambda: place.numbers()["connections"])
+    send(place, user="alice")
+    until(lambda: place.numbers()["revoked"])
+    place.run(gate.set)
+    thread.join(30)
+    assert finish(place, connections[0]).close_code() == 4401
+    assert place.numbers()["revoked"] == 1
+
+
+def test_if_the_revocations_cannot_be_read_the_first_one_does_not_get_in(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable(channel: str) -> Any:
+        raise BrokerUnavailable("unavailable")
+
+    monkeypatch.setattr(place.hub._feed, "logged", unavailable)
+    with pytest.raises(HandshakeError, match="try again"):
+        join(place, ALICE)
+    monkeypatch.undo()
+    connection = place.websocket(Recorder(), ALICE)
+    send(place, user="alice")
+    place.join(connection, [CHANNEL])
+    assert finish(place, connection).close_code() == 4401
+
+
+def test_an_expired_identity_gets_no_message(place: Place) -> None:
+    place.publish("retained", expire=60)
+    alice = Identity("alice", expires=time.time() - 1)
+    client, _, _ = place.connect(CHANNEL, identity=alice)
+    assert client.read()[0] == Opcode.CLOSE
+    assert place.numbers()["revoked"] == 1
+
+
+def test_a_socket_is_closed_when_its_identity_expires(place: Place) -> None:
+    alice = Identity("alice", expires=time.time() + 3600)
+    client, connection, endpoint = place.connect(CHANNEL, identity=alice)
+    until_when = place.hub._expiry._until
+    assert until_when == {connection: alice.expires}
+    place.run(until_when.update, {connection: time.time()})
+    assert client.close_code() == IDENTITY_ENDED
+    client.sock.close()
+    until(lambda: endpoint.codes == [IDENTITY_ENDED])
+    assert connection.state is State.CLOSED
+    assert not until_when
+    assert place.numbers()["revoked"] == 1
+
+
+# After the link to the broker was lost
+
+
+def lose(place: Place, *missed: Revocation) -> None:
+    """Stage a link that was lost and is back, with what was revoked meanwhile."""
+    broker, feed = place.broker, place.hub._feed
+    with broker.lock:
+        broker.feeds.discard(feed)
+    for revocation in missed:
+        broker.append(CONTROL, revocation.encode(), LOG_SECONDS, LOG_LENGTH)
+    with broker.lock:
+        broker.feeds.add(feed)
+    feed.stats.count_gap()
+
+
+@pytest.fixture
+def staying(places: Callable[..., Place]) -> Place:
+    """Give a hub whose sockets outlive a gap."""
+    return places(on_gap="keep")
+
+
+def test_revocations_that_were_missed_are_carried_out_when_the_link_is_back(staying: Place) -> None:
+    alice, _, _ = staying.connect(CHANNEL, identity=ALICE)
+    bob, _, _ = staying.connect(CHANNEL, identity=BOB)
+    old = Revocation(user="bob", at=time.time() - 100)
+    staying.run(lose, staying, old, Revocation(user="alice", at=time.time()))
+    assert alice.close_code() == 4401
+    staying.publish("go on")
+    assert bob.read() == (Opcode.TEXT, b"go on")
+    assert staying.numbers()["revoked"] == 1
+
+
+def test_who_joins_after_the_link_is_back_is_caught_too(staying: Place) -> None:
+    staying.connect(CHANNEL, identity=BOB)
+    asked = staying.websocket(Recorder(), ALICE)
+    staying.run(lose, staying, Revocation(user="alice", at=time.time()))
+    staying.join(asked, [CHANNEL])
+    until(lambda: staying.numbers()["revoked"])
+    assert finish(staying, asked).close_code() == 4401
+
+
+def test_revocations_that_cannot_be_read_at_once_are_read_later(
+    staying: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    alice, _, _ = staying.connect(CHANNEL, identity=ALICE)
+    feed, logged = staying.hub._feed, staying.hub._feed.logged
+    tries: list[str] = []
+
+    def unavailable_twice(channel: str) -> Any:
+        tries.append(channel)
+        if len(tries) < 3:
+            raise BrokerUnavailable("unavailable again")
+        return logged(channel)
+
+    monkeypatch.setattr(feed, "logged", unavailable_twice)
+    staying.run(lose, staying, Revocation(user="alice", at=time.time()))
+    assert alice.close_code() == 4401
+    assert tries == [CONTROL] * 3
+    assert "revocations could not be caught up: unavailable again" in caplog.text

@@ -1,0 +1,293 @@
+"""Whoever may have missed a message hears so before the next one, in a hub in this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import gevent
+import pytest
+from websockets.frames import Opcode
+
+from wsredis.exceptions import BrokerUnavailable
+from wsredis.hub import channel as channel_module
+from wsredis.hub import dispatch as dispatch_module
+from wsredis.hub import gaps as gaps_module
+from wsredis.hub.channel import JOIN_AT_MOST
+from wsredis.identity import Identity
+from wsredis.identity.revocation import LOG_LENGTH, LOG_SECONDS, Revocation
+from wsredis.message import Message
+from wsredis.protocol.closing import CloseCode
+from wsredis.transports.websocket import WebSocket
+
+from ..place import CHANNEL, Client, Place, Recorder, until
+
+CONTROL = "ws:control"
+
+TOLD = (Opcode.CLOSE, CloseCode.SERVICE_RESTART.to_bytes(2, "big") + b"messages may have been lost")
+
+
+def lose(place: Place, *messages: str) -> None:
+    """Stage a gap and what comes right after it."""
+
+    def stage() -> None:
+        place.hub._feed.stats.count_gap()
+        for message in messages:
+            place.publish(message)
+
+    place.run(stage)
+
+
+def test_nobody_gets_a_message_from_after_a_gap_before_it_is_told(place: Place) -> None:
+    clients = [place.connect(CHANNEL)[0] for _ in range(5)]
+    place.publish("before")
+    for client in clients:
+        assert client.read() == (Opcode.TEXT, b"before")
+    lose(place, "after")
+    for client in clients:
+        assert client.read() == TOLD
+    assert place.numbers()["gaps"] == 1
+
+
+def test_where_no_message_comes_everybody_is_told_all_the_same(place: Place) -> None:
+    client, _, _ = place.connect(CHANNEL)
+    lose(place)
+    assert client.read() == TOLD
+
+
+def test_while_the_broker_is_unavailable_nobody_is_sent_back_to_nothing(place: Place) -> None:
+    client, connection, _ = place.connect(CHANNEL)
+
+    def lost() -> str:
+        place.hub._feed.stats.connected = False
+        place.hub._feed.stats.count_gap()
+        place.hub._gaps.check()
+        gevent.sleep(0)
+        return connection.state.name
+
+    assert place.run(lost) == "OPEN"
+    place.hub._feed.stats.connected = True
+    assert client.read() == TOLD
+
+
+def test_who_comes_after_the_gap_gets_what_comes_then_and_is_not_told(place: Place) -> None:
+    old, _, _ = place.connect(CHANNEL)
+
+    def stage() -> Client:
+        place.hub._feed.stats.count_gap()
+        new, connection, _ = place.connect(CHANNEL)  # before anybody has been told
+        assert connection.since >= place.hub._feed.stats.lost_at
+        place.publish("after")
+        return new
+
+    new = place.run(stage)
+    assert old.read() == TOLD
+    assert new.read() == (Opcode.TEXT, b"after")
+    until(lambda: place.hub._gaps._caught_up == 1)  # and the rest that a gap brings is done
+    place.publish("end")
+    assert new.read() == (Opcode.TEXT, b"end")
+
+
+def test_who_is_subscribed_to_nothing_has_missed_nothing(place: Place) -> None:
+    silent, _, _ = place.connect()
+    subscribed, _, _ = place.connect(CHANNEL)
+    lose(place)
+    assert subscribed.read() == TOLD
+    silent.send(Opcode.PING, b"and I?")
+    assert silent.read() == (Opcode.PONG, b"and I?")
+
+
+def test_who_was_joining_is_told_and_gets_no_message(place: Place) -> None:
+    connection = place.websocket(Recorder(), Identity("alice"))
+    place.join(connection, [CHANNEL])
+    other, _, _ = place.connect(CHANNEL)
+    lose(place, "after")
+    assert other.read() == TOLD
+    near, far = place.pair()
+    place.run(connection.open, near.detach())
+    assert Client(far).read() == TOLD
+
+
+def test_who_stays_gets_what_comes_after_the_gap(places: Callable[..., Place]) -> None:
+    place = places(on_gap="keep")
+    client, _, _ = place.connect(CHANNEL)
+    lose(place, "after")
+    assert client.read() == (Opcode.TEXT, b"after")
+    assert place.numbers()["gaps"] == 1
+
+
+def test_a_revocation_from_after_the_gap_goes_first(place: Place) -> None:
+    alice, _, _ = place.connect(CHANNEL, identity=Identity("alice"))
+    bob, _, _ = place.connect(CHANNEL, identity=Identity("bob"))
+    revocation = Revocation(user="alice", code=4403, at=time.time())
+
+    def stage() -> None:
+        place.hub._feed.stats.count_gap()
+        place.publish("after")
+        place.broker.append(CONTROL, revocation.encode(), LOG_SECONDS, LOG_LENGTH)
+
+    place.run(stage)
+    assert alice.read() == (Opcode.CLOSE, (4403).to_bytes(2, "big"))
+    assert bob.read() == TOLD
+
+
+def test_a_message_that_comes_while_they_are_told_waits_for_all(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaps_module, "BATCH_SIZE", 2)
+    clients = [place.connect(CHANNEL)[0] for _ in range(7)]
+
+    def stage() -> None:
+        place.hub._feed.stats.count_gap()
+        next(place.hub._gaps._tell())  # the first two
+        place.publish("after")
+
+    place.run(stage)
+    for client in clients:
+        assert client.read() == TOLD
+
+
+def test_an_error_on_the_way_to_many_is_a_gap_and_what_waits_comes_after_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (dispatch_module, channel_module):
+        monkeypatch.setattr(module, "BATCH_SIZE", 1)
+    clients = [place.connect(CHANNEL)[0] for _ in range(4)]
+    write_all = dispatch_module.write_all
+    written: list[int] = []
+
+    def fail_once(subscribers: Sequence[WebSocket], *args: Any) -> None:
+        written.append(len(subscribers))
+        if len(written) == 2:
+            raise MemoryError("no room for another frame")
+        write_all(subscribers, *args)
+
+    monkeypatch.setattr(dispatch_module, "write_all", fail_once)
+
+    def stage() -> None:
+        place.publish("lost for some")
+        place.publish("after " + "x" * JOIN_AT_MOST)  # not joined with the other one
+
+    place.run(stage)
+    assert sorted(client.read() for client in clients) == [
+        (Opcode.TEXT, b"lost for some"),
+        *[TOLD] * 3,
+    ]
+    until(lambda: place.numbers()["gaps"] == 1)
+
+
+def test_what_was_revoked_meanwhile_is_asked_for_until_it_is_known(place: Place) -> None:
+    asked: list[bool] = []
+    catch_up = place.hub._gaps._catch_up
+
+    def unreachable_at_first() -> None:
+        asked.append(True)
+        if len(asked) < 3:
+            raise BrokerUnavailable("unavailable again")
+        catch_up()
+
+    place.hub._gaps._catch_up = unreachable_at_first
+    client, _, _ = place.connect(CHANNEL)
+    lose(place)
+    assert client.read() == TOLD
+    until(lambda: len(asked) == 3)
+    lose(place)
+    until(lambda: len(asked) == 4)
+
+
+def test_after_a_gap_a_revocation_is_delivered_once_and_before_the_rest(
+    places: Callable[..., Place],
+) -> None:
+    place = places(on_gap="keep")
+    client, _, _ = place.connect(CHANNEL)
+    delivered: list[list[str]] = []
+    deliver = place.hub._gaps._deliver
+
+    def note(messages: list[Message]) -> Iterator[None]:
+        delivered.append([message.channel for message in messages])
+        yield from deliver(messages)
+
+    place.hub._gaps._deliver = note
+
+    def stage() -> None:
+        place.hub._feed.stats.count_gap()
+        place.publish("one")
+        place.publish(Revocation(user="bob", at=time.time()).encode().decode(), CONTROL)
+        place.publish("two")
+
+    place.run(stage)
+    assert [client.read()[1] for _ in range(2)] == [b"one", b"two"]
+    assert delivered == [[CONTROL], [CHANNEL, CHANNEL]]
+    assert len(place.hub._expiry._recent) == 1
+
+
+@pytest.mark.parametrize("on_gap", ["close", "keep"])
+def test_once_all_are_told_the_feed_delivers_to_the_hub_itself(
+    places: Callable[..., Place], on_gap: str
+) -> None:
+    place = places(on_gap=on_gap)
+    feed = place.hub._feed
+    place.connect(CHANNEL)
+    assert feed.deliver == place.hub.deliver
+
+    def stage() -> bool:
+        feed.stats.count_gap()
+        return feed.deliver != place.hub.deliver
+
+    assert place.run(stage)
+    until(lambda: feed.deliver == place.hub.deliver)
+    assert place.hub._gaps._told == 1
+
+
+def test_where_another_gap_comes_while_they_are_told_nobody_gets_ahead_of_it(place: Place) -> None:
+    feed, gaps = place.hub._feed, place.hub._gaps
+    first, _, _ = place.connect(CHANNEL)
+
+    def stage() -> Client:
+        feed.stats.count_gap()
+        telling = gaps._tell()
+        next(telling)
+        second, connection, _ = place.connect(CHANNEL)
+        feed.stats.count_gap()
+        connection.since = feed.stats.lost_at - 1e-9  # it was there before the other one
+        assert list(telling) == []
+        assert feed.deliver != place.hub.deliver
+        place.publish("after both")
+        return second
+
+    second = place.run(stage)
+    assert first.read() == second.read() == TOLD
+
+
+def test_whoever_hears_nothing_any_more_is_closed_after_a_gap(
+    places: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = places(on_gap="keep")
+    sport = "ws:broadcast:sport"
+    deaf, _, _ = place.connect(CHANNEL, sport)
+    other, _, _ = place.connect(sport)
+    monkeypatch.setattr(place.hub._feed, "refused", lambda: [CHANNEL, "ws:broadcast:gone"])
+    lose(place)
+    assert deaf.close_code() == CloseCode.TRY_AGAIN_LATER
+    place.publish("go on", sport)
+    assert other.read() == (Opcode.TEXT, b"go on")
+
+
+def test_an_error_while_catching_up_keeps_nobody_from_being_told_and_it_is_tried_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def broken_at_first(channel: str) -> list[Message]:
+        asked.append(channel)
+        if len(asked) == 1:
+            raise MemoryError
+        return []
+
+    client, _, _ = place.connect(CHANNEL)
+    monkeypatch.setattr(place.hub._feed, "logged", broken_at_first)
+    lose(place)
+    assert client.read() == TOLD
+    until(lambda: place.hub._gaps._caught_up == 1)
+    assert asked == [CONTROL] * 2

@@ -1,0 +1,326 @@
+"""Everybody of a process: pinged, sent heartbeats, and ended where no answer comes in time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from websockets.frames import Opcode
+
+from wsredis.config import Config
+from wsredis.hub import keepalive as module
+from wsredis.hub.keepalive import BUCKETS, Keepalive
+from wsredis.hub.stats import HubStats
+from wsredis.identity import ANONYMOUS
+from wsredis.transports.stream import State
+from wsredis.transports.websocket import WebSocket
+
+from ..place import CHANNEL, Client, Place, Recorder, until
+
+SLOWLY = {"ping_interval": 3100, "pong_timeout": 1000}
+"""The test says when it is time; an answer to a ping has ten of them."""
+
+TICKS = 10
+
+
+class Clock:
+    """Stand for the module ``time``."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def tick(place: Place, times: int = 1) -> None:
+    """Let so much time pass that as many buckets are pinged."""
+
+    def ping() -> None:
+        for _ in range(times):
+            place.hub._everybody.ping()
+
+    place.run(ping)
+
+
+def tick_until_pinged(place: Place, connection: WebSocket) -> None:
+    for _ in range(BUCKETS):
+        tick(place)
+        if not connection.alive:
+            return
+    pytest.fail("nobody was pinged")
+
+
+# By the timers of a hub
+
+
+def test_pings_go_out_and_who_answers_stays(places: Callable[..., Place]) -> None:
+    place = places(ping_interval=0.8, pong_timeout=0.8)
+    client, connection, _ = place.connect(CHANNEL)
+    for _ in range(3):
+        assert client.read() == (Opcode.PING, b"")
+        client.send(Opcode.PONG)
+    assert connection.state is State.OPEN
+
+
+def test_who_does_not_answer_a_ping_is_ended(places: Callable[..., Place]) -> None:
+    place = places(ping_interval=0.3, pong_timeout=0.2)
+    _, _connection, endpoint = place.connect(CHANNEL)
+    until(lambda: endpoint.codes == [1006])
+    assert place.numbers()["timeouts"] == 1
+
+
+def test_a_heartbeat_goes_out_and_is_swallowed(places: Callable[..., Place]) -> None:
+    place = places(heartbeat="--beat--", heartbeat_interval=0.2)
+    client, _, endpoint = place.connect(CHANNEL)
+    assert client.read() == (Opcode.TEXT, b"--beat--")
+    client.send(Opcode.TEXT, b"--beat--")
+    client.send(Opcode.BINARY, b"--beat--")
+    client.send(Opcode.TEXT, b"a message")
+    until(lambda: endpoint.got == ["a message"])
+
+
+# Who is here
+
+
+def test_everybody_is_here_from_joining_to_the_end(place: Place) -> None:
+    everybody = place.hub._everybody
+    _client, connection, _ = place.connect(CHANNEL)
+    joining, stranger = (place.websocket(Recorder(), ANONYMOUS) for _ in range(2))
+    place.join(joining, [])
+    assert place.run(lambda: (set(everybody), len(everybody))) == ({connection, joining}, 2)
+    assert place.run(lambda: [each in everybody for each in (connection, joining, stranger)]) == [
+        True,
+        True,
+        False,
+    ]
+    place.run(connection.close)
+    assert place.run(lambda: connection in everybody)
+    place.run(connection.abort)
+    place.run(joining.abort)
+    assert place.run(lambda: (list(everybody), len(everybody))) == ([], 0)
+
+
+def test_only_one_that_is_here_can_be_removed(place: Place) -> None:
+    everybody = place.hub._everybody
+    _client, connection, _ = place.connect(CHANNEL)
+    stranger = place.websocket(Recorder(), ANONYMOUS)
+    assert place.run(everybody.remove, stranger) is False
+    assert place.run(everybody.remove, connection) is True
+    assert place.run(everybody.remove, connection) is False
+    place.run(everybody.add, connection)  # as the fixture ends it
+
+
+def test_a_newcomer_is_not_pinged_at_once(places: Callable[..., Place]) -> None:
+    place = places(ping_interval=3600)
+    for at in range(BUCKETS):
+        place.hub._everybody._ping_at = at
+        _, connection, _ = place.connect(CHANNEL)
+        turns_until_ping = (connection.bucket - at) % BUCKETS
+        assert turns_until_ping >= BUCKETS // 2
+
+
+def test_newcomers_are_spread_so_that_no_moment_has_them_all(place: Place) -> None:
+    connections = [place.websocket(Recorder(), ANONYMOUS) for _ in range(300)]
+    for connection in connections:
+        place.join(connection, [])
+    sizes = Counter(connection.bucket for connection in connections)
+    assert len(sizes) > BUCKETS // 4
+    assert max(sizes.values()) < 100
+
+
+# Pings
+
+
+def test_each_is_pinged_once_in_a_round(places: Callable[..., Place]) -> None:
+    place = places(**SLOWLY)
+    clients = [place.connect()[0] for _ in range(40)]
+
+    def hear() -> None:
+        for client in clients:
+            assert client.read() == (Opcode.PING, b"")
+            client.send(Opcode.PONG)
+
+    for _ in range(2):
+        for _ in range(BUCKETS):
+            tick(place)
+            place.run(lambda: [setattr(each, "alive", True) for each in place.hub.subscribers()])
+        hear()
+    for client in clients:
+        client.send(Opcode.PING, b"end")
+        assert client.read() == (Opcode.PONG, b"end")
+
+
+def test_an_answer_has_as_long_as_the_option_says(places: Callable[..., Place]) -> None:
+    place = places(**SLOWLY)
+    _client, connection, endpoint = place.connect(CHANNEL)
+    tick_until_pinged(place, connection)
+    tick(place, TICKS - 1)
+    assert connection.state is State.OPEN
+    tick(place)
+    assert connection.state is State.CLOSED
+    assert endpoint.codes == [1006]
+    assert place.numbers()["timeouts"] == 1
+
+
+@pytest.mark.parametrize(
+    ("ping_interval", "pong_timeout", "ticks"),
+    [(31, 31, 31), (31, 1, 1), (31, 15.4, 15), (25.0, 20.0, 25), (3600, 0.001, 1)],
+)
+def test_the_time_for_an_answer_is_counted_in_buckets(
+    ping_interval: float, pong_timeout: float, ticks: int
+) -> None:
+    config = Config(ping_interval=ping_interval, pong_timeout=pong_timeout)
+    assert Keepalive(config, HubStats())._pong_ticks == ticks
+
+
+def test_any_frame_is_a_sign_of_life(places: Callable[..., Place]) -> None:
+    place = places(**SLOWLY)
+    client, connection, endpoint = place.connect(CHANNEL)
+    for opcode, data in ((Opcode.PONG, b""), (Opcode.PING, b""), (Opcode.TEXT, b"hello")):
+        tick_until_pinged(place, connection)
+        client.send(opcode, data)
+        until(lambda: connection.alive)
+        tick(place, TICKS)
+        assert connection.state is State.OPEN
+    assert endpoint.got == ["hello"]
+    assert place.numbers()["timeouts"] == 0
+
+
+def test_a_reader_that_takes_bytes_is_alive_and_one_that_does_not_is_ended(
+    places: Callable[..., Place],
+) -> None:
+    place = places(**SLOWLY)
+    client, connection, endpoint = place.connect(CHANNEL, buffer=4096)
+
+    def fill() -> None:
+        for _ in range(100):
+            connection.send("x" * 1000)
+
+    place.run(fill)
+    tick_until_pinged(place, connection)
+    client.read()
+    until(lambda: connection.alive)
+    tick(place, TICKS)
+    assert connection.state is State.OPEN
+    place.run(setattr, connection, "alive", False)  # and no more than that
+    tick(place, BUCKETS)
+    assert endpoint.codes == [1006]
+
+
+def test_one_that_is_not_read_at_the_moment_owes_no_answer(places: Callable[..., Place]) -> None:
+    place = places(**SLOWLY)
+    _client, connection, _ = place.connect(CHANNEL)
+    place.run(connection.publishing, 2**20)
+    assert connection.paused
+    tick(place, BUCKETS * 2)
+    assert connection.state is State.OPEN
+    place.run(connection.on_ack, 2**20)
+    tick_until_pinged(place, connection)
+    tick(place, TICKS)
+    assert connection.state is State.CLOSED
+
+
+def test_who_is_closing_is_neither_pinged_nor_told_that_we_are_alive(
+    places: Callable[..., Place],
+) -> None:
+    place = places(heartbeat="--heartbeat--")
+    client, connection, _ = place.connect(CHANNEL)
+    place.run(connection.close, 4000)
+
+    def turn() -> None:
+        for _ in range(BUCKETS):
+            place.hub._everybody.ping()
+            place.hub._everybody.send_heartbeat()
+
+    place.run(turn)
+    client.send(Opcode.CLOSE, (4000).to_bytes(2))
+    assert client.close_code() == 4000
+    with pytest.raises(EOFError):
+        client.read()
+
+
+def test_who_is_joining_is_neither_pinged_nor_told_that_we_are_alive(
+    places: Callable[..., Place],
+) -> None:
+    place = places(heartbeat="--heartbeat--", **SLOWLY)
+    connection = place.websocket(Recorder(), ANONYMOUS)
+    place.join(connection, [CHANNEL])
+
+    def turn() -> None:
+        for _ in range(BUCKETS * 3):
+            place.hub._everybody.ping()
+            place.hub._everybody.send_heartbeat()
+
+    place.run(turn)
+    assert connection.state is State.JOINING
+    near, far = place.pair()
+    place.run(connection.open, near.detach())
+    place.publish("first")
+    assert Client(far).read() == (Opcode.TEXT, b"first")
+
+
+# Heartbeats
+
+
+def test_each_gets_one_heartbeat_in_a_round_in_its_own_encoding(
+    places: Callable[..., Place],
+) -> None:
+    beat = "still here " * 20
+    place = places(heartbeat=beat, heartbeat_interval=3600)
+    clients = [place.connect(bits=bits)[0] for bits in (0, 9, 15) for _ in range(3)]
+
+    def turn() -> None:
+        for _ in range(BUCKETS):
+            place.hub._everybody.send_heartbeat()
+
+    place.run(turn)
+    for client in clients:
+        assert client.read() == (Opcode.TEXT, beat.encode())
+        client.send(Opcode.PING, b"end")
+        assert client.read() == (Opcode.PONG, b"end")
+    assert len(place.hub._everybody._heartbeat) == 3  # made once for each encoding
+
+
+def test_without_the_option_there_is_no_heartbeat(place: Place) -> None:
+    client, _, endpoint = place.connect(CHANNEL)
+    assert place.hub.heartbeats == ()
+    client.send(Opcode.TEXT, b"")
+    until(lambda: endpoint.got == [""])
+
+
+# The deadline of those who close
+
+
+def test_who_does_not_answer_the_close_in_time_is_ended(
+    places: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    place = places(close_timeout=3600)
+    ended: list[Any] = [place.connect(CHANNEL) for _ in range(3)]
+
+    def close(index: int) -> None:
+        place.run(ended[index][1].close)
+
+    def states() -> list[State]:
+        place.run(place.hub._everybody.sweep)
+        return [connection.state for _, connection, _ in ended]
+
+    close(0)
+    clock.now += 1800
+    close(1)
+    clock.now += 1799
+    assert states() == [State.CLOSING, State.CLOSING, State.OPEN]
+    clock.now += 1
+    assert states() == [State.CLOSED, State.CLOSING, State.OPEN]
+    assert place.numbers()["timeouts"] == 1
+    ended[1][0].send(Opcode.CLOSE, (1000).to_bytes(2))
+    ended[1][0].sock.close()  # it answers, and is not waited for any more
+    until(lambda: ended[1][1].state is State.CLOSED)
+    clock.now += 10_000
+    assert states() == [State.CLOSED, State.CLOSED, State.OPEN]
+    assert place.numbers()["timeouts"] == 1
+    assert not place.hub._everybody._closing

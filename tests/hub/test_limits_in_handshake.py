@@ -1,0 +1,259 @@
+"""The slots of a websocket from its request on: when they are taken, and who gives them back."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+
+from wsredis import Config, Endpoint, HandshakeError, Identity, WebSocketMiddleware
+from wsredis.brokers.memory.broker import MemoryBroker
+from wsredis.exceptions import BrokerUnavailable
+from wsredis.hub.limits import Limits
+
+from ..place import SECONDS, until
+
+ADDRESS = "192.0.2.1"
+OF_ADDRESS, OF_ALICE = ("address", ADDRESS), ("user", "alice")
+NOTHING = (0, {}, 0)
+
+
+class Gate:
+    """A middleware that is called as a server does, with one end of a socket pair."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        config = Config(max_connections_per_address=5, handshake_timeout=0.2)
+        self.broker = MemoryBroker()
+        options = {"identity": lambda request: Identity("alice"), **options}
+        self.middleware = WebSocketMiddleware(None, config=config, broker=self.broker, **options)
+        self.process = self.middleware._process_here()
+        self.far_ends: list[socket.socket] = []
+
+    @property
+    def limits(self) -> Limits:
+        return self.process.limits
+
+    def taken(self) -> tuple[int, dict[tuple[str, str], int], int]:
+        """Return the slots that are taken, and how many subscribers the hub has."""
+        return self.limits.count, dict(self.limits._taken), self.middleware.stats()["connections"]
+
+    def ask(
+        self,
+        query: str = "subscribe-broadcast",
+        gone: bool = False,
+        **headers: str,
+    ) -> tuple[str, bytes]:
+        """Ask for a websocket; return the status and the body of the answer."""
+        near, far = socket.socketpair()
+        far.settimeout(SECONDS)
+        self.far_ends.append(far)
+        if gone:
+            far.close()
+        answers: list[str] = []
+        environ = {
+            "REQUEST_METHOD": "GET",
+            "PATH_INFO": "/ws/news",
+            "QUERY_STRING": query,
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REMOTE_ADDR": ADDRESS,
+            "HTTP_HOST": "localhost",
+            "HTTP_UPGRADE": "websocket",
+            "HTTP_CONNECTION": "Upgrade",
+            "HTTP_SEC_WEBSOCKET_VERSION": "13",
+            "HTTP_SEC_WEBSOCKET_KEY": "AAAAAAAAAAAAAAAAAAAAAA==",
+            "werkzeug.socket": near,
+            **headers,
+        }
+        with near:
+            respond = self.middleware(environ, lambda status, headers: answers.append(status))
+            body = b"".join(respond)
+        return answers[0], body
+
+    def close(self) -> None:
+        self.middleware.close()
+        for far in self.far_ends:
+            far.close()
+
+
+@pytest.fixture
+def gates() -> Iterator[Callable[..., Gate]]:
+    made: list[Gate] = []
+
+    def make(**options: Any) -> Gate:
+        made.append(Gate(**options))
+        return made[-1]
+
+    yield make
+    for gate in made:
+        gate.close()
+
+
+def test_a_websocket_has_its_slots_until_it_ends(gates: Callable[..., Gate]) -> None:
+    gate = gates()
+    assert gate.ask()[0] == "101 Switching Protocols"
+    assert gate.taken() == (1, {OF_ADDRESS: 1, OF_ALICE: 1}, 1)
+    assert gate.far_ends[0].recv(1000).startswith(b"HTTP/1.1 101 ")
+    gate.far_ends[0].close()
+    until(lambda: gate.taken() == NOTHING)
+
+
+def test_the_process_and_the_address_are_asked_before_the_resolver_and_the_user_after_it(
+    gates: Callable[..., Gate],
+) -> None:
+    seen: list[Any] = []
+
+    def identify(request: Any) -> Identity:
+        seen.append(gate.taken())
+        return Identity("alice")
+
+    class Noting(Endpoint):
+        def __init__(self, request: Any, context: Any) -> None:
+            seen.append(gate.taken())
+
+    gate = gates(identity=identify, endpoint=Noting)
+    assert gate.ask()[0] == "101 Switching Protocols"
+    assert seen == [(1, {OF_ADDRESS: 1}, 0)] * 2
+    assert gate.taken() == (1, {OF_ADDRESS: 1, OF_ALICE: 1}, 1)
+
+
+@pytest.mark.parametrize(
+    ("option", "status"),
+    [("max_connections", "503 Service Unavailable"), ("max_connections_per_address", "429")],
+)
+def test_whom_there_is_no_room_for_is_not_identified(
+    gates: Callable[..., Gate], option: str, status: str
+) -> None:
+    asked: list[str] = []
+
+    def identify(request: Any) -> Identity:
+        asked.append(request.client_address)
+        return Identity("alice")
+
+    gate = gates(identity=identify, **{option: 1})
+    assert gate.ask()[0] == "101 Switching Protocols"
+    before = gate.taken()
+    for _ in range(3):
+        assert gate.ask()[0].startswith(status)
+    assert asked == [ADDRESS]
+    assert gate.taken() == before
+
+
+def refuse(error: BaseException) -> Callable[..., Any]:
+    def raise_it(*_: Any) -> Any:
+        raise error
+
+    return raise_it
+
+
+class Impossible(Endpoint):
+    """An endpoint whose channels are none."""
+
+    channels: Any = None
+
+    def __init__(self, request: Any, context: Any) -> None: ...
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "resolver": ({"identity": refuse(LookupError())}, "403"),
+    "resolver-refuses": ({"identity": refuse(HandshakeError(429, "Later."))}, "429"),
+    "resolver-answers-nonsense": ({"identity": lambda request: "alice"}, "403"),
+    "resolver-is-slow": ({"identity": lambda request: time.sleep(0.25)}, "503"),
+    "policy": ({"allowed_channels": lambda request, requested: []}, "403"),
+    "endpoint": ({"endpoint": refuse(LookupError())}, "500"),
+    "endpoint-refuses": ({"endpoint": refuse(HandshakeError(404, "Nobody here."))}, "404"),
+    "user": ({"max_connections_per_user": 1}, "429"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_whoever_is_refused_gives_its_slots_back(gates: Callable[..., Gate], case: str) -> None:
+    options, status = REFUSED[case]
+    gate = gates(**options)
+    if case == "user":
+        assert gate.ask()[0] == "101 Switching Protocols"
+    before = gate.taken()
+    for _ in range(3):
+        assert gate.ask()[0].startswith(status)
+        assert gate.taken() == before
+    assert before == (NOTHING if case != "user" else (1, {OF_ADDRESS: 1, OF_ALICE: 1}, 1))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, gevent.GreenletExit, gevent.Timeout])
+def test_a_resolver_that_is_interrupted_gives_the_slots_back(
+    gates: Callable[..., Gate], error: type[BaseException]
+) -> None:
+    gate = gates(identity=refuse(error()))
+    with pytest.raises(error):
+        gate.ask()
+    assert gate.taken() == NOTHING
+
+
+@pytest.mark.parametrize("error", [BrokerUnavailable("gone"), MemoryError()], ids=repr)
+def test_who_cannot_be_subscribed_gives_its_slots_back(
+    gates: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    gate = gates()
+    monkeypatch.setattr(gate.process.hub._feed, "subscribe", refuse(error))
+    if isinstance(error, BrokerUnavailable):
+        assert gate.ask()[0] == "503 Service Unavailable"
+    else:
+        with pytest.raises(MemoryError):
+            gate.ask()
+    assert gate.taken() == NOTHING
+
+
+def test_an_endpoint_with_impossible_channels_gives_its_slots_back(
+    gates: Callable[..., Gate],
+) -> None:
+    gate = gates(endpoint=Impossible)
+    with pytest.raises(TypeError):
+        gate.ask()
+    assert gate.taken() == NOTHING
+
+
+def test_whom_a_draining_process_refuses_gives_its_slots_back(gates: Callable[..., Gate]) -> None:
+    gate = gates()
+    gate.process.loop.run(gate.process.hub.drain)
+    for _ in range(3):
+        status, body = gate.ask()
+        assert status == "503 Service Unavailable"
+        assert body == b"The server is about to restart.\n"
+        assert gate.taken() == NOTHING
+
+
+def test_a_client_that_has_gone_gives_its_slots_back(
+    gates: Callable[..., Gate], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "wsredis.middleware")
+    gate = gates()
+    gate.ask(gone=True)
+    assert gate.taken() == NOTHING
+    assert "the client disconnected during the handshake" in caplog.text
+
+
+def test_a_server_that_fails_gives_the_slots_back(
+    gates: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = gates()
+    monkeypatch.setattr("wsredis.servers.sockets.switching_protocols", refuse(MemoryError()))
+    with pytest.raises(MemoryError):
+        gate.ask()
+    assert gate.taken() == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"HTTP_SEC_WEBSOCKET_KEY": "short"}, "400"), ({"HTTP_ORIGIN": "http://evil.example"}, "403")],
+)
+def test_what_is_no_handshake_needs_no_slot(
+    gates: Callable[..., Gate], headers: dict[str, str], status: str
+) -> None:
+    gate = gates(max_connections=1)
+    assert gate.ask()[0] == "101 Switching Protocols"  # now it is full
+    assert gate.ask(**headers)[0].startswith(status)

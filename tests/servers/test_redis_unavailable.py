@@ -1,0 +1,139 @@
+"""Redis goes, hangs, comes back: sockets stay, delivery goes on, and the gap is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from wsredis.embedded import EmbeddedRedis, free_port
+
+from ..faults.proxy import Proxy
+from .support import HOST, Setup, Site, each, eventually
+from .wire import PING, PONG, TEXT
+
+pytestmark = [pytest.mark.servers, each("uwsgi-gevent", "gunicorn-gthread", "pywsgi")]
+
+Start = Callable[..., Site]
+BROADCAST = "subscribe-broadcast"
+TALK = "subscribe-broadcast&publish-broadcast&echo"
+
+
+def status(site: Site, room: str) -> int:
+    """Try a handshake and return the status of its answer."""
+    with site.wire() as wire:
+        wire.send(wire.request(f"/ws/{room}?{BROADCAST}"))
+        answer = wire.answer()
+        if answer.status == 503:
+            assert int(answer.headers["retry-after"]) > 0
+            assert "Traceback" not in answer.body
+        return answer.status
+
+
+def test_without_redis_at_the_start_it_is_503_until_redis_comes(
+    start: Start, setup: Setup, room: str
+) -> None:
+    redis = EmbeddedRedis(port=free_port())
+    site = start(setup, redis=f"redis://{HOST}:{redis._port}/0")
+    assert status(site, room) == 503
+    assert site.get("/page")[0] == 200
+    with redis:
+        eventually(lambda: status(site, room) == 101, "Redis is noticed")
+
+
+def test_while_redis_is_unavailable_sockets_stay_and_newcomers_get_503(
+    start: Start, own_redis: EmbeddedRedis, setup: Setup, room: str
+) -> None:
+    site = start(setup, redis=own_redis.url, on_gap="keep")
+    with site.wire(f"/ws/{room}?{TALK}") as wire:
+        site.broadcast(room, "before")
+        assert wire.receive_text() == "before"
+        assert (site.stats()["gaps"], site.stats()["reconnects"]) == (0, 0)
+        own_redis.kill()
+        eventually(lambda: not site.stats()["broker_connected"], "the loss is noticed")
+        assert site.stats()["gaps"] == 1
+        wire.send_frame(PING, b"and you?")
+        assert wire.receive() == (0x80 | PONG, b"and you?")
+        assert status(site, f"{room}x") == 503
+        assert status(site, room) == 503
+        own_redis.start()
+        eventually(lambda: site.stats()["broker_connected"], "the return is noticed")
+        assert site.broadcast(room, "after") == 1
+        assert wire.receive_text() == "after"
+        assert (site.stats()["gaps"], site.stats()["reconnects"]) == (1, 1)
+        assert status(site, f"{room}x") == 101
+    assert len(site.lines("WARNING .*lost Redis")) == 1
+    assert len(site.lines("WARNING .*Redis is back")) == 1
+
+
+def test_who_may_have_missed_something_is_sent_back(
+    start: Start, own_redis: EmbeddedRedis, setup: Setup, room: str
+) -> None:
+    site = start(setup, redis=own_redis.url)
+    with site.wire(f"/ws/{room}?{TALK}") as wire:
+        own_redis.kill()
+        eventually(lambda: not site.stats()["broker_connected"], "the loss is noticed")
+        own_redis.start()
+        assert wire.close_code() == 1012
+    eventually(lambda: status(site, room) == 101, "newcomers are welcome")
+    with site.wire(f"/ws/{room}?{TALK}") as wire:
+        site.broadcast(room, "after")
+        assert wire.receive_text() == "after"
+
+
+def test_what_a_client_says_meanwhile_is_published_afterwards_or_it_is_told(
+    start: Start, own_redis: EmbeddedRedis, setup: Setup, room: str
+) -> None:
+    site = start(setup, redis=own_redis.url, on_gap="keep")
+    with site.wire(f"/ws/{room}?{TALK}") as wire:
+        own_redis.kill()
+        eventually(lambda: not site.stats()["broker_connected"], "the loss is noticed")
+        wire.send_frame(TEXT, b"meanwhile")
+        wire.send_frame(TEXT, b"one more")
+        wire.send_frame(PING, b"read?")
+        assert wire.receive() == (0x80 | PONG, b"read?")
+        own_redis.start()
+        assert [wire.receive_text() for _ in range(2)] == ["meanwhile", "one more"]
+
+
+def test_a_frozen_redis_costs_newcomers_a_503_and_nobody_a_message(
+    start: Start, own_redis: EmbeddedRedis, setup: Setup, room: str
+) -> None:
+    site = start(setup, redis=own_redis.url, redis_deadline=1, on_gap="keep")
+    with site.wire(f"/ws/{room}?{TALK}") as wire:
+        own_redis.freeze()
+        assert status(site, f"{room}x") == 503
+        eventually(lambda: site.stats()["gaps"], "the silence is noticed", 3)
+        own_redis.thaw()
+        eventually(lambda: site.stats()["broker_connected"], "the return is noticed")
+        site.broadcast(room, "after")
+        assert wire.receive_text() == "after"
+
+
+def test_a_black_hole_is_noticed_within_the_deadline(
+    start: Start, own_redis: EmbeddedRedis, proxy: Proxy, setup: Setup, room: str
+) -> None:
+    deadline = 1.0
+    url = f"redis://{HOST}:{proxy.port}/0"
+    options = {"redis_deadline": deadline, "on_gap": "keep", "max_messages_per_second": 10**6}
+    site = start(setup, redis=url, **options)
+    site.redis = own_redis.url  # the publisher has another way
+    with site.wire(f"/ws/{room}?{TALK}") as wire:
+        # A quiet Redis that answers is no black hole.
+        until = time.monotonic() + 2.5 * deadline
+        while time.monotonic() < until:
+            wire.send_frame(PING, b"tick")
+            assert wire.receive() == (0x80 | PONG, b"tick")
+            assert site.stats()["gaps"] == 0
+        proxy.hole()
+        assert site.broadcast(room, "swallowed") == 1
+        eventually(lambda: site.stats()["gaps"], "the silence is noticed")
+        wire.send_frame(PING, b"and you?")
+        assert wire.receive() == (0x80 | PONG, b"and you?")
+        proxy.heal()
+        eventually(lambda: site.stats()["broker_connected"], "the return is noticed")
+        site.broadcast(room, "after")
+        assert wire.receive_text() == "after"
+        assert site.stats()["reconnects"] == 1
+    assert site.lines("WARNING .*lost Redis.*silent")

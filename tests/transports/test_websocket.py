@@ -1,0 +1,280 @@
+"""One socket's life in this process: bytes in, frames out, the close handshake."""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from websockets.frames import Frame, Opcode
+
+from wsredis.identity import ANONYMOUS, Identity
+from wsredis.transports.stream import State
+from wsredis.transports.websocket import WebSocket
+
+from ..place import CHANNEL, Client, Place, Recorder, until
+
+
+def test_a_connection_is_reached_from_any_thread(place: Place) -> None:
+    client, connection, _ = place.connect(CHANNEL)
+    connection.soon(connection.send, "from afar")
+    assert client.read() == (Opcode.TEXT, b"from afar")
+
+
+def test_who_is_closed_while_joining_is_told_so_and_its_endpoint_is_not(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "wsredis.connection")
+    connection = place.websocket(Recorder(), ANONYMOUS)
+    place.join(connection, [CHANNEL])
+    place.run(connection.close, 4000, "first")
+    place.run(connection.close, 4001, "second")
+    assert not place.run(connection.kick, 4002, "third")
+    near, far = place.pair()
+    place.run(connection.open, near.detach(), Frame(Opcode.TEXT, b"early").serialize(mask=True))
+    client = Client(far)
+    assert client.read() == (Opcode.CLOSE, (4000).to_bytes(2, "big") + b"first")
+    client.sock.close()
+    until(lambda: len(caplog.messages) == 2)
+    assert caplog.messages[1].startswith(f"close user=- channels={CHANNEL} code=4000")
+    assert connection.endpoint.codes == []
+    assert connection.endpoint.got == []
+
+
+def test_one_that_is_not_there_any_more_leaves_no_line_in_the_log(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "wsredis.connection")
+    connection = place.websocket(Recorder(), ANONYMOUS)
+    place.join(connection, [CHANNEL])
+    place.run(connection.abort)
+    near, far = place.pair()
+    place.run(connection.open, near.detach())
+    assert far.recv(1) == b""
+    assert caplog.messages == []
+    assert connection.endpoint.codes == []
+
+
+def test_to_kick_is_to_close_once(place: Place) -> None:
+    client, connection, _ = place.connect(CHANNEL)
+    assert place.run(connection.kick, 4401, "")
+    assert not place.run(connection.kick, 4403, "")
+    assert client.close_code() == 4401
+    place.run(connection.abort)
+    assert not place.run(connection.kick, 4403, "")
+
+
+def test_a_ping_is_answered_and_a_close_is_returned(place: Place) -> None:
+    client, _, endpoint = place.connect(CHANNEL)
+    client.send(Opcode.PING, b"are you there")
+    assert client.read() == (Opcode.PONG, b"are you there")
+    client.send(Opcode.CLOSE, struct.pack("!H", 1001) + b"leaving")
+    assert client.close_code() == 1001
+    with pytest.raises(EOFError):
+        client.read()
+    client.sock.close()
+    until(lambda: endpoint.codes == [1001])
+
+
+def test_messages_before_a_close_in_the_same_bytes_are_heard(place: Place) -> None:
+    client, _, endpoint = place.connect(CHANNEL)
+    text = Frame(Opcode.TEXT, b"last words").serialize(mask=True)
+    close = Frame(Opcode.CLOSE, struct.pack("!H", 1000)).serialize(mask=True)
+    client.sock.sendall(text + close)
+    assert client.close_code() == 1000
+    assert endpoint.got == ["last words"]
+
+
+def test_an_endpoint_that_fails_costs_its_own_socket_only(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    client, _, endpoint = place.connect(CHANNEL)
+    other, _, _ = place.connect(CHANNEL)
+    endpoint.fail = True
+    client.send(Opcode.TEXT, b"boom")
+    assert client.close_code() == 1011
+    place.publish("on we go")
+    assert other.read()[1] == b"on we go"
+    assert "the endpoint failed" in caplog.text
+
+
+def test_a_client_that_does_not_answer_the_close_is_ended(places: Callable[..., Place]) -> None:
+    place = places(close_timeout=0.2)
+    client, connection, endpoint = place.connect(CHANNEL)
+    place.run(connection.close, 1000)
+    assert client.close_code() == 1000
+    until(lambda: endpoint.codes == [1000])
+    assert place.numbers()["timeouts"] == 1
+
+
+def test_after_our_close_frame_nothing_more_is_sent_or_heard(place: Place) -> None:
+    client, connection, endpoint = place.connect(CHANNEL)
+    place.run(connection.close, 1000)
+    client.send(Opcode.TEXT, b"too late")
+    place.publish("too late")
+    assert client.close_code() == 1000
+    client.send(Opcode.CLOSE, struct.pack("!H", 1000))
+    with pytest.raises(EOFError):
+        client.read()
+    assert endpoint.got == []
+
+
+def test_a_close_of_both_sides_at_once_ends_at_once(places: Callable[..., Place]) -> None:
+    place = places(close_timeout=60)
+    client, connection, endpoint = place.connect(CHANNEL)
+    endpoint.fail = True
+    text = Frame(Opcode.TEXT, b"boom").serialize(mask=True)
+    close = Frame(Opcode.CLOSE, struct.pack("!H", 1000)).serialize(mask=True)
+    client.sock.sendall(text + close)
+    assert client.close_code() == 1011
+    with pytest.raises(EOFError):
+        client.read()
+    client.sock.close()
+    until(lambda: connection.state is State.CLOSED)
+    assert place.numbers()["send_buffer_bytes"] == 0
+
+
+def test_an_endpoint_hears_of_the_opening_before_the_close(place: Place) -> None:
+    heard: list[str] = []
+
+    class Noting(Recorder):
+        def opened(self, connection: WebSocket) -> None:
+            heard.append("opened")
+
+        def closed(self, connection: WebSocket, code: int) -> None:
+            heard.append("closed")
+
+    place.publish("retained", expire=60)
+    near, far = place.pair()
+    connection = place.websocket(Noting(), ANONYMOUS)
+    place.join(connection, [CHANNEL])
+    far.close()
+    place.run(connection.open, near.detach())
+    until(lambda: len(heard) == 2)
+    assert heard == ["opened", "closed"]
+
+
+def test_early_bytes_of_the_client_are_heard(place: Place) -> None:
+    near, _far = place.pair()
+    endpoint = Recorder()
+    connection = place.websocket(endpoint, ANONYMOUS)
+    place.join(connection, [])
+    early = Frame(Opcode.TEXT, b"early bird").serialize(mask=True)
+    place.run(connection.open, near.detach(), early)
+    assert endpoint.got == ["early bird"]
+
+
+def test_a_log_line_tells_who_came_and_how_it_ended(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "wsredis.connection")
+    client, _, _ = place.connect(CHANNEL, identity=Identity("alice\r\nroot"))
+    place.publish("hello")
+    client.read()
+    client.send(Opcode.TEXT, b"one")
+    client.send(Opcode.CLOSE, struct.pack("!H", 1000))
+    client.close_code()
+    client.sock.close()
+    until(lambda: "close user=" in caplog.text)
+    first, last = caplog.messages
+    assert first == f"open user=alice%0D%0Aroot channels={CHANNEL}"
+    assert last.startswith(f"close user=alice%0D%0Aroot channels={CHANNEL} code=1000 seconds=")
+    assert last.endswith("received=1 sent=1")
+
+
+def test_connections_and_their_descriptors_are_given_back(place: Place) -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/dev/fd"))
+
+    place.connect(CHANNEL)[0].sock.close()
+    until(lambda: place.numbers()["connections"] == 0)
+    before = descriptors()
+    for _ in range(50):
+        place.connect(CHANNEL)[0].sock.close()
+    until(lambda: place.numbers()["connections"] == 0)
+    assert descriptors() <= before + 1
+
+
+def test_a_socket_far_ahead_of_the_broker_is_not_read(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, connection, endpoint = place.connect(CHANNEL)
+    unacked: list[Callable[[bool], None]] = []
+    monkeypatch.setattr(
+        place.hub._feed,
+        "publish",
+        lambda channels, payload, expire, on_ack: unacked.append(on_ack),
+    )
+
+    def publish(connection: WebSocket, message: Any) -> None:
+        connection.publish([CHANNEL], message)
+
+    monkeypatch.setattr(endpoint, "received", publish)
+    frame = Frame(Opcode.TEXT, b"z" * 10_000).serialize(mask=True)
+    sender = threading.Thread(target=client.sock.sendall, args=(frame * 200,))
+    sender.start()
+    until(lambda: connection.paused)
+    assert len(unacked) < 60
+    while sender.is_alive() or len(unacked):
+        place.run(lambda: [unacked.pop()(True) for _ in list(unacked)])
+        time.sleep(0.001)
+    until(lambda: connection.received == 200 and not connection.paused)
+    assert connection.state is State.OPEN
+
+
+def test_an_endpoint_may_close_what_has_just_opened(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recorder, "opened", lambda self, connection: connection.close(4000))
+    place.publish("retained", expire=60)
+    near, far = place.pair()
+    connection = place.websocket(Recorder(), ANONYMOUS)
+    place.join(connection, [CHANNEL])
+    place.run(connection.open, near.detach(), Frame(Opcode.TEXT, b"early").serialize(mask=True))
+    client = Client(far)
+    assert client.read() == (Opcode.TEXT, b"retained")
+    assert client.close_code() == 4000
+    assert connection.endpoint.got == []
+
+
+def test_a_write_finds_out_that_the_client_has_gone(place: Place) -> None:
+    client, connection, endpoint = place.connect(CHANNEL)
+
+    def go_and_write() -> None:  # before the loop sees the end of file
+        client.sock.close()
+        connection.send("hello")
+
+    place.run(go_and_write)
+    assert endpoint.codes == [1006]
+    place.run(connection.send, "hello")
+    assert endpoint.codes == [1006]
+
+
+def test_a_reset_is_the_end(place: Place) -> None:
+    client, connection, endpoint = place.connect(CHANNEL)
+    place.run(connection.send, "not read")
+    client.sock.close()
+    until(lambda: endpoint.codes == [1006])
+
+
+def test_a_false_alarm_is_none(place: Place) -> None:
+    client, connection, _ = place.connect(CHANNEL)
+    place.run(connection._readable)
+    place.publish("still here")
+    assert client.read() == (Opcode.TEXT, b"still here")
+
+
+def test_one_that_is_ended_while_its_last_words_are_heard_is_ended(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _, endpoint = place.connect(CHANNEL)
+    monkeypatch.setattr(endpoint, "received", lambda connection, message: connection.abort())
+    text = Frame(Opcode.TEXT, b"last words").serialize(mask=True)
+    client.sock.sendall(text + Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True))
+    with pytest.raises(EOFError):
+        client.read()
+    until(lambda: endpoint.codes == [1006])

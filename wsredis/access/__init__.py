@@ -1,0 +1,1 @@
+"""Which channels a browser requests, and which of them it is granted."""

@@ -1,0 +1,66 @@
+"""What a browser requests: from a query string to a `ChannelRequest`.
+
+Which of it is granted is decided in `wsredis.access.policy`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import unquote_to_bytes
+
+from ..naming import Audience, encode_name
+
+__all__ = ["REQUESTABLE", "ChannelRequest", "parse_channel_request"]
+
+_AUDIENCES = ", ".join(Audience)
+
+REQUESTABLE = {
+    f"{direction}-{audience}": (direction, audience)
+    for direction in ("subscribe", "publish")
+    for audience in Audience
+}
+"""The keys that a query string may hold: their direction and audience."""
+
+_DIRECTIONS = ("subscribe-", "publish-")
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRequest:
+    """The channels that a browser requests in its query string.
+
+    Args:
+        requested: keys such as ``subscribe-broadcast`` and ``publish-user``, in that order.
+        echo: whether a socket wants its own messages back.
+    """
+
+    requested: tuple[str, ...]
+    echo: bool = False
+
+
+def parse_channel_request(query: str) -> ChannelRequest:
+    """Return what a query string requests; values, and keys of other libraries, are ignored.
+
+    Raises:
+        ValueError: a key begins like one of ours but is unknown; the text says what to write.
+    """
+    return _read_keys(tuple(item.partition("=")[0] for item in query.split("&")))
+
+
+@lru_cache(maxsize=256)
+def _read_keys(keys: tuple[str, ...]) -> ChannelRequest:
+    """Read the keys alone: a value may be a ticket, which must not be cached."""
+    requested: dict[str, None] = {}
+    echo = False
+    for each in keys:
+        key = unquote_to_bytes(each).decode("utf-8", "replace").strip().lower()
+        if key == "echo":
+            echo = True
+        elif key.startswith(_DIRECTIONS):
+            if key not in REQUESTABLE:
+                raise ValueError(
+                    f"Unknown query key {encode_name(key)[:64]!r}:"
+                    f" write subscribe- or publish- followed by one of {_AUDIENCES}."
+                )
+            requested[key] = None
+    return ChannelRequest(tuple(requested), echo)

@@ -1,0 +1,81 @@
+"""The broker over Redis pub/sub: publishing, reading retained messages, the log of a channel.
+
+How Redis is reached is said in `client`; what a hub receives comes through `feed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+
+from ...message import Message, decode
+from ...runtime.loop import Loop
+from ..base import Deliver
+from .client import RedisClient, translated
+from .feed import RedisFeed
+
+__all__ = ["RedisBroker"]
+
+
+class RedisBroker:
+    """The messages between processes, through Redis pub/sub (see `Broker` and `Log`).
+
+    Args:
+        client: reaches Redis.
+    """
+
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
+        self._envelope = client.config.envelope
+
+    def open(self, loop: Loop, deliver: Deliver) -> RedisFeed:
+        deadline = self._client.config.redis_deadline
+        return RedisFeed(self._client.connect_link, deadline, deliver, self._envelope)
+
+    def publish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
+        def publish(client: redis.Redis) -> int:
+            with client.pipeline(transaction=len(channels) > 1 or expire > 0) as pipe:
+                return _receivers(_fill(pipe, channels, payload, expire).execute())
+
+        return self._client.call(publish)
+
+    async def apublish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
+        client = await self._client.asynchronous()
+        with translated():
+            async with client.pipeline(transaction=len(channels) > 1 or expire > 0) as pipe:
+                return _receivers(await _fill(pipe, channels, payload, expire).execute())
+
+    def append(self, channel: str, payload: bytes, seconds: int, most: int) -> int:
+        def append(client: redis.Redis) -> int:
+            with client.pipeline(transaction=True) as pipe:
+                pipe.rpush(channel, payload)
+                pipe.ltrim(channel, -most, -1)
+                pipe.expire(channel, seconds)
+                pipe.publish(channel, payload)
+                receivers: int = pipe.execute()[-1]
+            return receivers
+
+        return self._client.call(append)
+
+    def fetch(self, channels: Sequence[str]) -> list[Message]:
+        if not channels:
+            return []
+        values: Any = self._client.call(lambda client: client.mget(list(channels)))
+        found = [pair for pair in zip(channels, values, strict=True) if pair[1] is not None]
+        return [decode(*pair, self._envelope) for pair in found]
+
+
+def _fill(pipe: Any, channels: Sequence[str], payload: bytes, expire: int) -> Any:
+    """Put a publication into a pipeline: one round trip, and one step where it matters."""
+    for channel in channels:
+        if expire:
+            pipe.set(channel, payload, ex=expire)
+        pipe.publish(channel, payload)
+    return pipe
+
+
+def _receivers(replies: list[Any]) -> int:
+    """Add up what PUBLISH has returned; SET returns True."""
+    return sum(reply for reply in replies if type(reply) is int)

@@ -1,0 +1,163 @@
+"""The connections to Redis (6 or newer) or Valkey, all made by redis-py.
+
+Nothing connects before it is needed, and nothing is shared across a fork. What is sent over the
+connections is said in `broker` and `store`; the link itself is served by `link`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import redis
+import redis.asyncio
+import redis.connection
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from ...config import Config
+from ...exceptions import BrokerUnavailable, ConfigurationError
+from ...runtime.blocking import blocking, uses_sockets
+from .link import Socket
+
+__all__ = ["LinkConnection", "RedisClient", "translated"]
+
+T = TypeVar("T")
+
+_FOREIGN = (RedisError, OSError, UnicodeError)
+"""What redis-py raises when it does not get through; the last for an impossible host name."""
+
+uses_sockets(redis.connection)
+
+
+class LinkConnection:
+    """A connection of redis-py that has been greeted, for a link.
+
+    Raises:
+        BrokerUnavailable: Redis does not answer or refuses.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._connection = _new_connection(client)
+        try:
+            with translated():
+                blocking(self._connection.connect)
+        except BaseException:
+            # What is no error of redis-py, like that of a credential provider, leaves the socket.
+            self.close()
+            raise
+        self.sock: Socket = self._connection._sock
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+
+class RedisClient:
+    """The clients of one process for one Redis: for calls, for links, and one per asyncio loop.
+
+    Args:
+        config: its ``redis`` and ``redis_deadline`` are used.
+
+    Raises:
+        ConfigurationError: redis-py does not understand the URL or the arguments.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._calls: redis.Redis = self._make(redis.Redis, protocol=2)
+        self._links: redis.Redis = self._make(redis.Redis, protocol=3)
+        try:
+            _new_connection(self._links)
+        except (TypeError, ValueError, RedisError) as exc:
+            raise _not_valid(exc) from exc
+        self._async_clients: weakref.WeakKeyDictionary[
+            asyncio.AbstractEventLoop, AsyncGenerator[Any, None]
+        ] = weakref.WeakKeyDictionary()
+
+    def call(self, function: Callable[[redis.Redis], T]) -> T:
+        """Call a function with a client, without holding up the gevent loop we may be on.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer or refuses.
+        """
+        with translated():
+            return blocking(function, self._calls)
+
+    def connect_link(self) -> LinkConnection:
+        """Return a new connection for a link; blocks the calling greenlet or thread.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer or refuses.
+        """
+        return LinkConnection(self._links)
+
+    async def asynchronous(self) -> Any:
+        """Return the client of the running asyncio loop; it is closed with that loop."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._async_clients:
+            self._async_clients[loop] = self._async_client()
+        return await anext(self._async_clients[loop])
+
+    async def _async_client(self) -> AsyncGenerator[Any, None]:
+        """Yield the client of one asyncio loop, which ends it when it shuts its generators down."""
+        client = self._make(redis.asyncio.Redis, AsyncRetry, protocol=2)
+        try:
+            while True:
+                yield client
+        finally:
+            self._async_clients.pop(asyncio.get_running_loop(), None)
+            await client.aclose()
+
+    def _make(self, kind: Any, retry: Any = Retry, **fixed: Any) -> Any:
+        """Make a client; ``fixed`` arguments are ours, others a URL or dict may set.
+
+        A link needs RESP3. Calls use RESP2: with RESP3 redis-py 8 does not see that a pooled
+        connection was closed meanwhile, and the first message after a restart is lost.
+        """
+        where, deadline = self.config.redis, self.config.redis_deadline
+        fixed["decode_responses"] = False
+        options = {
+            "retry": retry(NoBackoff(), 0),  # what may have been published is not sent twice
+            "socket_timeout": deadline,
+            "socket_connect_timeout": deadline,
+            "max_connections": 2**31,  # as many as publish at once; redis-py 8 refuses from 100 on
+        }
+        try:
+            if isinstance(where, Mapping):
+                return kind(**{**options, **where, **fixed})
+            client = kind.from_url(where, **options, **fixed)
+        except (TypeError, ValueError, RedisError) as exc:
+            raise _not_valid(exc) from exc
+        client.connection_pool.connection_kwargs.update(fixed)  # a URL's own words go before ours
+        return client
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise BrokerUnavailable for what redis-py raises when it does not get through."""
+    try:
+        yield
+    except _FOREIGN as exc:
+        raise BrokerUnavailable(_explain(exc)) from exc
+
+
+def _new_connection(client: redis.Redis) -> Any:
+    """Make a connection beside the pool, which would count it for ever; nothing connects yet."""
+    pool: Any = client.connection_pool
+    return pool.connection_class(**pool.connection_kwargs)
+
+
+def _explain(exc: Exception) -> str:
+    text = str(exc) or type(exc).__name__
+    if "HELLO" in text or "NOPROTO" in text:
+        return f"{text} (wsredis needs Redis 6 or newer, or Valkey)"
+    return text
+
+
+def _not_valid(exc: Exception) -> ConfigurationError:
+    return ConfigurationError(f"redis is not valid for redis-py: {exc}")

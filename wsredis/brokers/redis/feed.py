@@ -1,0 +1,271 @@
+"""The feed over Redis: one link at a time, made again whenever it is lost.
+
+It knows which channels are wanted, so that a new link subscribes to all of them, and it keeps
+the order of what sockets publish. How a connection is made is handed in by `broker`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import gevent
+from gevent.event import AsyncResult, Event
+
+from ...exceptions import BrokerUnavailable
+from ...message import decode
+from ...runtime.logs import get_logger
+from ..base import Deliver
+from ..stats import FeedStats
+from .link import Answer, Link, LinkLost, Socket
+from .resp import ReplyError
+from .retained import Retained
+
+__all__ = ["Connection", "RedisFeed"]
+
+log = get_logger("wsredis.brokers.redis")
+
+_jitter = random.SystemRandom().uniform  # forked workers must not all come back at once
+
+BACKOFF_START, BACKOFF_MOST = 0.05, 2.0
+"""Seconds before the first new attempt at the most, and before any."""
+
+MAX_UNACKED = 64 * 2**20
+"""Bytes that all sockets have published and Redis has not confirmed; more is refused.
+
+A backstop: a single socket is not read any more long before.
+"""
+
+OVERHEAD = 256
+"""Bytes counted for a message beside its payload; it costs about a thousand while it waits."""
+
+SUBSCRIBE_AT_ONCE = 500
+"""Channels in one SUBSCRIBE after a reconnect."""
+
+
+class Connection(Protocol):
+    """A connection that has been greeted by Redis."""
+
+    sock: Socket
+
+    def close(self) -> None: ...
+
+
+class RedisFeed:
+    """The messages of the channels that one hub subscribes to (see `Feed`).
+
+    Args:
+        connect: makes a connection, blocking the greenlet only; raises BrokerUnavailable.
+        deadline: seconds of silence after which the link counts as lost.
+        deliver: takes what one read of Redis has brought.
+        envelope: whether binary is marked, see `Config`.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        deadline: float,
+        deliver: Deliver,
+        envelope: bool = True,
+    ) -> None:
+        self.stats = FeedStats()
+        self._connect = connect
+        self._deadline = deadline
+        self.deliver = deliver
+        self._envelope = envelope
+        self._channels: dict[str, ReplyError | None] = {}  # wanted; the error if refused
+        self._retained = Retained()
+        self._link: Link | None = None
+        self._tried = Event()
+        self._waiting: deque[Callable[[Link], None]] = deque()
+        self._unacked = 0
+        self._greenlet = gevent.spawn(self._run)
+
+    def subscribe(self, channels: Sequence[str]) -> list[Any]:
+        link = self._present()
+        if self._retained.is_nothing(channels):
+            return []
+        new = [channel for channel in channels if self._channels.get(channel, True)]  # or refused
+        if new:
+            for channel in new:  # who was refused by now must still find it so
+                self._channels.setdefault(channel)
+            link.command(partial(self._confirm, new), "SUBSCRIBE", *new)
+            reply = self._ask(partial(self._retained.read, link, channels))
+        else:
+            reply = self._ask(partial(self._retained.read_and_track, link, channels))
+        reply = self._refusal(channels) or reply
+        if reply is None or isinstance(reply, ReplyError):
+            raise BrokerUnavailable(str(reply or "Redis is silent"))
+        found = [pair for pair in zip(channels, reply, strict=True) if pair[1] is not None]
+        return [decode(*pair, self._envelope) for pair in found]
+
+    def logged(self, channel: str) -> list[Any]:
+        link = self._present()
+        words = "LRANGE", channel, 0, -1
+        reply = self._ask(lambda answer: link.command(answer, *words, after_pushes=True))
+        if reply is None or isinstance(reply, ReplyError):
+            raise BrokerUnavailable(str(reply or "Redis is silent"))
+        return [decode(channel, payload, self._envelope) for payload in reply]
+
+    def _present(self) -> Link:
+        """Wait for the first attempt and return the link."""
+        if self._link is None:
+            self._tried.wait(self._deadline)
+        if self._link is None:
+            raise BrokerUnavailable("Redis is unavailable")
+        return self._link
+
+    def _refusal(self, channels: Sequence[str]) -> ReplyError | None:
+        """Return why Redis refuses one of some channels, if it does."""
+        return next((error for name in channels if (error := self._channels.get(name))), None)
+
+    def _ask(self, send: Callable[[Answer], None]) -> Any:
+        """Send a command and wait for its reply; None is silence."""
+        result: AsyncResult[Any] = AsyncResult()
+        send(result.set)
+        result.wait(self._deadline)
+        return result.value
+
+    def _confirm(self, channels: list[str], reply: Any) -> None:
+        if isinstance(reply, LinkLost):
+            return  # the next link subscribes to all that is wanted
+        error = reply if isinstance(reply, ReplyError) else None
+        if error is not None:
+            log.error("Redis refuses to subscribe to %d channels: %s", len(channels), error)
+            self._retained.forget(channels)
+        self._channels.update((name, error) for name in channels if name in self._channels)
+
+    def _confirm_all(self, link: Link, channels: list[str], last: bool, reply: Any) -> None:
+        """Take the answer for many; where Redis refuses one of them, ask for each by itself."""
+        self._confirm(channels, reply)
+        if isinstance(reply, LinkLost):
+            return
+        if isinstance(reply, ReplyError) and len(channels) > 1:
+            for channel in self._channels.keys() & channels:
+                link.command(partial(self._confirm, [channel]), "SUBSCRIBE", channel)
+        if last:
+            self._arrive()
+
+    def _arrive(self) -> None:
+        """Note that messages come from now on; what was published sooner may have been missed."""
+        self.stats.connected = True
+        if self.stats.gaps:
+            self.stats.reconnects += 1
+            log.warning("Redis is back; %d channels subscribed again", len(self._channels))
+
+    def unsubscribe(self, channels: Sequence[str]) -> None:
+        for channel in channels:
+            self._channels.pop(channel, None)
+        self._retained.forget(channels)
+        if self._link is not None and channels:
+            self._link.command(_ignore, "UNSUBSCRIBE", *channels)
+
+    def refused(self) -> list[str]:
+        return [name for name, error in self._channels.items() if error is not None]
+
+    def publish(
+        self, channels: Sequence[str], payload: bytes, expire: int, on_ack: Callable[[bool], None]
+    ) -> None:
+        size = (len(payload) + OVERHEAD) * len(channels)
+        if self._unacked and self._unacked + size > MAX_UNACKED:
+            self.stats.unpublished += 1
+            on_ack(False)
+            return
+        self._unacked += size
+
+        def take(reply: Any) -> None:
+            self._unacked -= size
+            published = not isinstance(reply, ReplyError)
+            self.stats.unpublished += not published
+            on_ack(published)
+
+        send = partial(_send, tuple(channels), payload, expire, take)
+        if self._link is None:
+            self._waiting.append(send)
+        else:
+            send(self._link)
+
+    def close(self) -> None:
+        self._greenlet.kill()
+
+    def _run(self) -> None:
+        """Serve a link; when it is lost wait a little, longer each time, and make another."""
+        attempts = 0
+        while True:
+            try:
+                connection = self._connect()
+            except BrokerUnavailable as exc:
+                (log.warning if attempts == 0 else log.debug)("Redis does not answer: %s", exc)
+            except Exception:  # a credential provider's, for one; the feed must outlive it
+                log.exception("Redis cannot be reached")
+            else:
+                attempts = 0
+                try:
+                    self._serve(connection)
+                finally:
+                    connection.close()
+            self._tried.set()
+            gevent.sleep(_jitter(0, min(BACKOFF_MOST, BACKOFF_START * 2**attempts)))
+            attempts = min(attempts + 1, 10)
+            self._tried.clear()
+
+    def _serve(self, connection: Connection) -> None:
+        link = Link(connection.sock, self._deadline, self._take, self._retained.changed)
+        channels = list(self._channels)
+        for start in range(0, len(channels), SUBSCRIBE_AT_ONCE):
+            some = channels[start : start + SUBSCRIBE_AT_ONCE]
+            last = some[-1] == channels[-1]
+            link.command(partial(self._confirm_all, link, some, last), "SUBSCRIBE", *some)
+        while self._waiting:
+            self._waiting.popleft()(link)
+        self._link = link
+        if not channels:
+            self._arrive()
+        self._tried.set()
+        try:
+            link.serve()
+        except (OSError, ValueError, LookupError) as exc:
+            log.warning("lost Redis, messages may be missed until it is back: %s", exc)
+        finally:
+            self._link = None
+            self._retained.reset()
+            self.stats.connected = False
+            self.stats.count_gap()
+
+    def _take(self, pushed: list[tuple[bytes, bytes]]) -> Iterator[None]:
+        try:
+            messages = [decode(c.decode(), payload, self._envelope) for c, payload in pushed]
+            self._retained.changed(message.channel for message in messages)
+            yield from self.deliver(messages)
+        except Exception:
+            log.exception("messages could not be delivered")
+            self.stats.count_gap()
+
+
+def _ignore(reply: Any) -> None:
+    """Take a reply that says nothing new."""
+
+
+def _send(
+    channels: tuple[str, ...],
+    payload: bytes,
+    expire: int,
+    on_ack: Callable[[Any], None],
+    link: Link,
+) -> None:
+    """Publish to all channels or none; retain and publish in one step: a newcomer gets it once.
+
+    Only the last reply counts: an error in a MULTI comes again as the answer to EXEC.
+    """
+    if len(channels) == 1 and not expire:
+        link.command(on_ack, "PUBLISH", channels[0], payload)
+        return
+    link.command(_ignore, "MULTI")
+    for channel in channels:
+        if expire:
+            link.command(_ignore, "SET", channel, payload, "EX", expire)
+        link.command(_ignore, "PUBLISH", channel, payload)
+    link.command(on_ack, "EXEC")

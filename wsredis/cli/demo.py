@@ -1,0 +1,150 @@
+"""``wsredis demo``: a chat to try, on a server and with a Redis that end with it.
+
+Which commands there are and what they are told is said in `wsredis.cli.main`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ..embedded import EmbeddedRedis
+from ..exceptions import EmbeddedUnavailable
+from .ports import refuse_busy
+
+__all__ = ["FRAMEWORKS", "run_demo"]
+
+START_SECONDS = 15.0
+DJANGO_CHAT = "wsredis.examples.django_chat"
+
+FRAMEWORKS = {
+    "django": "chats in Django, with logins",
+    "flask": "a chat in Flask, with logins",
+}
+"""What one may choose instead of plain WSGI."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A chat that can be run.
+
+    Args:
+        application: where the WSGI application is.
+        facility: what one publishes to from a second terminal.
+        people: the users there are, whose password is always the same.
+        prepare: makes what it needs, in a folder.
+        needs: the modules it needs, each with what to install.
+    """
+
+    application: str
+    facility: str = "chat"
+    people: str = ""
+    prepare: Callable[[str], None] | None = None
+    needs: tuple[tuple[str, str], ...] = ()
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """Run the chat under uWSGI with an embedded Redis until Ctrl-C."""
+    chat = _CHATS[options.framework]
+    refuse_busy("127.0.0.1", options.port)
+    for module, name in chat.needs:
+        if find_spec(module) is None:
+            raise ValueError(f"there is no {module} here: pip install '{name}'")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with ExitStack() as stack:
+        try:
+            redis = stack.enter_context(EmbeddedRedis()).url
+        except EmbeddedUnavailable as exc:
+            redis = "memory://demo"
+            print(f"{exc}; so messages stay inside this one process", flush=True)
+        program = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else "wsredis"
+        hint = f'{program} publish {chat.facility} "hello" --broadcast --redis {redis}'
+        os.environ |= {"WSREDIS_REDIS": redis, "WSREDIS_DEMO_HINT": hint}
+        log = stack.enter_context(tempfile.TemporaryFile())
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wsredis-chat-"))
+        if chat.prepare is not None:
+            chat.prepare(folder)
+        server = stack.enter_context(_server(options.port, folder, log, chat))
+        stack.callback(server.terminate)
+        if not _answers(options.port, server):
+            log.seek(0)
+            print(log.read()[-4000:].decode(errors="replace"), file=sys.stderr)
+            return 1
+        print(f"The chat is at http://127.0.0.1:{options.port}/ - open it in two windows.")
+        if chat.people:
+            print(f"The users are {chat.people}, and the password of each is: secret")
+        if not redis.startswith("memory:"):
+            print(f"Publish from a second terminal:\n\n    {hint}\n")
+        with suppress(KeyboardInterrupt):  # the way it is meant to end
+            print("Ctrl-C ends it.", flush=True)
+            return server.wait()
+        return 0
+
+
+def _fill_django(folder: str) -> None:
+    """Make the database of the chats in Django, with its users, and name it to the server."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = f"{DJANGO_CHAT}.settings"
+    os.environ["DJANGO_CHAT_DB"] = str(Path(folder, "db.sqlite3"))
+    for command in (["migrate"], ["loaddata", "people"]):
+        manage = [sys.executable, "-m", f"{DJANGO_CHAT}.manage", *command, "--verbosity", "0"]
+        if subprocess.run(manage, cwd=folder).returncode:
+            raise ValueError(f"manage.py {' '.join(command)} failed")
+
+
+_CHATS = {
+    None: Chat("wsredis.examples.plain_wsgi.app:application"),
+    "django": Chat(
+        f"{DJANGO_CHAT}.wsgi:application",
+        "hall",
+        "admin, john and mary",
+        _fill_django,
+        (("django", "wsredis[django]"),),
+    ),
+    "flask": Chat(
+        "wsredis.examples.flask_chat.wsgi:application",
+        people="alice, bob and carol",
+        needs=(("flask", "wsredis[flask]"), ("flask_login", "Flask-Login")),
+    ),
+}
+
+
+def _answers(port: int, server: subprocess.Popen[bytes]) -> bool:
+    """Wait until the chat takes connections, and return whether it does."""
+    until = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < until:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _server(port: int, folder: str, log: Any, chat: Chat) -> subprocess.Popen[bytes]:
+    """Start the chat under uWSGI, or under gevent.pywsgi where there is no uWSGI.
+
+    It runs in an empty folder: both would take modules from where they are started.
+    """
+    here = Path(sys.executable).parent
+    if uwsgi := shutil.which("uwsgi", path=f"{here}{os.pathsep}{os.environ.get('PATH', '')}"):
+        command = [os.path.abspath(uwsgi), "--http-socket", f"127.0.0.1:{port}", "--master"]
+        command += ["--gevent", "100", "--die-on-term", "--need-app", "--disable-logging"]
+        command += ["--module", chat.application]
+        if chat.needs:  # or all requests would share one connection to the database
+            command.append("--gevent-early-monkey-patch")
+    else:
+        print("There is no uWSGI here (pip install wsredis[uwsgi]); gevent.pywsgi serves.")
+        command = [sys.executable, "-m", "wsredis.cli", "serve", chat.application]
+        command += ["--port", str(port)]
+    return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)

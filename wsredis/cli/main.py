@@ -1,0 +1,112 @@
+"""The ``wsredis`` command: publish and listen from a shell, a server for development, the demo.
+
+Exit codes: 0 success, 1 Redis or the demo's server does not answer, 2 wrong arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from ..doctor import add_doctor_arguments, run_doctor
+from ..exceptions import BrokerUnavailable, WSRedisError
+from ..version import VERSION
+from .demo import FRAMEWORKS, run_demo
+from .listen import add_listen_arguments, run_listen
+from .ports import port_number
+from .publish import add_publish_arguments, run_publish
+from .serve import run_serve
+
+__all__ = ["main", "one_line_errors"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s", level=options.log_level)
+    return one_line_errors("wsredis", lambda: options.run(options))
+
+
+def one_line_errors(program: str, run: Callable[[], int]) -> int:
+    """Run a command and return its exit code; an error is printed as one line."""
+    try:
+        return run()
+    except BrokerUnavailable as exc:
+        print(f"{program}: Redis does not answer: {exc}", file=sys.stderr)
+        return 1
+    except (WSRedisError, ValueError) as exc:
+        print(f"{program}: {exc}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="wsredis",
+        description="Push messages from a WSGI site to its browsers, over Redis.",
+        epilog="Options of the site come from WSREDIS_<NAME> variables, such as WSREDIS_REDIS.",
+    )
+    parser.add_argument("--version", action="version", version=VERSION)
+    parser.set_defaults(log_level=logging.WARNING)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser(
+        "demo",
+        help="a chat in the browser, with a Redis of its own",
+        description=run_demo.__doc__,
+        epilog="Open the page in two windows, and publish into it with the command it shows.",
+    )
+    demo.add_argument(
+        "--port", type=port_number, default=8000, help="port of the page (%(default)s)"
+    )
+    which = demo.add_mutually_exclusive_group()
+    for name, text in FRAMEWORKS.items():
+        which.add_argument(
+            f"--{name}", dest="framework", action="store_const", const=name, help=text
+        )
+    demo.set_defaults(run=run_demo)
+
+    publish = commands.add_parser(
+        "publish",
+        help="send a message to browsers",
+        description=run_publish.__doc__,
+        epilog="example: wsredis publish news 'hello' --broadcast --user alice",
+    )
+    add_publish_arguments(publish)
+    publish.set_defaults(run=run_publish)
+
+    listen = commands.add_parser(
+        "listen",
+        help="show what passes",
+        description=run_listen.__doc__,
+        epilog="example: wsredis listen news --broadcast --group editors",
+    )
+    add_listen_arguments(listen)
+    listen.set_defaults(run=run_listen)
+
+    serve = commands.add_parser(
+        "serve",
+        help="a development server with websockets",
+        description=run_serve.__doc__,
+        epilog="example: wsredis serve mysite.wsgi:application --port 8000",
+    )
+    serve.add_argument("application", metavar="MODULE:APP", help="where the WSGI application is")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
+    serve.add_argument(
+        "--port", type=port_number, default=8000, help="port to listen at (%(default)s)"
+    )
+    serve.add_argument("--redis", metavar="URL", help="where Redis is")
+    serve.set_defaults(run=run_serve, log_level=logging.INFO)
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="find out why websockets do not get through",
+        description=run_doctor.__doc__,
+        epilog="example: wsredis doctor wss://example.com/ws/ --origin https://example.com",
+    )
+    add_doctor_arguments(doctor)
+    doctor.set_defaults(run=run_doctor)
+    return parser

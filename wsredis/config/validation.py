@@ -1,0 +1,105 @@
+"""The check of each option's value; what an option does is written at its field in `options`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..naming import encode_name
+from ..protocol.http import is_token
+from ..proxies import Proxies
+
+__all__ = ["is_valid"]
+
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "memory")
+
+Check = Callable[[Any, Any], bool]
+"""Takes the `Config` and the value of one of its options."""
+
+
+def is_valid(name: str, config: Any, value: Any) -> bool:
+    """Return whether an option may have this value beside the others of its `Config`."""
+    try:
+        return _CHECKS[name](config, value)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return False
+
+
+def _is_number(low: float) -> Check:
+    def check(config: Any, value: Any) -> bool:
+        return not isinstance(value, bool) and math.isfinite(value) and value > low
+
+    return check
+
+
+def _is_count(low: int) -> Check:
+    def check(config: Any, value: Any) -> bool:
+        return type(value) is int and value >= low
+
+    return check
+
+
+def _is_limit(config: Any, value: Any) -> bool:
+    return value is None or _is_count(1)(config, value)
+
+
+def _is_bool(config: Any, value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_redis(config: Any, value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) for key in value)
+    url = urlsplit(value)
+    where = url.path if url.scheme == "unix" else url.hostname or url.scheme == "memory"
+    return url.scheme in _REDIS_SCHEMES and bool(where) and (url.scheme == "unix" or url.port != 0)
+
+
+def _is_origin(text: str) -> bool:
+    if text == "*":
+        return True
+    url = urlsplit(text)
+    # A pattern, an empty query or a name in another script would never equal what a browser sends.
+    plain = text.isascii() and not any(c <= " " or c in "*,\\?#@" for c in text)
+    known = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    return plain and known and not url.path
+
+
+def _are_proxies(config: Any, value: Any) -> bool:
+    return all(isinstance(entry, str) for entry in value) and bool(Proxies(value))
+
+
+_CHECKS: dict[str, Check] = {
+    "prefix": lambda c, v: (
+        v[0] == v[-1] == "/" and "//" not in v and v.isascii() and v.isprintable()
+    ),
+    "redis": _is_redis,
+    "key_prefix": lambda c, v: encode_name(v) == v,
+    "expire": _is_count(0),
+    "heartbeat": lambda c, v: v is None or (isinstance(v, str) and bool(v.encode())),
+    "heartbeat_interval": _is_number(0),
+    "origins": lambda c, v: v is None or all(_is_origin(origin) for origin in v),
+    "trusted_proxies": _are_proxies,
+    "subprotocols": lambda c, v: all(is_token(name) for name in v),
+    "max_message_size": _is_count(1),
+    "max_fragments": _is_count(1),
+    "binary": _is_bool,
+    "envelope": _is_bool,
+    "max_send_buffer": _is_count(1),
+    "overflow": lambda c, v: v in ("close", "drop-oldest", "keep-latest"),
+    "on_gap": lambda c, v: v in ("close", "keep"),
+    "ping_interval": _is_number(0),
+    "pong_timeout": lambda c, v: _is_number(0)(c, v) and v <= c.ping_interval,
+    "close_timeout": _is_number(0),
+    "max_connections": _is_limit,
+    "max_connections_per_user": _is_limit,
+    "max_connections_per_address": _is_limit,
+    "max_messages_per_second": _is_limit,
+    "max_bytes_per_second": _is_limit,
+    "handshake_timeout": _is_number(0),
+    "compression": _is_bool,
+    "secret": lambda c, v: v is None or (isinstance(v, str) and len(v.encode()) >= 32),
+    "redis_deadline": _is_number(0),
+}

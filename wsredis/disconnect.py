@@ -1,0 +1,47 @@
+"""`disconnect`: how views and jobs close the websockets of a user, a session or a group."""
+
+from __future__ import annotations
+
+import time
+
+from .brokers import log_for
+from .config import Config, current_config
+from .identity.revocation import LOG_LENGTH, LOG_SECONDS, Revocation, control_channel
+
+__all__ = ["disconnect"]
+
+
+def disconnect(
+    *,
+    user: str | None = None,
+    session: str | None = None,
+    group: str | None = None,
+    code: int = 4401,
+    reason: str = "",
+    config: Config | None = None,
+) -> int:
+    """Close the websockets of a user, a session or a group, on all hosts.
+
+    What is given must all fit: ``user`` and ``group`` together mean that user, and only those
+    sockets that have the group. After 4401 and 1012 the browser client reconnects and is
+    identified again; after 1008 or 4403 it does not.
+
+    Args:
+        user: a name as the identity resolver gives it.
+        session: likewise.
+        group: likewise; at least one of the three.
+        code: 1000, 1008, 1012, 1013, or 3000 to 4999.
+        reason: at most 123 bytes of UTF-8.
+        config: the options; by default those of this process.
+
+    Returns:
+        The number of processes that got the order.
+
+    Raises:
+        TypeError, ValueError: nobody is named, or the code or the reason cannot be sent.
+        BrokerUnavailable: Redis does not answer; the order may be lost.
+    """
+    config = config or current_config()
+    revocation = Revocation(user, group, session, code, reason, time.time())
+    channel = control_channel(config.key_prefix)
+    return log_for(config).append(channel, revocation.encode(), LOG_SECONDS, LOG_LENGTH)

@@ -1,0 +1,47 @@
+"""What client and server agree upon: the sub-protocol, and permessage-deflate (RFC 7692)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from websockets.exceptions import InvalidHeader, NegotiationError
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.headers import build_extension, parse_extension
+
+from ..exceptions import HandshakeError
+from ..protocol.http import is_token
+
+__all__ = ["choose_subprotocol", "negotiate_deflate"]
+
+_DEFLATE = ServerPerMessageDeflateFactory(
+    server_no_context_takeover=True, client_no_context_takeover=True
+)
+
+
+def choose_subprotocol(offered: Iterable[str], known: Iterable[str]) -> str | None:
+    """Return the first sub-protocol of the client's list that is known here; '*' knows all."""
+    if "*" in known:
+        return next(filter(is_token, offered), None)
+    return next((name for name in offered if name in known), None)
+
+
+def negotiate_deflate(offers: str) -> tuple[str, int]:
+    """Accept the first offer of permessage-deflate that can be met (RFC 7692 section 5).
+
+    Raises:
+        HandshakeError: 400 for a header that cannot be parsed.
+    """
+    try:
+        parsed = parse_extension(offers)
+    except InvalidHeader as exc:
+        raise HandshakeError(400, "Sec-WebSocket-Extensions cannot be parsed.") from exc
+    for name, parameters in parsed:
+        if name == _DEFLATE.name:
+            try:
+                agreed, extension = _DEFLATE.process_request_params(parameters, [])
+            except NegotiationError:
+                continue
+            bits: int = extension.local_max_window_bits
+            if bits > 8:  # zlib cannot deflate with less
+                return build_extension([(name, agreed)]), bits
+    return "", 0

@@ -1,0 +1,83 @@
+"""The hub of this process and the loop it runs on, made at the first websocket: after every fork.
+
+All middleware with equal options and the same broker shares one: its timers, its link to Redis, its
+limits. Nothing here knows requests; what belongs to one of them is in `wsredis.middleware`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from .brokers import Broker
+from .config import Config
+from .drain import attach
+from .hub.hub import Hub
+from .runtime.loop import Loop
+from .servers.descriptor import reserve
+from .transports.receivers import Receivers
+
+__all__ = ["Process", "process_for"]
+
+
+class Process:
+    """A hub, its loop, and the parsers that its websockets share.
+
+    Args:
+        config: the options of the middleware.
+        broker: moves the messages.
+
+    Attributes:
+        closed: whether it takes no more websockets; `process_for` makes another one.
+        pid: of the operating system's process, which a fork changes.
+    """
+
+    def __init__(self, config: Config, broker: Broker) -> None:
+        reserve(config.connection_limit())
+        self.config = config
+        self.broker = broker
+        self.closed = False
+        self.pid = os.getpid()
+        self.loop = Loop()
+        self.hub: Hub = self.loop.run(self._make_hub)
+        self.limits = self.hub.limits
+        self.receivers = Receivers(config)
+
+    def _make_hub(self) -> Hub:
+        hub = Hub(self.config, self.broker, self.loop)
+        attach(hub, self.loop)
+        return hub
+
+    def stats(self) -> dict[str, int]:
+        """Return the counters of the hub, from any thread."""
+        return self.loop.run(self.hub.numbers)
+
+    def close(self) -> None:
+        """End every websocket and the link; the next websocket finds a new process object."""
+        self.closed = True
+        with _lock:
+            _processes[:] = [each for each in _processes if each is not self]
+        self.loop.run(self.hub.close)
+
+
+_lock = threading.Lock()
+_processes: list[Process] = []
+
+
+def process_for(config: Config, broker: Broker) -> Process:
+    """Return the process object for some options and a broker, made if there is none."""
+    with _lock:
+        found = _find(config, broker)
+        if found is None:
+            _processes[:] = [each for each in _processes if each.pid == os.getpid()]
+            found = Process(config, broker)
+            _processes.append(found)
+        return found
+
+
+def _find(config: Config, broker: Broker) -> Process | None:
+    pid = os.getpid()
+    for process in _processes:
+        if process.pid == pid and process.broker is broker and process.config == config:
+            return process
+    return None

@@ -1,0 +1,1 @@
+"""Wire formats as pure functions and parsers: framing, close codes, header syntax. No I/O."""

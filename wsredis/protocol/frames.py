@@ -1,0 +1,314 @@
+"""Websocket framing (RFC 6455 section 5, RFC 7692) on top of the Sans-I/O layer of `websockets`.
+
+`FrameEncoding` makes the frames that all clients of a kind share. `Receiver` turns the bytes of one
+client into messages. Neither touches a socket: that is done in `wsredis.transports`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import logging
+import struct
+import zlib
+from collections.abc import Generator
+
+from websockets.exceptions import PayloadTooBig, ProtocolError
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Frame, Opcode
+from websockets.protocol import SERVER, Protocol, State
+from websockets.streams import StreamReader
+
+from ..message import Data, Message
+from .closing import MAX_CONTROL, MAX_REASON, CloseCode
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # no compiler when it was installed
+    from websockets.utils import apply_mask
+
+__all__ = [
+    "FRAME_ENCODINGS",
+    "PING",
+    "FrameEncoding",
+    "Receiver",
+    "encode_close",
+    "encode_message",
+]
+
+COMPRESS_FROM = 128
+"""Bytes from which on a message is worth compressing."""
+
+MAX_BEHIND = 16
+"""Bytes that may follow a final block of deflate in a message: an empty one (RFC 7692, 7.2.3.4)."""
+
+PING = b"\x89\x00"
+"""A ping frame without payload."""
+
+_FIN, _RSV1, _CONTROL = 0x80, 0x40, 0x08
+_MASKED = 0x80
+_WHOLE_TEXT, _WHOLE_BINARY = _FIN | Opcode.TEXT, _FIN | Opcode.BINARY
+_TAIL = b"\x00\x00\xff\xff"
+
+
+class _Logger(logging.LoggerAdapter[logging.Logger]):
+    """A logger that lets errors of the framing layer pass, and no more than those."""
+
+    def isEnabledFor(self, level: int) -> bool:
+        return level >= logging.ERROR and super().isEnabledFor(level)
+
+
+_log = _Logger(logging.getLogger("wsredis.frames"))
+
+
+def _frame(head: int, payload: bytes) -> bytes:
+    size = len(payload)
+    if size < 126:
+        return struct.pack("!BB", head, size) + payload
+    if size < 65536:
+        return struct.pack("!BBH", head, 126, size) + payload
+    return struct.pack("!BBQ", head, 127, size) + payload
+
+
+def encode_message(payload: bytes, binary: bool = False, window_bits: int = 0) -> bytes:
+    """Return the one frame that carries a message to every client with the same window.
+
+    Args:
+        payload: UTF-8 text, or binary.
+        binary: which of the two it is.
+        window_bits: 9 to 15 for a client that negotiated permessage-deflate; 0 for one that did
+            not. There is no context between messages (RFC 7692 section 7.1.1.1).
+    """
+    head = _WHOLE_BINARY if binary else _WHOLE_TEXT
+    if not window_bits or len(payload) < COMPRESS_FROM:
+        return _frame(head, payload)
+    deflate = zlib.compressobj(wbits=-window_bits, memLevel=8)
+    packed = deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    return _frame(head | _RSV1, packed.removesuffix(_TAIL))
+
+
+class FrameEncoding:
+    """Messages as websocket frames, for all clients that have agreed upon the same window.
+
+    Args:
+        window_bits: 9 to 15 for clients with permessage-deflate, 0 for those without.
+    """
+
+    __slots__ = ("window_bits",)
+
+    def __init__(self, window_bits: int) -> None:
+        self.window_bits = window_bits
+
+    def encode(self, message: Message) -> bytes:
+        """Return the frame that carries a message."""
+        return encode_message(message.payload, message.binary, self.window_bits)
+
+
+FRAME_ENCODINGS = {bits: FrameEncoding(bits) for bits in (0, *range(9, 16))}
+"""The encoding for each window, made once: clients with the same one share what is encoded."""
+
+
+def encode_close(code: int, reason: str = "") -> bytes:
+    """Return a close frame; the reason is shortened to what a control frame holds."""
+    text = reason.encode()[:MAX_REASON].decode(errors="ignore").encode()
+    return _frame(_FIN | Opcode.CLOSE, struct.pack("!H", code) + text)
+
+
+class _Reader(StreamReader):
+    """A reader that knows where frames start, and of which kind the last one is."""
+
+    at_start = control = False
+
+    def at_eof(self) -> Generator[None, None, bool]:
+        self.at_start = True
+        ended = yield from super().at_eof()
+        self.at_start = False
+        self.control = not ended and bool(self.buffer[0] & _CONTROL)
+        return ended
+
+
+class _Deflate(PerMessageDeflate):
+    """permessage-deflate with the limits of a message, and a count of what fragments grow by."""
+
+    grown = 0
+
+    def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
+        inflated = super().decode(frame, max_size=max_size)
+        self.grown += max(0, len(inflated.data) - len(frame.data))
+        if max_size is not None and len(inflated.data) > max_size:
+            # zlib takes a limit of 0, where nothing is left to come, for no limit.
+            raise PayloadTooBig(len(inflated.data), max_size)
+        decoder = getattr(self, "decoder", None)
+        if decoder is not None and len(decoder.unused_data) > MAX_BEHIND:
+            # zlib keeps what follows its final block, of every fragment, and inflates none of it.
+            raise ProtocolError("data behind the end of a compressed message")
+        return inflated
+
+
+class Receiver(Protocol):
+    """The parser of one client's bytes, which also answers its pings and close frames.
+
+    It keeps nothing between two messages, so a connection needs one only while it is `busy`.
+
+    Args:
+        deflate: whether the client negotiated permessage-deflate.
+        max_size: bytes of one message, counted after inflation; more is 1009.
+        max_fragments: frames of one message; more is 1008.
+        binary: whether binary messages are accepted; if not, one is 1003.
+        max_grown: bytes by which all that is fed at once may grow when it is inflated, or None;
+            more is 1008.
+
+    Attributes:
+        frames: how many came with the last bytes.
+        heard: how many whole messages, pings and pongs.
+    """
+
+    reader: _Reader
+
+    def __init__(
+        self,
+        deflate: bool,
+        max_size: int,
+        max_fragments: int,
+        binary: bool,
+        max_grown: int | None = None,
+    ) -> None:
+        super().__init__(SERVER, max_size=max_size, logger=_log)
+        self.reader = _Reader()
+        self.parser = self.parse()
+        next(self.parser)
+        # No context is taken over, and a large window inflates what a smaller one has deflated.
+        self._inflater = _Deflate(True, True, 15, 15) if deflate else None
+        self.extensions = [self._inflater] if self._inflater else []
+        self.deflate = deflate
+        self._max_grown = max_grown
+        self.frames = self.heard = 0
+        self._max_fragments = max_fragments
+        self._binary = binary
+        self._messages: list[Data] = []
+        self._fragments = 0
+        self._parts: list[str] | bytearray = []
+        self._decoder: codecs.IncrementalDecoder | None = None
+
+    @property
+    def max_message_size(self) -> int | None:
+        """Return what the parser holds the next frame to, with what its message has so far.
+
+        A control frame belongs to no message, and may stand in the middle of one that is full.
+        """
+        return MAX_CONTROL + (self.current_size or 0) if self.reader.control else self._max_size
+
+    @max_message_size.setter
+    def max_message_size(self, size: int | None) -> None:
+        self._max_size = size
+
+    @property
+    def grown(self) -> int:
+        """Return by how many bytes what came last has grown when it was inflated."""
+        return self._inflater.grown if self._inflater else 0
+
+    @property
+    def busy(self) -> bool:
+        """Return whether part of a frame or message is held here, or the connection closes."""
+        return not self.reader.at_start or self._fragments > 0 or self.state is not State.OPEN
+
+    @property
+    def closing(self) -> bool:
+        """Return whether a close frame has come or something failed."""
+        return self.state is not State.OPEN or self.close_rcvd is not None
+
+    @property
+    def code(self) -> int:
+        """Return the code of the close frame that came first; 1006 if there was none."""
+        first = self.close_rcvd or self.close_sent
+        return CloseCode.ABNORMAL_CLOSURE if first is None else first.code
+
+    def feed(self, data: bytes) -> list[Data]:
+        """Take bytes of the client and return the messages that are now whole.
+
+        Write what `data_to_send` gives afterwards, whatever this returns.
+        """
+        self.frames = self.heard = 0
+        if self._inflater:
+            self._inflater.grown = 0
+        rest = data if self.busy else self._take_plain(data)
+        if rest:
+            self.receive_data(rest)
+            self.events.clear()
+        messages, self._messages = self._messages, []
+        self.heard += len(messages)
+        return messages
+
+    def _take_plain(self, data: bytes) -> bytes:
+        """Read messages that are one plain frame each, as nearly all are, and return the rest.
+
+        What is long, fragmented, deflated, not whole or wrong is left to the parser.
+        """
+        at, end = 0, len(data)
+        while end - at >= 6:
+            head, size, start = data[at], data[at + 1] - _MASKED, at + 6
+            if size == 126:
+                size, start = data[at + 2] << 8 | data[at + 3], at + 8
+            elif not 0 <= size < 126:
+                break
+            stop = start + size
+            if stop > end or (self._max_size is not None and size > self._max_size):
+                break
+            payload = apply_mask(data[start:stop], data[start - 4 : start])
+            if head == _WHOLE_TEXT:
+                try:
+                    self._messages.append(payload.decode())
+                except UnicodeDecodeError:
+                    break
+            elif head == _WHOLE_BINARY and self._binary:
+                self._messages.append(payload)
+            else:
+                break
+            self.frames += 1
+            at = stop
+        return data[at:]
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Take one frame; the parser turns a UnicodeDecodeError into 1007."""
+        opcode: int = frame.opcode
+        self.frames += 1
+        self.heard += opcode in (Opcode.PING, Opcode.PONG)
+        if opcode == Opcode.CLOSE:
+            # A client may close in the middle of a message (RFC 6455 section 5.5.1).
+            self.current_size = None
+        super().recv_frame(frame)
+        if opcode > Opcode.BINARY:
+            return
+        if self._inflater and self._max_grown is not None and self.grown > self._max_grown:
+            self.fail(CloseCode.POLICY_VIOLATION, "too much in one second")
+            return
+        if opcode == Opcode.BINARY and not self._binary:
+            self.fail(CloseCode.UNSUPPORTED_DATA, "only text is understood here")
+        elif opcode == Opcode.CONT or not frame.fin:
+            self._collect(opcode, bytes(frame.data), frame.fin)
+        else:
+            data = bytes(frame.data)
+            self._messages.append(data.decode() if opcode == Opcode.TEXT else data)
+
+    def fail(self, code: CloseCode | int, reason: str = "") -> None:
+        """Close with a code; a control frame that is too large breaks the protocol, no limit."""
+        if code == CloseCode.MESSAGE_TOO_BIG and self.reader.control:
+            code, reason = CloseCode.PROTOCOL_ERROR, "control frame too long"
+        super().fail(code, reason)
+
+    def _collect(self, opcode: int, data: bytes, fin: bool) -> None:
+        """Add a fragment to its message (RFC 6455 section 5.4); bad text fails at once."""
+        if opcode != Opcode.CONT:
+            is_text = opcode == Opcode.TEXT
+            self._decoder = codecs.getincrementaldecoder("utf-8")() if is_text else None
+            self._parts = [] if is_text else bytearray()
+        self._fragments += 1
+        if self._fragments > self._max_fragments:
+            self.fail(CloseCode.POLICY_VIOLATION, "too many fragments in one message")
+            return
+        if isinstance(self._parts, bytearray):
+            self._parts += data
+        elif self._decoder is not None and (text := self._decoder.decode(data, fin)):
+            self._parts.append(text)
+        if fin:
+            parts, self._parts, self._decoder, self._fragments = self._parts, [], None, 0
+            self._messages.append(bytes(parts) if isinstance(parts, bytearray) else "".join(parts))

@@ -1,0 +1,1 @@
+"""Where code runs: the gevent loop, calls that block, logging from callbacks."""

@@ -1,0 +1,1 @@
+"""Sockets that are written to: what they share, and what a websocket adds."""
