@@ -1,4 +1,4 @@
-"""One client in plain Python: how long it waits for a message, a pong and a page."""
+"""One client in plain Python, and how long it waits for a message, a pong and a page."""
 
 from __future__ import annotations
 
@@ -50,6 +50,19 @@ class Probe:
     def ping(self) -> None:
         """Send a ping without a payload, masked with zeroes."""
         self._socket.sendall(b"\x89\x80\0\0\0\0")
+
+    def say(self, text: str) -> None:
+        """Send a text of at most 125 bytes, masked with zeroes."""
+        payload = text.encode()
+        self._socket.sendall(bytes((0x81, 0x80 | len(payload))) + bytes(4) + payload)
+
+    def part(self) -> None:
+        """Close in good order: say so, and read the answer and the server's end."""
+        self._socket.sendall(b"\x88\x82\0\0\0\0\x03\xe8")
+        self.wait_for(8)
+        if self._socket.recv(65536):
+            raise RuntimeError("the server has sent something behind its close frame")
+        self._socket.close()
 
     def wait_for(self, opcode: int) -> None:
         """Read until a frame of that kind is there (1 a text, 10 a pong)."""

@@ -133,6 +133,45 @@ def test_a_small_run_behind_proxies_delivers_every_message_and_tells_what_each_c
 
 
 @pytest.mark.servers
+def test_the_calls_of_every_row_are_counted_and_are_the_same_on_another_run(
+    modules: Any, tmp_path: Path
+) -> None:
+    calls = modules("calls")
+    words = [sys.executable, str(FOLDER / "calls.py"), "--tiny"]
+    file = tmp_path / "calls.json"
+    texts = [calls.text_of(key, calls.TINY) for key in calls.ROWS]
+
+    first = subprocess.run([*words, "--json", str(file)], capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr
+    lines = first.stdout.splitlines()
+    for text in texts:
+        (line,) = (line for line in lines if line.startswith(f"{text}  "))
+        assert all(float(figure) > 0 for figure in line.removeprefix(text).split())
+    run = calls.Run.read(file)
+    assert list(run.costs) == list(calls.ROWS)
+    assert "fan-out: C" in lines[0] or "fan-out: Python" in lines[0]
+
+    compared = [*words, "--compare", str(file), "--top", "3"]
+    second = subprocess.run(compared, capture_output=True, text=True)
+    assert second.returncode == 0, second.stderr
+    assert "not alike" not in second.stdout
+    assert second.stdout.count(" +0.00") == 2 * len(texts), second.stdout
+
+
+def test_functions_whose_calls_have_changed_are_listed_the_most_changed_first(
+    modules: Any,
+) -> None:
+    calls = modules("calls")
+    before = calls.Cost(3.0, 1.0, {"hub.same": 1.0, "hub.gone": 1.0, "len (C)": 2.0})
+    after = calls.Cost(4.0, 1.0, {"hub.same": 1.0, "len (C)": 5.0})
+    lines = calls.most_changed("row", before, after, 9).splitlines()
+    assert [line.split() for line in lines[2:]] == [
+        ["len", "(C)", "2.00", "5.00", "+3.00"],
+        ["hub.gone", "1.00", "0.00", "-1.00"],
+    ]
+
+
+@pytest.mark.servers
 def test_ctrl_c_in_the_middle_of_a_run_leaves_no_process(
     command: list[str], tmp_path: Path
 ) -> None:
