@@ -45,9 +45,10 @@ class Listener:
                 yield
         with self._news:
             self.batches.append(messages)
+            failing = self.failing  # whoever has heard of the messages may change it
             self._news.notify_all()
-        if self.failing is not None:
-            raise self.failing
+        if failing is not None:
+            raise failing
 
     def _count_loss(self, published: bool) -> None:
         assert self._loop.is_here
