@@ -14,6 +14,7 @@ from websockets.frames import Frame, Opcode
 
 from wsredis.connection import Connection, State
 from wsredis.identity import ANONYMOUS, Identity
+from wsredis.intake import MAX_UNANSWERED
 
 from .place import CHANNEL, Client, Place, Recorder, until
 
@@ -225,6 +226,20 @@ def test_a_socket_far_ahead_of_the_broker_is_not_read(
     assert connection.state is State.OPEN
 
 
+def test_it_is_read_again_when_the_broker_has_caught_up_and_not_before(place: Place) -> None:
+    _, connection, _ = place.connect(CHANNEL)
+
+    def publish() -> tuple[bool, bool]:
+        for size in (1, MAX_UNANSWERED, MAX_UNANSWERED):
+            connection.publishing(size)
+        connection.published(MAX_UNANSWERED)
+        ahead = connection.paused
+        connection.published(MAX_UNANSWERED)
+        return ahead, connection.paused
+
+    assert place.run(publish) == (True, False)
+
+
 def test_an_endpoint_may_close_what_has_just_opened(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +265,19 @@ def test_a_write_finds_out_that_the_client_has_gone(place: Place) -> None:
     place.run(go_and_write)
     assert endpoint.codes == [1006]
     place.run(connection.send, "hello")
+    assert endpoint.codes == [1006]
+
+
+def test_the_rest_of_a_message_finds_out_that_the_client_has_gone(place: Place) -> None:
+    client, connection, endpoint = place.connect(CHANNEL, buffer=4096)
+    place.publish("x" * 300_000)
+    until(lambda: connection.outbox_size)
+
+    def go_and_write() -> None:  # before the loop sees the end of file
+        client.sock.close()
+        connection._writable()
+
+    place.run(go_and_write)
     assert endpoint.codes == [1006]
 
 

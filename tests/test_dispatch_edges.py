@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any
 
 import gevent
@@ -12,6 +13,7 @@ from websockets.frames import Opcode
 from wsredis import dispatch, listeners
 from wsredis.connection import Connection
 from wsredis.listeners import JOIN_AT_MOST, TURN
+from wsredis.message import Message
 
 from .place import CHANNEL, Client, Place, Recorder, until
 from .test_dispatch import ALICE, SPORT, heard
@@ -152,6 +154,21 @@ def test_a_hub_that_ends_while_it_writes_ends_in_peace(
     until(lambda: ended)
     assert place.numbers()["gaps"] == 0
     assert not [record for record in caplog.records if record.exc_info]
+
+
+# Turns
+
+
+def test_others_have_their_turn_between_many_messages_to_few(place: Place) -> None:
+    client = place.connect(CHANNEL, SPORT)[0]
+    texts = [b"%d" % number for number in range(TURN * 2)]
+
+    def deliver() -> int:
+        pairs = zip(cycle((CHANNEL, SPORT)), texts, strict=False)  # none are joined
+        return len(list(place.hub.deliver([Message(*pair) for pair in pairs])))
+
+    assert place.run(deliver) == 2
+    assert [client.read()[1] for _ in texts] == texts
 
 
 # What is counted

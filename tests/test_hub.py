@@ -330,14 +330,18 @@ def test_what_many_need_who_send_at_once_is_not_kept_for_ever(place: Place) -> N
     assert len(place.hub._receivers[False]) == SPARE_RECEIVERS
 
 
-def test_a_sender_is_told_of_a_loss_in_a_channel_that_nobody_here_listens_to(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("where", [CHANNEL, "ws:broadcast:sport"], ids=["own", "elsewhere"])
+def test_a_sender_is_told_of_a_loss_whether_or_not_anybody_here_listens(
+    place: Place, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     def lose(channels: Any, payload: bytes, expire: int, answered: Callable[[bool], None]) -> None:
         answered(False)
 
     monkeypatch.setattr(place.hub._feed, "publish", lose)
     client, connection, _ = place.connect(CHANNEL)
-    elsewhere = ["ws:broadcast:sport"]
-    place.run(lambda: connection.publish(elsewhere, "lost", echo=False, expire=0))
+    other, _, _ = place.connect(CHANNEL)
+    place.run(lambda: connection.publish([where], "lost", echo=False, expire=0))
     assert client.close_code() == 1013
+    place.publish("next")
+    assert other.read() == (Opcode.TEXT, b"next")
+    assert not place.hub._channels[CHANNEL].echoes
