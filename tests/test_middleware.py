@@ -357,6 +357,12 @@ def test_configure_holds_for_middleware_and_publisher(monkeypatch: pytest.Monkey
     assert Publisher("news", broadcast=True).channels == ("site:broadcast:news",)
 
 
+def test_where_no_websocket_was_there_is_nothing_to_close() -> None:
+    middleware = WebSocketMiddleware(None, redis="memory://idle")
+    middleware.close()
+    assert middleware.stats() == dict.fromkeys(middleware.stats(), 0)
+
+
 def test_a_process_that_was_forked_has_a_hub_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     middleware = WebSocketMiddleware(None, redis="memory://fork")
     hub, _ = middleware._hub()
