@@ -7,13 +7,14 @@ SOAK_SOCKETS ?= 2000
 VENV := .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help bench demo demo-django demo-flask test fuzz soak conformance clean python
+.PHONY: help bench demo demo-django demo-flask test test-all fuzz soak conformance clean python
 
 help:  ## show this list
 	@echo "make demo         a chat on http://127.0.0.1:$(PORT)/ (PORT=9000 for another port); Ctrl-C ends it"
 	@echo "make demo-django  the same in Django: three chats, an echo, logins and the admin"
 	@echo "make demo-flask   a chat in Flask: to everybody, one person, a group, or this browser only"
-	@echo "make test         format, lint, types, contracts and all tests, against the built wheel"
+	@echo "make test         format, lint, types, contracts and tests, against the built wheel"
+	@echo "make test-all     the same with every server, also those that differ little, and the oldest Django"
 	@echo "make fuzz         inputs that nobody thought of, $(FUZZ_SECONDS) seconds for each target (FUZZ_SECONDS=600 for more)"
 	@echo "make soak         $(SOAK_SOCKETS) websockets that come, go, talk and stall for $(SOAK_SECONDS) seconds (SOAK_SOCKETS=500 for fewer)"
 	@echo "make bench        what a message costs, beside the peers: 20 minutes (BENCH_QUICK=1: 3 minutes)"
@@ -31,6 +32,9 @@ demo-flask: $(VENV)/.flask
 
 test: python
 	@exec $(PYTHON) scripts/test
+
+test-all: python
+	@exec $(PYTHON) scripts/test --all
 
 fuzz: $(VENV)/.fuzz
 	@exec $(VENV)/bin/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)

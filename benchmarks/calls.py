@@ -55,18 +55,18 @@ class Sizes:
     few: int = 100
     """Sockets that are written to as soon as a message is here."""
     many: int = 1000
-    """Sockets that are written to in rows, between other work."""
+    """Sockets that are written to in batches, between other work."""
     users: int = 200
     handshakes: int = 100
     broadcasts: int = 20
-    spoken: int = 100
+    said: int = 100
     closings: int = 100
     warm: int = 20
     """What is done of each before anything is counted."""
 
 
 FULL = Sizes()
-TINY = Sizes(few=5, many=150, users=5, handshakes=5, broadcasts=3, spoken=5, closings=5, warm=3)
+TINY = Sizes(few=5, many=150, users=5, handshakes=5, broadcasts=3, said=5, closings=5, warm=3)
 
 
 class Tally:
@@ -74,7 +74,7 @@ class Tally:
 
     A call counts if a function of wsredis is among its callers, or is what is called; what this
     file does, as a resolver for one, does not count. Each greenlet has a stack of its own, so that
-    one that gives way takes nothing with it. The profile function has to be there before the first
+    one that yields takes nothing with it. The profile function has to be there before the first
     greenlet: one that was begun without it keeps silent.
 
     Args:
@@ -173,12 +173,12 @@ class Crowd:
             Publisher(FACILITY, users=[f"u{user}"]).publish(TEXT)
             self._probes[user].wait_for(1)
 
-    def speak(self, times: int) -> None:
+    def say(self, times: int) -> None:
         """Let the first one say something, and wait until all the others have it."""
-        speaker, *listeners = self._probes
+        speaker, *others = self._probes
         for _ in range(times):
             speaker.say(TEXT)
-            for probe in listeners:
+            for probe in others:
                 probe.wait_for(1)
 
     def part(self, times: int) -> None:
@@ -309,18 +309,18 @@ def unicast(stage: Stage) -> Costs:
 
 
 def publish(stage: Stage) -> Costs:
-    return speak(stage, "publish", f"{BROADCAST}&publish-broadcast")
+    return say(stage, "publish", f"{BROADCAST}&publish-broadcast")
 
 
 def echo(stage: Stage) -> Costs:
-    return speak(stage, "echo", f"{BROADCAST}&publish-broadcast&echo")
+    return say(stage, "echo", f"{BROADCAST}&publish-broadcast&echo")
 
 
-def speak(stage: Stage, name: str, target: str) -> Costs:
-    spoken = stage.sizes.spoken
+def say(stage: Stage, name: str, target: str) -> Costs:
+    said = stage.sizes.said
     stage.open([target, BROADCAST])
-    stage.ask("speak", stage.sizes.warm)
-    return {name: stage.ask("speak", spoken).each(spoken)}
+    stage.ask("say", stage.sizes.warm)
+    return {name: stage.ask("say", said).each(said)}
 
 
 def close(stage: Stage) -> Costs:
@@ -335,8 +335,8 @@ def identify(request: Any) -> Identity | None:
     return Identity(user=user, groups=("staff", "editors")) if user else None
 
 
-def allow(request: Any, wishes: tuple[str, ...]) -> tuple[str, ...]:
-    return wishes
+def allow(request: Any, requested: tuple[str, ...]) -> tuple[str, ...]:
+    return requested
 
 
 SCENARIOS: dict[str, tuple[Callable[[Stage], Costs], dict[str, Any]]] = {
@@ -351,7 +351,7 @@ SCENARIOS: dict[str, tuple[Callable[[Stage], Costs], dict[str, Any]]] = {
 }
 """What is done, and what of the middleware is not the default for it."""
 
-ROWS = {
+LINES = {
     "handshake": "handshake, anonymous",
     "identity": "handshake, user and 2 groups",
     "few_message": "broadcast to {few:,}, message",
@@ -494,7 +494,7 @@ def most_changed(text: str, before: Cost, after: Cost, count: int) -> str:
 
 def text_of(key: str, sizes: Sizes) -> str:
     """Return how a row is called."""
-    return ROWS[key].format(**asdict(sizes))
+    return LINES[key].format(**asdict(sizes))
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,20 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 
+import pytest
 from websockets.sync.client import connect
 
 from wsredis.embedded import free_port
 
 from ..processes import kill_group, start_group
-from ..servers.support import closed, eventually
+from ..servers.support import closed, eventually, in_matrix
 
 __all__ = [
     "CURT",
@@ -32,6 +33,7 @@ __all__ = [
     "environment",
     "production",
     "running",
+    "servers",
 ]
 
 BIN = Path(sys.executable).parent
@@ -164,6 +166,12 @@ def environment(project: Path, folder: Path, **more: str) -> dict[str, str]:
         "XDG_RUNTIME_DIR": str(folder),
         **more,
     }
+
+
+def servers(names: Collection[str]) -> pytest.MarkDecorator:
+    """Hand the names of servers to a test; some only in the matrix."""
+    some = [pytest.param(name, marks=in_matrix(name, names)) for name in names]
+    return pytest.mark.parametrize("name", some)
 
 
 def production(module: str) -> dict[str, list[str]]:

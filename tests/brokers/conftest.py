@@ -52,6 +52,7 @@ class Listener:
         with self._news:
             failing = self.failing
             self.batches.append(messages)
+            failing = self.failing  # whoever has heard of the messages may change it
             self._news.notify_all()
         if failing is not None:
             raise failing

@@ -250,9 +250,15 @@ def test_order_holds_while_a_delivery_gives_way(broker: Broker, listen: Any, loo
     broker.publish([NEWS], b"1", 0)
     assert listener.at_gate.wait(30)
     broker.publish([NEWS], b"2", 0)
-    joining = threading.Thread(target=listener.subscribe, args=(CHAT,))
+    begun = threading.Event()
+
+    def join() -> None:
+        begun.set()
+        listener.feed.subscribe([CHAT])
+
+    joining = threading.Thread(target=loop.run, args=(join,))
     joining.start()
-    joining.join(0.05)
+    assert begun.wait(30)
     broker.publish([NEWS], b"3", 0)
     loop.run(gate.set)
     joining.join(30)

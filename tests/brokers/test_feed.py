@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,8 +20,8 @@ def test_a_newcomer_waits_for_redis_to_confirm(fake: FakeRedis, listener: Any) -
     peer = fake.peer()
     peer.expect("SUBSCRIBE", NEWS)
     peer.expect("MGET", NEWS)
-    peer.say(confirmed(NEWS))
-    joining.join(0.02)
+    peer.say(confirmed(NEWS), message("1"))
+    listener.wait_for("1")
     assert joining.is_alive()
     peer.say(b"*1\r\n$8\r\nretained\r\n")
     assert joining.result() == ["retained"]
@@ -218,11 +217,9 @@ def test_while_redis_is_unavailable_newcomers_are_refused_as_soon_as_that_is_kno
     fake: FakeRedis, listen: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake.unavailable = True
-    listener = listen(Broker(fake, SECONDS))
-    before = time.monotonic()
+    listener = listen(Broker(fake, 100 * SECONDS))  # the listener itself would be done sooner
     with pytest.raises(BrokerUnavailable, match="Redis is unavailable"):
         listener.subscribe(NEWS)
-    assert time.monotonic() - before < SECONDS / 2
     assert caplog.text.count("Redis does not answer") == 1
 
 
@@ -234,7 +231,7 @@ def test_while_a_link_is_made_newcomers_wait_for_it(
     first.close()
     eventually(lambda: fake.attempts == 2)
     joining = Call(listener.subscribe, NEWS)
-    joining.join(0.05)
+    eventually(lambda: listener.feed._tried.linkcount())  # somebody waits for the attempt
     assert joining.is_alive()
     loop.run(fake.gate.set)
     fake.peer().accept(NEWS)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import socket
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
@@ -64,57 +63,77 @@ def test_pushes_of_another_kind_are_passed_over(fake: FakeRedis, listener: Any) 
     listener.wait_for("hello")
 
 
-def test_a_silent_redis_is_asked_and_its_answer_is_enough(fake: FakeRedis, listen: Any) -> None:
-    listener = listen(Broker(fake, 2))
+def pass_over(listener: Any, seconds: float, *, look: bool = True) -> bool:
+    """Let a link's silence be older by so much, and as a rule look at it; tell if it is lost."""
+
+    def use() -> bool:
+        link = listener.feed._link
+        link._heard_at -= seconds
+        if link._asked_at is not None:
+            link._asked_at -= seconds
+        if look:
+            link._listen()
+        return bool(link._lost.ready())
+
+    lost: bool = listener._run(use)
+    return lost
+
+
+def test_a_silent_redis_is_asked_and_its_answer_is_enough(fake: FakeRedis, listener: Any) -> None:
     peer = fake.peer()
-    for _ in range(3):
+    assert not pass_over(listener, SECONDS / 2, look=False)  # the link looks by itself
+    peer.expect("PING")
+    for text in ("1", "2", "3"):
+        peer.say(b"+PONG\r\n", message(text))
+        listener.wait(lambda text=text: text in listener.data)
+        assert not pass_over(listener, SECONDS / 4)
+        assert not pass_over(listener, SECONDS / 4)
         peer.expect("PING")
-        peer.say(b"+PONG\r\n")
     assert listener.feed.stats.gaps == 0
 
 
 def test_a_process_that_was_held_up_asks_before_it_gives_redis_up(
-    fake: FakeRedis, listen: Any, loop: Loop
+    fake: FakeRedis, listener: Any
 ) -> None:
-    listener = listen(Broker(fake, 2))
     peer = fake.peer()
-    for number in range(2):
-        peer.say(message(str(number)))
-        listener.wait(lambda n=number: len(listener.data) == n + 1)
-        loop.run(lambda: time.sleep(2.5))  # nothing else of the loop has its turn
-        peer.expect("PING")
-        peer.say(b"+PONG\r\n")
+    assert not pass_over(listener, 2 * SECONDS)
+    peer.expect("PING")
+
+    def held_up() -> bool:
+        peer.say(b"+PONG\r\n", message("there"))  # the loop, which runs this, cannot read it yet
+        return pass_over(listener, 2 * SECONDS)
+
+    assert not listener._run(held_up)
+    listener.wait_for("there")
     assert listener.feed.stats.gaps == 0
 
 
-def be_patient(listener: Any, loop: Loop) -> None:
-    """Let the links that are made from now on wait longer than a busy machine takes."""
-    loop.run(setattr, listener.feed, "_deadline", SECONDS)
-
-
 def test_a_redis_that_stays_silent_is_lost_at_the_deadline(
-    fake: FakeRedis, listen: Any, loop: Loop
+    fake: FakeRedis, listener: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = time.monotonic()
-    listener = listen(Broker(fake, 0.1))
     peer = fake.peer()
-    be_patient(listener, loop)
     listener.publish([NEWS], b"x")
+    peer.expect("PUBLISH", NEWS, "x")
+    assert not pass_over(listener, SECONDS / 2)
+    peer.expect("PING")
+    assert not pass_over(listener, SECONDS / 4)
+    assert pass_over(listener, SECONDS / 4)
     assert peer.ended()
-    assert time.monotonic() - before >= 0.1
     listener.wait(lambda: listener.lost)
     assert listener.feed.stats.gaps == 1
+    assert f"Redis was silent for {SECONDS:g} s" in caplog.text
     fake.peer().say(message("back"))
     listener.wait_for("back")
 
 
 def test_it_is_noticed_also_while_more_is_to_be_sent_than_the_link_takes(
-    fake: FakeRedis, listen: Any, loop: Loop
+    fake: FakeRedis, listener: Any, eventually: Callable[..., None]
 ) -> None:
-    listener = listen(Broker(fake, 0.1))
     fake.peer()
-    be_patient(listener, loop)
     listener.publish([NEWS], b"x" * 3_000_000)
+    eventually(lambda: listener.feed._link._writer.active)
+    assert not pass_over(listener, SECONDS / 2)
+    assert pass_over(listener, SECONDS / 2)
     listener.wait(lambda: listener.lost)
     fake.peer().say(message("back"))
     listener.wait_for("back")

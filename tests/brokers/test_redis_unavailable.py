@@ -6,7 +6,6 @@ import asyncio
 import gc
 import socket
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +19,11 @@ from wsredis.embedded import EmbeddedRedis, free_port
 from wsredis.exceptions import BrokerUnavailable
 from wsredis.runtime.loop import Loop
 
+from .fake import Call
 from .support import SECONDS, broker_at
+
+SHORT = 3.0
+"""A deadline that is waited for, and still more than a busy Redis takes to answer."""
 
 NEWS, CHAT = "ws:broadcast:news", "ws:broadcast:chat"
 
@@ -83,10 +86,8 @@ def test_a_server_that_never_greets_is_unavailable_at_the_deadline(listen: Any) 
             lambda: asyncio.run(broker.apublish([NEWS], b"x", 0)),
             lambda: listen(broker).subscribe(NEWS),
         ):
-            before = time.monotonic()
             with pytest.raises(BrokerUnavailable):
-                call()
-            assert time.monotonic() - before < SECONDS / 2
+                Call(call).result()
 
 
 def test_without_credentials_no_connection_is_left_open_and_it_is_logged(
@@ -194,18 +195,17 @@ def test_a_link_that_redis_kills_is_made_again(
 
 
 def test_a_frozen_redis_is_noticed_within_the_deadline(
-    own_redis: EmbeddedRedis, listen: Any, eventually: Any
+    own_redis: EmbeddedRedis, listen: Any, eventually: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broker = broker_at(own_redis.url, 1)
+    broker = broker_at(own_redis.url, SHORT)
     listener = listen(broker)
     listener.subscribe(NEWS)
     listener.publish([NEWS], b"hello")
     listener.wait_for("hello")
     own_redis.freeze()
-    frozen = time.monotonic()
     listener.publish([NEWS], b"perhaps lost")
     eventually(lambda: not listener.feed.stats.connected)
-    assert time.monotonic() - frozen < SECONDS / 2
+    assert f"Redis was silent for {SHORT:g} s" in caplog.text
     assert listener.lost == listener.feed.stats.unpublished == 1
     with pytest.raises(BrokerUnavailable):
         broker.publish([NEWS], b"x", 0)
@@ -222,7 +222,7 @@ def test_a_frozen_redis_is_noticed_within_the_deadline(
 def test_a_newcomer_in_a_frozen_redis_is_refused_and_the_next_one_is_not(
     own_redis: EmbeddedRedis, listen: Any, eventually: Any
 ) -> None:
-    listener = listen(broker_at(own_redis.url, 1))
+    listener = listen(broker_at(own_redis.url, SHORT))
     listener.subscribe(CHAT)
     own_redis.freeze()
     with pytest.raises(BrokerUnavailable):
@@ -247,7 +247,7 @@ def test_a_newcomer_in_a_frozen_redis_is_refused_and_the_next_one_is_not(
 def test_in_a_greenlet_a_frozen_redis_does_not_hold_up_the_loop(
     how: str, own_redis: EmbeddedRedis, loop: Loop
 ) -> None:
-    patient, hasty = broker_at(own_redis.url), broker_at(own_redis.url, 1)
+    patient, hasty = broker_at(own_redis.url), broker_at(own_redis.url, SHORT)
 
     def call(broker: RedisBroker) -> object:
         return broker.publish([NEWS], b"x", 0) if how == "publish" else broker.fetch([NEWS])
@@ -269,7 +269,7 @@ def test_in_a_greenlet_a_frozen_redis_does_not_hold_up_the_loop(
 
 
 def test_an_asyncio_loop_is_not_held_up_either(own_redis: EmbeddedRedis) -> None:
-    patient, hasty = broker_at(own_redis.url), broker_at(own_redis.url, 1)
+    patient, hasty = broker_at(own_redis.url), broker_at(own_redis.url, SHORT)
 
     async def beside_it() -> int:
         for broker in (patient, hasty):

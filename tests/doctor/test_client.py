@@ -13,7 +13,7 @@ from websockets.protocol import Event
 from websockets.server import ServerProtocol
 
 from wsredis.doctor.address import Address
-from wsredis.doctor.client import Client, Gone, Socket
+from wsredis.doctor.client import Client, Gone, Socket, Wire
 
 from ..servers.support import HOST, SECONDS
 
@@ -99,3 +99,14 @@ def test_a_close_that_comes_with_the_101_is_answered(other: Serve) -> None:
     ws.close()
     assert server.heard() == [Opcode.CLOSE]
     assert str(gone.value) == "closed with 1012 (restart)"
+
+
+def test_a_connection_that_was_reset_shows_when_it_is_read() -> None:
+    near, far = socket.socketpair()
+    with near:
+        wire = Wire(near)
+        wire.send(b"not read")
+        far.close()
+        wire.send(b"nobody is there")
+        assert wire.receive(SECONDS) == b""  # the reset, and
+        assert wire.receive(SECONDS) == b""  # the end

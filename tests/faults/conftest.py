@@ -99,7 +99,7 @@ def stage(
             **config: object,
         ) -> Stage:
             url = f"redis://127.0.0.1:{proxy.port}/0"
-            site = start(setup, **{"redis": url, "redis_deadline": 1, **config})
+            site = start(setup, **{"redis": url, "redis_deadline": 2, **config})
             if direct:
                 site.redis = own_redis.url
             publisher = site.publisher(room, broadcast=True)

@@ -67,7 +67,7 @@ def test_when_the_clock_jumps_nobody_misses_anything_and_nothing_is_lost(
     with monkeypatch.context() as patch:
         for name, value in clock.environ.items():
             patch.setenv(name, value)
-        config = {"redis_deadline": 1, "ping_interval": 1, "pong_timeout": 1, "close_timeout": 1}
+        config = {"redis_deadline": 3, "ping_interval": 3, "pong_timeout": 3, "close_timeout": 3}
         site = start(setup, redis=own_redis.url, **config)
 
     def asked() -> int:

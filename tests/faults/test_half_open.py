@@ -18,7 +18,7 @@ from .processes import descriptors, needs_proc
 pytestmark = [pytest.mark.servers, needs_proc]
 
 SLEEPER = Path(__file__).with_name("sleeper.py")
-PINGS = {"ping_interval": 1, "pong_timeout": 1}
+PINGS = {"ping_interval": 4, "pong_timeout": 4}  # seconds; also a busy client answers by then
 
 
 @each("uwsgi-gevent", "gunicorn-gthread")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any
 
 import gevent
@@ -156,6 +157,21 @@ def test_a_hub_that_ends_while_it_writes_ends_in_peace(
     assert not [record for record in caplog.records if record.exc_info]
 
 
+# Turns
+
+
+def test_others_have_their_turn_between_many_messages_to_few(place: Place) -> None:
+    client = place.connect(CHANNEL, SPORT)[0]
+    texts = [b"%d" % number for number in range(BATCH_SIZE * 2)]
+
+    def deliver() -> int:
+        pairs = zip(cycle((CHANNEL, SPORT)), texts, strict=False)  # none are joined
+        return len(list(place.hub.deliver([Message(*pair) for pair in pairs])))
+
+    assert place.run(deliver) == 2
+    assert [client.read()[1] for _ in texts] == texts
+
+
 # What is counted
 
 
@@ -204,9 +220,8 @@ def test_a_channel_that_has_become_small_does_not_overtake(
     joined(place, BATCH_SIZE * 2, CHANNEL)
     fans = joined(place, BATCH_SIZE, SPORT)
     both = place.connect(SPORT, CHANNEL)[0]
-    monkeypatch.setattr(
-        dispatch, "NEXT_TURN", 0.05
-    )  # both are still waiting when the next one comes
+    # Both are still waiting when the next one comes.
+    monkeypatch.setattr(dispatch, "NEXT_TURN", 3600)
 
     def deliver() -> None:
         place.publish("first", SPORT)
@@ -218,6 +233,9 @@ def test_a_channel_that_has_become_small_does_not_overtake(
 
     place.run(deliver)
     assert [both.read()[1] for _ in range(3)] == [b"first", b"to all", b"goal"]
+    assert not idle(place)
+    monkeypatch.undo()
+    place.run(place.hub._dispatch._work)  # as the timer does
     until(lambda: idle(place))
     assert heard(both) == []
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gevent
 import pytest
+from gevent.event import Event
 from websockets.frames import Opcode
 
 from wsredis.exceptions import BrokerUnavailable
@@ -177,7 +179,9 @@ def test_an_error_on_the_way_to_many_is_a_gap_and_what_waits_comes_after_it(
     until(lambda: place.numbers()["gaps"] == 1)
 
 
-def test_what_was_revoked_meanwhile_is_asked_for_until_it_is_known(place: Place) -> None:
+def test_what_was_revoked_meanwhile_is_asked_for_until_it_is_known(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
     asked: list[bool] = []
     catch_up = place.hub._gaps._catch_up
 
@@ -192,6 +196,8 @@ def test_what_was_revoked_meanwhile_is_asked_for_until_it_is_known(place: Place)
     lose(place)
     assert client.read() == TOLD
     until(lambda: len(asked) == 3)
+    text = "revocations could not be caught up: unavailable again"
+    assert caplog.record_tuples == [("wsredis.gaps", logging.WARNING, text)] * 2
     lose(place)
     until(lambda: len(asked) == 4)
 
@@ -291,3 +297,82 @@ def test_an_error_while_catching_up_keeps_nobody_from_being_told_and_it_is_tried
     assert client.read() == TOLD
     until(lambda: place.hub._gaps._caught_up == 1)
     assert asked == [CONTROL] * 2
+
+
+def test_who_comes_at_the_very_moment_of_the_gap_is_not_told(place: Place) -> None:
+    earlier, _, _ = place.connect(CHANNEL)
+    client, connection, _ = place.connect(CHANNEL)
+
+    def stage() -> None:
+        place.hub._feed.stats.count_gap()
+        connection.since = place.hub._feed.stats.lost_at
+        place.publish("after")
+
+    place.run(stage)
+    assert earlier.read() == TOLD
+    assert client.read() == (Opcode.TEXT, b"after")
+
+
+def test_without_a_gap_there_is_nothing_to_do(place: Place) -> None:
+    place.connect(CHANNEL)
+    asked: list[bool] = []
+    place.hub._gaps._catch_up = lambda: asked.append(True)
+
+    def check() -> None:
+        for _ in range(3):
+            place.hub._gaps.check()
+            gevent.sleep(0)
+
+    place.run(check)
+    assert asked == []
+    lose(place)
+    until(lambda: place.hub._gaps._caught_up == 1)
+    place.run(check)
+    assert asked == [True]
+
+
+def test_what_is_being_done_after_a_gap_is_not_begun_again(place: Place) -> None:
+    asked: list[Event] = []
+
+    def slowly() -> None:
+        asked.append(Event())
+        asked[-1].wait()
+
+    place.hub._gaps._catch_up = slowly
+
+    def check_and_go_on() -> None:
+        place.hub._feed.stats.count_gap()
+        for _ in range(3):
+            place.hub._gaps.check()
+            gevent.sleep(0)
+        assert len(asked) == 1
+        place.hub._feed.stats.count_gap()  # while the first one is dealt with
+        asked[0].set()
+        while place.hub._gaps._busy:
+            gevent.sleep(0)
+        assert place.hub._gaps._caught_up == 1
+        place.hub._gaps.check()
+        gevent.sleep(0)
+        assert len(asked) == 2
+        asked[1].set()
+
+    place.run(check_and_go_on)
+    until(lambda: place.hub._gaps._caught_up == 2)
+
+
+def test_others_have_their_turn_while_many_are_told(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaps_module, "BATCH_SIZE", 1)
+    connections = [place.connect(CHANNEL)[1] for _ in range(4)]
+
+    def watch() -> set[int]:
+        place.hub._feed.stats.count_gap()
+        place.hub._gaps.check()
+        seen = {4}
+        while 0 not in seen:
+            gevent.sleep(0)
+            seen.add(sum(each.is_open for each in connections))
+        return seen
+
+    assert place.run(watch) == {0, 1, 2, 3, 4}

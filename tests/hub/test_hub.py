@@ -260,17 +260,21 @@ def test_who_is_ended_before_joining_gives_no_slot_back(place: Place) -> None:
     assert place.numbers()["connections"] == place.hub.limits.count == 1
 
 
-def test_a_sender_is_told_of_a_loss_in_a_channel_that_nobody_here_is_subscribed_to(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("where", [CHANNEL, "ws:broadcast:sport"], ids=["own", "elsewhere"])
+def test_a_sender_is_told_of_a_loss_whether_or_not_anybody_here_is_subscribed(
+    place: Place, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     def lose(channels: Any, payload: bytes, expire: int, on_ack: Callable[[bool], None]) -> None:
         on_ack(False)
 
     monkeypatch.setattr(place.hub._feed, "publish", lose)
     client, connection, _ = place.connect(CHANNEL)
-    elsewhere = ["ws:broadcast:sport"]
-    place.run(lambda: connection.publish(elsewhere, "lost", echo=False, expire=0))
+    other, _, _ = place.connect(CHANNEL)
+    place.run(lambda: connection.publish([where], "lost", echo=False, expire=0))
     assert client.close_code() == 1013
+    place.publish("next")
+    assert other.read() == (Opcode.TEXT, b"next")
+    assert not place.hub._channels[CHANNEL].echoes
 
 
 def test_what_is_lost_is_not_expected_back(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

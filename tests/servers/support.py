@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +39,7 @@ __all__ = [
     "closed",
     "each",
     "eventually",
+    "in_matrix",
     "new_room",
     "on",
     "parameters",
@@ -84,12 +85,14 @@ class Setup:
         command: words of the command line with ``{app}``, ``{module}``, ``{port}``, ``{folder}``.
         workers: how many processes answer.
         reload: the signal, or the word for the fifo, after which new workers serve; if any.
+        family: what it has in common with others that differ little from it, for our code.
     """
 
     name: str
     command: tuple[str, ...]
     workers: int = 1
     reload: signal.Signals | str | None = None
+    family: str = ""
 
     def __str__(self) -> str:
         return self.name
@@ -122,30 +125,60 @@ HUP = signal.SIGHUP
 SETUPS = {
     setup.name: setup
     for setup in (
-        Setup("uwsgi-gevent", _uwsgi(*HTTP_SOCKET, "--gevent", "10"), reload=HUP),
+        Setup(
+            "uwsgi-gevent",
+            _uwsgi(*HTTP_SOCKET, "--gevent", "10"),
+            reload=HUP,
+            family="uwsgi",
+        ),
         # The master's router would die first of a signal.
-        Setup("uwsgi-router", _uwsgi(*ROUTER, "--gevent", "10"), reload="w"),
+        Setup("uwsgi-router", _uwsgi(*ROUTER, "--gevent", "10"), reload="w", family="uwsgi"),
         Setup("uwsgi-threads", _uwsgi(*HTTP_SOCKET, "--threads", "8"), reload=HUP),
         Setup(
             "uwsgi-workers",
             _uwsgi(*HTTP_SOCKET, "--processes", "3", "--gevent", "10"),
             workers=3,
             reload=HUP,
+            family="uwsgi",
         ),
         Setup("pywsgi", _run("pywsgi")),
-        Setup("gunicorn-gevent", _gunicorn("-k", "gevent"), reload=HUP),
-        Setup("gunicorn-gthread", _gunicorn("-k", "gthread", "--threads", "8"), reload=HUP),
-        Setup("werkzeug", _run("werkzeug")),
-        Setup("wsgiref", _run("wsgiref")),
-        Setup("wsgiref-plain", _run("wsgiref-plain")),
+        Setup("gunicorn-gevent", _gunicorn("-k", "gevent"), reload=HUP, family="gunicorn"),
+        Setup(
+            "gunicorn-gthread",
+            _gunicorn("-k", "gthread", "--threads", "8"),
+            reload=HUP,
+            family="gunicorn",
+        ),
+        Setup("werkzeug", _run("werkzeug"), family="socketserver"),
+        Setup("wsgiref", _run("wsgiref"), family="socketserver"),
+        Setup("wsgiref-plain", _run("wsgiref-plain"), family="socketserver"),
     )
 }
+
+
+def variants(names: Iterable[str]) -> set[str]:
+    """Return those whose family has an earlier one among the names; they are for the matrix."""
+    found, families = set(), set()
+    for name in names:
+        if name in SETUPS and (family := SETUPS[name].family):
+            if family in families:
+                found.add(name)
+            families.add(family)
+    return found
+
+
+def in_matrix(name: str, names: Iterable[str]) -> list[pytest.MarkDecorator]:
+    """Return the mark of what only `make test-all` runs, if a set-up among others is such."""
+    return [pytest.mark.matrix] if name in variants(names) else []
 
 
 def parameters(*names: str) -> list[Any]:
     """Return set-ups as parameters; the tests of one stay together, so that it starts once."""
     return [
-        pytest.param(SETUPS[name], id=name, marks=pytest.mark.xdist_group(name)) for name in names
+        pytest.param(
+            SETUPS[name], id=name, marks=[pytest.mark.xdist_group(name), *in_matrix(name, names)]
+        )
+        for name in names
     ]
 
 
@@ -154,9 +187,17 @@ def on(*names: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("server", parameters(*names), indirect=True)
 
 
-def each(*names: str) -> pytest.MarkDecorator:
-    """Hand the names of set-ups, by default of all, to a test that starts its own server."""
-    return pytest.mark.parametrize("setup", [SETUPS[name] for name in names or SETUPS], ids=str)
+def each(*names: str, always: Collection[str] = ()) -> pytest.MarkDecorator:
+    """Hand set-ups by their names, by default all, to a test that starts its own server.
+
+    Those named by ``always`` are not left to the matrix.
+    """
+    some = names or tuple(SETUPS)
+    setups = [
+        pytest.param(SETUPS[name], id=name, marks=[] if name in always else in_matrix(name, some))
+        for name in some
+    ]
+    return pytest.mark.parametrize("setup", setups)
 
 
 class Site:

@@ -23,6 +23,7 @@ BROADCAST = "subscribe-broadcast"
 SERVERS = ("uwsgi-gevent", "uwsgi-threads", "gunicorn-gthread", "pywsgi")
 
 some_servers = each(*SERVERS)
+several_workers_too = each(*SERVERS, "uwsgi-workers", always=["uwsgi-workers"])
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_what_has_expired_already_hears_4401_and_no_message(members: Site, room:
 # Orders
 
 
-@each(*SERVERS, "uwsgi-workers")
+@several_workers_too
 def test_an_order_from_another_process_ends_whom_it_means_on_all_workers(
     members: Site, room: str
 ) -> None:
@@ -121,7 +122,7 @@ def test_a_group_goes_and_others_stay(members: Site, room: str) -> None:
     assert members.stats()["revoked"] == 2
 
 
-@each(*SERVERS, "uwsgi-workers")
+@several_workers_too
 def test_a_view_of_the_site_itself_may_give_the_order(members: Site, room: str) -> None:
     target = f"/ws/{room}?{BROADCAST}"
     with members.wire(target, x_user="alice") as alice, members.wire(target) as nobody:
@@ -132,7 +133,7 @@ def test_a_view_of_the_site_itself_may_give_the_order(members: Site, room: str) 
         hears(members, room, again)
 
 
-@each(*SERVERS, "uwsgi-workers")
+@several_workers_too
 @pytest.mark.parametrize("first", [True, False], ids=["the-first", "not-the-first"])
 def test_who_is_in_the_middle_of_the_handshake_is_closed_too(
     members: Site, room: str, first: bool

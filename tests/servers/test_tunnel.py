@@ -157,6 +157,31 @@ def test_a_client_that_says_so_ends_both_sides_and_is_told_so(
     eventually(lambda: over(ends.hub))
 
 
+def test_a_client_that_hangs_up_without_a_word_ends_both_sides(
+    ends: Ends, eventually: Eventually
+) -> None:
+    ends.start()
+    ends.client.shutdown(socket.SHUT_RDWR)  # of TCP alone; it does not say that this is all
+    eventually(lambda: over(ends.hub))
+
+
+def test_the_last_words_of_the_hub_arrive_and_then_the_end(
+    ends: Ends, eventually: Eventually
+) -> None:
+    ends.start()
+    ends.hub.send(b"goodbye")
+    ends.hub.close()
+    assert take(ends.client.recv, 7, eventually) == b"goodbye"
+    ends.client.setblocking(True)
+    assert ends.client.recv(1) == b""
+    with pytest.raises(BrokenPipeError):
+        ends.server.send(b"what the server still has to say")
+    # Its number is free only when the server has let go of it, too.
+    assert ends.loop.run(ends.server.fileno) >= 0
+    ends.loop.run(ends.server.close)
+    assert ends.server.fileno() < 0
+
+
 def test_a_client_that_has_gone_ends_what_is_written_to_it(
     ends: Ends, eventually: Eventually
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -13,13 +14,14 @@ from redis import Redis
 from wsredis.embedded import EmbeddedRedis
 
 from .support import SECONDS, Site, eventually
-from .wire import Wire
+from .wire import TEXT, Wire
 from .workers import everywhere
 
 pytestmark = pytest.mark.servers
 
 Start = Callable[..., Site]
 BROADCAST = "subscribe-broadcast"
+TALK = "subscribe-broadcast&publish-broadcast&echo"
 MANY = 500
 
 
@@ -75,12 +77,12 @@ def test_each_worker_has_one_connection_that_listens(
 
 @pytest.mark.parametrize("setup", ["uwsgi-gevent", "uwsgi-threads"])
 def test_harakiri_does_not_see_websockets(start: Start, setup: str, room: str) -> None:
-    site = start(setup, options=["--harakiri", "1"])
+    site = start(setup, options=["--harakiri", "3"])  # pages get more than a busy machine takes
     workers = site.workers()
     with site.connect(room, BROADCAST) as ws:
         # The master looks once a second; it has had its chance when this returns.
         with pytest.raises(TimeoutError):
-            ws.recv(timeout=3.5)
+            ws.recv(timeout=5.5)
         site.broadcast(room, "still here")
         assert ws.recv(timeout=SECONDS) == "still here"
     assert site.workers() == workers
@@ -91,3 +93,48 @@ def test_harakiri_does_not_see_websockets(start: Start, setup: str, room: str) -
     with pytest.raises((OSError, HTTPException)):
         site.get("/hang/60")
     eventually(lambda: site.lines("HARAKIRI"), "a line about the harakiri")
+
+
+# What uWSGI's loop still knows of the socket
+
+
+def test_a_client_that_half_closes_right_after_its_request_is_answered_and_forgotten(
+    start: Start, room: str
+) -> None:
+    """uWSGI's number of its socket has left the epoll set by then, and cannot be taken out."""
+    site = start("uwsgi-gevent", app="guarded.py", handshake_timeout=60)
+    with site.wire() as wire:
+        wire.send(wire.request(f"/ws/{room}?{BROADCAST}", x_hold="ended"))
+        eventually((site.folder / "ended").exists, "the resolver is asked")
+        wire.socket.shutdown(socket.SHUT_WR)
+        (site.folder / "ended-go").touch()
+        assert wire.answer().status == 101
+        assert wire.close_code() == 1006
+    eventually(lambda: not site.stats()["connections"], "it has been forgotten")
+    assert site.stats()["accepted"] == 1
+
+
+def test_what_a_client_says_while_its_request_is_decided_arrives(start: Start, room: str) -> None:
+    """As above: an event at a number that nobody waits for any more."""
+    site = start("uwsgi-gevent", app="guarded.py", handshake_timeout=60)
+    with site.wire() as wire:
+        wire.send(wire.request(f"/ws/{room}?{TALK}", x_hold="said"))
+        eventually((site.folder / "said").exists, "the resolver is asked")
+        wire.send_frame(TEXT, b"early")
+        (site.folder / "said-go").touch()
+        assert wire.answer().status == 101
+        assert wire.receive_text() == "early"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("GEVENT_BACKEND", "poll"), ("GEVENT_BACKEND", "select"), ("GEVENT_LOOP", "libuv")],
+)
+def test_websockets_work_on_each_of_gevents_loops(
+    start: Start, variable: str, value: str, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)  # uWSGI's own option comes too late for gevent
+    site = start("uwsgi-gevent")
+    with site.wire(f"/ws/{room}?{TALK}") as wire:
+        wire.send_frame(TEXT, b"hello")
+        assert wire.receive_text() == "hello"

@@ -13,6 +13,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from wsredis.identity import ANONYMOUS, Identity
+from wsredis.transports.rate import MAX_UNACKED
 from wsredis.transports.stream import State
 from wsredis.transports.websocket import WebSocket
 
@@ -226,6 +227,20 @@ def test_a_socket_far_ahead_of_the_broker_is_not_read(
     assert connection.state is State.OPEN
 
 
+def test_it_is_read_again_when_the_broker_has_caught_up_and_not_before(place: Place) -> None:
+    _, connection, _ = place.connect(CHANNEL)
+
+    def publish() -> tuple[bool, bool]:
+        for size in (1, MAX_UNACKED, MAX_UNACKED):
+            connection.publishing(size)
+        connection.on_ack(MAX_UNACKED)
+        ahead = connection.paused
+        connection.on_ack(MAX_UNACKED)
+        return ahead, connection.paused
+
+    assert place.run(publish) == (True, False)
+
+
 def test_an_endpoint_may_close_what_has_just_opened(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +266,19 @@ def test_a_write_finds_out_that_the_client_has_gone(place: Place) -> None:
     place.run(go_and_write)
     assert endpoint.codes == [1006]
     place.run(connection.send, "hello")
+    assert endpoint.codes == [1006]
+
+
+def test_the_rest_of_a_message_finds_out_that_the_client_has_gone(place: Place) -> None:
+    client, connection, endpoint = place.connect(CHANNEL, buffer=4096)
+    place.publish("x" * 300_000)
+    until(lambda: connection.send_buffer_size)
+
+    def go_and_write() -> None:  # before the loop sees the end of file
+        client.sock.close()
+        connection._flush()
+
+    place.run(go_and_write)
     assert endpoint.codes == [1006]
 
 

@@ -60,10 +60,13 @@ def _forget(fd: int) -> None:
     and build the whole set anew: a cost that grows with the square of the sockets.
     """
     loop: Any = gevent.get_hub().loop
-    try:
-        _epoll(os.getpid(), loop.fileno()).unregister(fd)
-    except OSError:  # another backend than epoll has no such memory, and refuses
-        pass
+    number = loop.fileno()
+    if number is None:  # libev's poll and select have no set that the kernel keeps
+        return
+    # The entry is gone already where the client has said more or half-closed since its request:
+    # libev met an event that nobody waits for and took it out. libuv never leaves one.
+    with suppress(OSError):
+        _epoll(os.getpid(), number).unregister(fd)
 
 
 @lru_cache(maxsize=1)

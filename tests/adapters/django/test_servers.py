@@ -20,7 +20,16 @@ from django.contrib.auth.models import User
 from wsredis.adapters.django import Publisher
 from wsredis.embedded import EmbeddedRedis
 
-from ..support import CURT, FRIGHTENING, SECONDS, closed, environment, production, running
+from ..support import (
+    CURT,
+    FRIGHTENING,
+    SECONDS,
+    closed,
+    environment,
+    production,
+    running,
+    servers,
+)
 
 PROJECT = Path(__file__).parent / "project"
 
@@ -52,7 +61,7 @@ def environ(redis_url: str, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("name", SERVERS)
+@servers(SERVERS)
 def test_a_site_has_websockets(
     name: str, environ: dict[str, str], tmp_path: Path, person: Callable[..., Any], room: str
 ) -> None:

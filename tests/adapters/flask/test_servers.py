@@ -15,7 +15,17 @@ import pytest
 
 from wsredis import Config, Publisher
 
-from ..support import CURT, SECONDS, Browser, Server, closed, environment, production, running
+from ..support import (
+    CURT,
+    SECONDS,
+    Browser,
+    Server,
+    closed,
+    environment,
+    production,
+    running,
+    servers,
+)
 
 PROJECT = Path(__file__).parent / "project"
 
@@ -34,7 +44,7 @@ def environ(config: Config, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("name", SERVERS)
+@servers(SERVERS)
 def test_a_site_has_websockets(
     name: str, environ: dict[str, str], tmp_path: Path, config: Config, room: str
 ) -> None:
