@@ -18,7 +18,21 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from wsredis import Config, Publisher, WebSocketMiddleware
 
-__all__ = ["Gate", "page", "status"]
+__all__ = ["HANDSHAKE", "Gate", "page", "status"]
+
+HANDSHAKE = {
+    "REQUEST_METHOD": "GET",
+    "PATH_INFO": "/ws/news",
+    "QUERY_STRING": "subscribe-broadcast",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "HTTP_HOST": "example.com",
+    "HTTP_UPGRADE": "websocket",
+    "HTTP_CONNECTION": "Upgrade",
+    "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
+    "HTTP_SEC_WEBSOCKET_VERSION": "13",
+    "wsgi.url_scheme": "http",
+}
+"""The environ of a good handshake, without a socket."""
 
 
 class Quiet(WSGIRequestHandler):

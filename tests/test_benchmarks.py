@@ -139,7 +139,7 @@ def test_the_calls_of_every_row_are_counted_and_are_the_same_on_another_run(
     calls = modules("calls")
     words = [sys.executable, str(FOLDER / "calls.py"), "--tiny"]
     file = tmp_path / "calls.json"
-    texts = [calls.text_of(key, calls.TINY) for key in calls.ROWS]
+    texts = [calls.text_of(key, calls.TINY) for key in calls.LINES]
 
     first = subprocess.run([*words, "--json", str(file)], capture_output=True, text=True)
     assert first.returncode == 0, first.stderr
@@ -148,7 +148,7 @@ def test_the_calls_of_every_row_are_counted_and_are_the_same_on_another_run(
         (line,) = (line for line in lines if line.startswith(f"{text}  "))
         assert all(float(figure) > 0 for figure in line.removeprefix(text).split())
     run = calls.Run.read(file)
-    assert list(run.costs) == list(calls.ROWS)
+    assert list(run.costs) == list(calls.LINES)
     assert "fan-out: C" in lines[0] or "fan-out: Python" in lines[0]
 
     compared = [*words, "--compare", str(file), "--top", "3"]

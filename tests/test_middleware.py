@@ -28,7 +28,7 @@ from wsredis import (
 )
 from wsredis.runtime.loop import in_gevent
 
-from .gate import Gate, status
+from .gate import HANDSHAKE, Gate, status
 from .place import until
 
 
@@ -172,21 +172,9 @@ def test_who_is_interrupted_between_the_101_and_its_end_leaves_no_slot() -> None
 
     middleware = WebSocketMiddleware(None, redis="memory://interrupted")
     near, far = socket.socketpair()
-    asked = {
-        "REQUEST_METHOD": "GET",
-        "PATH_INFO": "/ws/news",
-        "QUERY_STRING": "subscribe-broadcast",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "HTTP_HOST": "example.com",
-        "HTTP_UPGRADE": "websocket",
-        "HTTP_CONNECTION": "Upgrade",
-        "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
-        "HTTP_SEC_WEBSOCKET_VERSION": "13",
-        "wsgi.url_scheme": "http",
-    }
     with far, Interrupted(fileno=near.detach()) as sock:
         with pytest.raises(KeyboardInterrupt):
-            middleware({**asked, "gunicorn.socket": sock}, lambda *args: None)
+            middleware({**HANDSHAKE, "gunicorn.socket": sock}, lambda *args: None)
         assert middleware.stats()["accepted"] == middleware.stats()["connections"] == 0
     middleware.close()
 

@@ -61,6 +61,8 @@ def by_header(request: Any) -> Identity | None:
 def test_middleware_with_equal_options_and_the_same_broker_counts_together(
     gate: Callable[..., Gate],
 ) -> None:
+    with Pair(gate) as pair, pair.connect("one"):
+        until(lambda: pair.two.stats()["accepted"] == 1)  # which has had no websocket itself
     with Pair(gate) as pair, pair.connect("one") as first, pair.connect("two") as second:
         assert pair.one._process_here() is pair.two._process_here()
         until(lambda: pair.one.stats()["accepted"] == 2)
@@ -150,6 +152,29 @@ def test_when_one_is_closed_the_other_begins_anew_at_its_next_websocket(
             with pair.connect("one"):
                 assert pair.one._process_here() is second
                 assert pair.two.stats()["connections"] == 2
+
+
+def test_nobody_finds_a_process_object_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks for one meanwhile waits, and makes another."""
+    middleware = WebSocketMiddleware(None, redis="memory://closing")
+    process = middleware._process_here()
+    closed_before: list[bool] = []
+
+    class Lock:
+        def __enter__(self) -> None:
+            closed_before.append(process.closed)
+
+        def __exit__(self, *exc_info: object) -> None:
+            assert process not in wsredis.process._processes
+
+    with monkeypatch.context() as patch:
+        patch.setattr(wsredis.process, "_lock", Lock())
+        process.close()
+    assert closed_before == [False]
+    assert process.closed
+    other = middleware._process_here()
+    assert other is not process
+    middleware.close()
 
 
 def test_who_is_closed_before_its_first_websocket_takes_nothing_from_the_other(

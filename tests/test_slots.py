@@ -24,7 +24,7 @@ from wsredis.brokers.memory.broker import MemoryBroker
 from wsredis.exceptions import BrokerUnavailable
 from wsredis.runtime.loop import in_gevent
 
-from .gate import Gate, status
+from .gate import HANDSHAKE, Gate, status
 from .place import until
 from .servers.wire import Answer, Wire
 
@@ -363,20 +363,7 @@ def test_who_is_interrupted_before_the_101_gives_all_slots_back(where: str) -> N
     middleware = WebSocketMiddleware(
         None, redis="memory://interrupted-early", **ONE_OF_EACH, **{where: be_interrupted}
     )
-    environ = {
-        "REQUEST_METHOD": "GET",
-        "PATH_INFO": "/ws/news",
-        "QUERY_STRING": "subscribe-broadcast",
-        "REMOTE_ADDR": "192.0.2.1",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "HTTP_HOST": "example.com",
-        "HTTP_UPGRADE": "websocket",
-        "HTTP_CONNECTION": "Upgrade",
-        "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
-        "HTTP_SEC_WEBSOCKET_VERSION": "13",
-        "wsgi.url_scheme": "http",
-        "gunicorn.socket": object(),
-    }
+    environ = {**HANDSHAKE, "REMOTE_ADDR": "192.0.2.1", "gunicorn.socket": object()}
     for _ in range(2):
         with pytest.raises(SystemExit):
             middleware(dict(environ), lambda *args: None)

@@ -23,7 +23,7 @@ from .handshake.request import Request
 from .handshake.upgrade import facility_of, read_handshake
 from .hub.hub import Hub
 from .identity import ANONYMOUS, Identity, IdentityResolver, anonymous
-from .process import Process, process_for
+from .process import Process, existing_process, process_for
 from .protocol.http import RETRY_SOON
 from .proxies import client_address
 from .runtime.loop import Loop, TimeLimit
@@ -201,10 +201,9 @@ class WebSocketMiddleware:
 
         Middleware with equal options and the same broker counts together.
         """
-        process = self._process
-        if process is None or process.closed or process.pid != os.getpid():
-            return Statistics(dict.fromkeys(Hub.NUMBERS, 0))
-        return Statistics(process.stats())
+        process = existing_process(self.config, self.broker)
+        numbers = dict.fromkeys(Hub.NUMBERS, 0) if process is None else process.stats()
+        return Statistics(numbers)
 
     def close(self) -> None:
         """End every websocket of this process and its link to the broker; for tests."""

@@ -17,7 +17,7 @@ from .runtime.loop import Loop
 from .servers.descriptor import reserve
 from .transports.receivers import Receivers
 
-__all__ = ["Process", "process_for"]
+__all__ = ["Process", "existing_process", "process_for"]
 
 
 class Process:
@@ -54,8 +54,8 @@ class Process:
 
     def close(self) -> None:
         """End every websocket and the link; the next websocket finds a new process object."""
-        self.closed = True
-        with _lock:
+        with _lock:  # so that nobody finds a closed one
+            self.closed = True
             _processes[:] = [each for each in _processes if each is not self]
         self.loop.run(self.hub.close)
 
@@ -73,6 +73,12 @@ def process_for(config: Config, broker: Broker) -> Process:
             found = Process(config, broker)
             _processes.append(found)
         return found
+
+
+def existing_process(config: Config, broker: Broker) -> Process | None:
+    """Return the process object for some options and a broker, or None where there is none."""
+    with _lock:
+        return _find(config, broker)
 
 
 def _find(config: Config, broker: Broker) -> Process | None:

@@ -15,7 +15,7 @@ from wsredis.handshake.refusal import answer
 from wsredis.handshake.upgrade import WITH_BODY, read_handshake
 from wsredis.protocol.http import CHECKED_ORIGIN
 
-from .test_upgrade import environ, refused, shake
+from .support import environ, refused, shake
 
 
 def test_a_handshake_is_settled_once_and_for_all() -> None:

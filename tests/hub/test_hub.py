@@ -133,6 +133,29 @@ def test_a_gap_forgets_own_messages_that_may_never_return(place: Place) -> None:
     assert client.read()[1] == b"same"
 
 
+def test_pings_go_out_by_themselves(places: Callable[..., Place]) -> None:
+    place = places(ping_interval=0.5, pong_timeout=0.5)
+    client, _, _ = place.connect(CHANNEL)
+    assert client.read() == (Opcode.PING, b"")
+
+
+def test_who_does_not_answer_a_ping_is_ended(places: Callable[..., Place]) -> None:
+    place = places(ping_interval=0.3, pong_timeout=0.2)
+    _, _connection, endpoint = place.connect(CHANNEL)
+    until(lambda: endpoint.codes == [1006])
+    assert place.numbers()["timeouts"] == 1
+
+
+def test_a_heartbeat_goes_out_and_is_swallowed(places: Callable[..., Place]) -> None:
+    place = places(heartbeat="--beat--", heartbeat_interval=0.2)
+    client, _, endpoint = place.connect(CHANNEL)
+    assert client.read() == (Opcode.TEXT, b"--beat--")
+    client.send(Opcode.TEXT, b"--beat--")
+    client.send(Opcode.BINARY, b"--beat--")
+    client.send(Opcode.TEXT, b"a message")
+    until(lambda: endpoint.got == ["a message"])
+
+
 def test_a_full_process_refuses_with_503(places: Callable[..., Place]) -> None:
     place = places(max_connections=1)
     place.connect(CHANNEL)
@@ -183,8 +206,10 @@ def test_a_drain_says_goodbye_to_all_and_lets_nobody_in(place: Place) -> None:
     clients = [place.connect(CHANNEL)[0] for _ in range(5)]
     place.run(place.hub.drain)
     assert [client.close_code() for client in clients] == [1012] * 5
-    with pytest.raises(HandshakeError):
+    with pytest.raises(HandshakeError) as refused:
         place.connect(CHANNEL)
+    assert refused.value.status == 503
+    assert place.hub.limits.count == 5
 
 
 def test_a_socket_that_was_on_its_way_while_the_hub_drained_gets_1012(place: Place) -> None:

@@ -17,9 +17,11 @@ from wsredis.brokers.redis.client import RedisClient
 from wsredis.config import Config
 from wsredis.embedded import EmbeddedRedis
 from wsredis.exceptions import BrokerUnavailable
+from wsredis.hub import dispatch
 from wsredis.hub.channel import BATCH_SIZE
 from wsredis.identity import ANONYMOUS, Identity
 from wsredis.message import Message
+from wsredis.protocol.frames import FrameEncoding
 from wsredis.transports.stream import State
 from wsredis.transports.websocket import WebSocket
 
@@ -307,6 +309,32 @@ def test_who_joins_many_gets_nothing_that_is_on_its_way_to_them_and_all_that_com
     assert all(texts(one, 2) == ["one", "two"] for one in crowd)
 
 
+def test_what_came_while_one_joined_does_not_overtake_what_waits_for_many(
+    place: Place, confirmation: Confirmation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, connection, _ = joined(confirmation, CHANNEL)
+    monkeypatch.setattr(place.hub._feed, "subscribe", confirmation._subscribe)  # who are quick
+    for _ in range(BATCH_SIZE * 2):
+        place.connect(CHANNEL)
+    monkeypatch.undo()
+    batches = place.hub._channels[CHANNEL]._batches
+    place.run(lambda: batches.append(batches.pop(0)))  # its own comes last
+    greenlet = confirmation.begin(connection, SPORT)
+    monkeypatch.setattr(dispatch, "NEXT_TURN", 0.2)
+
+    def join_between() -> None:
+        place.broker.publish([CHANNEL], b"to all", 0)
+        place.broker.publish([SPORT], b"goal", 0)
+        while not recent(place, connection, SPORT):
+            gevent.sleep(0)
+        confirmation._gates[-1].set()
+        greenlet.get()
+        assert place.hub._channels[CHANNEL].waiting
+
+    place.run(join_between)
+    assert texts(client, 2) == ["to all", "goal"]
+
+
 # Ending, and leaving, while one joins
 
 
@@ -573,7 +601,7 @@ def test_a_subscription_that_is_interrupted_leaves_nothing_behind(
 def test_without_redis_an_open_websocket_subscribes_to_nothing_and_goes_on(
     places: Callable[..., Place], own_redis: EmbeddedRedis
 ) -> None:
-    config = Config(redis=own_redis.url, redis_deadline=1)
+    config = Config(redis=own_redis.url)
     place = places(broker=RedisBroker(RedisClient(config)), on_gap="keep")
     client, connection, _ = place.connect(CHANNEL)
     own_redis.kill()
@@ -589,6 +617,24 @@ def test_without_redis_an_open_websocket_subscribes_to_nothing_and_goes_on(
     place.publish("goal", SPORT)
     place.publish("end")
     assert texts(client, 2) == ["goal", "end"]
+
+
+def test_where_what_is_retained_cannot_be_encoded_nothing_is_subscribed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> bytes:
+        raise MemoryError
+
+    client, connection, _ = place.connect(CHANNEL)
+    place.publish("retained", SPORT, expire=60)
+    with monkeypatch.context() as patch:
+        patch.setattr(FrameEncoding, "encode", full)
+        with pytest.raises(MemoryError):
+            place.run(place.hub.subscribe, connection, [SPORT, WEATHER])
+    assert connection.channels == (CHANNEL,)
+    assert nothing_is_left(place, CHANNEL)
+    place.publish("end")
+    assert texts(client, 1) == ["end"]
 
 
 # Slow readers

@@ -53,37 +53,6 @@ def tick_until_pinged(place: Place, connection: WebSocket) -> None:
     pytest.fail("nobody was pinged")
 
 
-# By the timers of a hub
-
-
-def test_pings_go_out_and_who_answers_stays(places: Callable[..., Place]) -> None:
-    place = places(ping_interval=3600, pong_timeout=3600)
-    client, connection, _ = place.connect(CHANNEL)
-    for _ in range(3):
-        tick(place, BUCKETS)  # as the timer does
-        assert client.read() == (Opcode.PING, b"")
-        client.send(Opcode.PONG)
-        until(lambda: connection.alive)
-    assert connection.state is State.OPEN
-
-
-def test_who_does_not_answer_a_ping_is_ended(places: Callable[..., Place]) -> None:
-    place = places(ping_interval=0.3, pong_timeout=0.2)
-    _, _connection, endpoint = place.connect(CHANNEL)
-    until(lambda: endpoint.codes == [1006])
-    assert place.numbers()["timeouts"] == 1
-
-
-def test_a_heartbeat_goes_out_and_is_swallowed(places: Callable[..., Place]) -> None:
-    place = places(heartbeat="--beat--", heartbeat_interval=0.2)
-    client, _, endpoint = place.connect(CHANNEL)
-    assert client.read() == (Opcode.TEXT, b"--beat--")
-    client.send(Opcode.TEXT, b"--beat--")
-    client.send(Opcode.BINARY, b"--beat--")
-    client.send(Opcode.TEXT, b"a message")
-    until(lambda: endpoint.got == ["a message"])
-
-
 # Who is here
 
 
@@ -153,6 +122,17 @@ def test_each_is_pinged_once_in_a_round(places: Callable[..., Place]) -> None:
     for client in clients:
         client.send(Opcode.PING, b"end")
         assert client.read() == (Opcode.PONG, b"end")
+
+
+def test_pings_go_out_and_who_answers_stays(places: Callable[..., Place]) -> None:
+    place = places(ping_interval=3600, pong_timeout=3600)
+    client, connection, _ = place.connect(CHANNEL)
+    for _ in range(3):
+        tick(place, BUCKETS)  # as the timer does
+        assert client.read() == (Opcode.PING, b"")
+        client.send(Opcode.PONG)
+        until(lambda: connection.alive)
+    assert connection.state is State.OPEN
 
 
 def test_an_answer_has_as_long_as_the_option_says(places: Callable[..., Place]) -> None:

@@ -65,6 +65,14 @@ def test_a_tunnel_takes_two_descriptors_more(monkeypatch: pytest.MonkeyPatch) ->
     assert [refusal(counted, tls=True) for _ in range(8)] == [0] * 7 + [503]
 
 
+def test_the_last_descriptors_are_just_enough_for_one_tunnel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Config, "connection_limit", lambda config: 3)
+    limits = Limits(Config())
+    assert [refusal(limits, tls=True), refusal(limits)] == [0, 503]
+
+
 def test_one_user_too_many_times_gets_429_and_others_come_in() -> None:
     limits = Limits(Config(max_connections_per_user=2))
     first = take(limits, "alice")
@@ -103,6 +111,7 @@ def test_an_ipv6_network_of_one_customer_is_one_address() -> None:
 def test_where_an_address_does_not_count_it_is_not_asked_for() -> None:
     limits = Limits(Config(max_connections_per_address=1))
     assert [refusal(limits) for _ in range(3)] == [0] * 3
+    assert limits.take() == ()
 
 
 def test_who_is_refused_takes_no_slot() -> None:

@@ -26,7 +26,7 @@ class Gate:
     """A middleware that is called as a server does, with one end of a socket pair."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        config = Config(max_connections_per_address=5, handshake_timeout=0.2)
+        config = Config(max_connections_per_address=5)
         self.broker = MemoryBroker()
         options = {"identity": lambda request: Identity("alice"), **options}
         self.middleware = WebSocketMiddleware(None, config=config, broker=self.broker, **options)
@@ -163,7 +163,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "resolver": ({"identity": refuse(LookupError())}, "403"),
     "resolver-refuses": ({"identity": refuse(HandshakeError(429, "Later."))}, "429"),
     "resolver-answers-nonsense": ({"identity": lambda request: "alice"}, "403"),
-    "resolver-is-slow": ({"identity": lambda request: time.sleep(0.25)}, "503"),
+    "resolver-is-slow": (
+        {"identity": lambda request: time.sleep(0.1), "handshake_timeout": 0.05},
+        "503",
+    ),
     "policy": ({"allowed_channels": lambda request, requested: []}, "403"),
     "endpoint": ({"endpoint": refuse(LookupError())}, "500"),
     "endpoint-refuses": ({"endpoint": refuse(HandshakeError(404, "Nobody here."))}, "404"),

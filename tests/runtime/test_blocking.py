@@ -1,4 +1,4 @@
-"""Where a call that blocks runs: beside the loop, unless gevent's sockets make it give way."""
+"""Where a call that blocks runs: beside the loop, unless gevent's sockets make it yield."""
 
 from __future__ import annotations
 

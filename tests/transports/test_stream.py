@@ -14,7 +14,7 @@ from websockets.frames import Opcode
 
 from wsredis.exceptions import HandshakeError
 from wsredis.hub.channel import BATCH_SIZE
-from wsredis.hub.encoding import Encoding
+from wsredis.hub.encoding import Encoded, Encoding
 from wsredis.hub.keepalive import BUCKETS
 from wsredis.hub.subscriber import Subscriber
 from wsredis.identity import ANONYMOUS, Identity
@@ -338,10 +338,12 @@ def test_one_whose_identity_is_revoked_gets_nothing_that_waits(place: Place) -> 
     assert [bob.read(), bob.read()] == ["data: waits", "data: go on"]
 
 
-def test_one_that_expires_ends(place: Place) -> None:
-    events, _ = connect(place, CHANNEL, identity=Identity("alice", expires=time.time() - 1))
+def test_one_that_has_expired_gets_nothing_that_is_retained(place: Place) -> None:
+    place.publish("retained", expire=60)
+    events, stream = connect(place, CHANNEL, identity=Identity("alice", expires=time.time() - 1))
     assert events.rest() == ["event: close\ndata: 4401 the session has expired"]
     until(lambda: nobody_is_left(place))
+    assert stream.sent == 0
 
 
 @pytest.mark.parametrize("opened", [True, False], ids=["open", "joining"])
@@ -424,9 +426,18 @@ def test_one_that_has_ended_takes_nothing_more(place: Place) -> None:
     place.run(stream.write, b"data: too late\n\n")
     place.run(stream.ping)
     place.run(stream.close)
+    place.run(stream.send_retained, [Encoded([Message(CHANNEL, b"too late")])])
     assert not place.run(stream.kick, 4401, "")
     assert stream.codes == [1006]
-    assert stream.send_buffer_size == 0
+    assert (stream.send_buffer_size, stream.sent) == (0, 0)
+
+
+def test_nothing_that_is_retained_comes_behind_the_last_bytes(place: Place) -> None:
+    events, stream = stuck(place, CHANNEL)
+    place.run(stream.close, 1012, "bye")
+    place.run(stream.send_retained, [Encoded([Message(CHANNEL, b"too late")])])
+    assert events.rest()[-1] == "event: close\ndata: 1012 bye"
+    assert stream.sent == 0
 
 
 def test_one_that_ends_before_it_is_open_leaves_nothing_behind(place: Place) -> None:

@@ -140,20 +140,18 @@ class Hub:
             channel.prepare(subscriber, recent)
         try:
             found = self._subscribe(names)
+            joined = self._joining(subscriber, names, recent)  # the others it has left meanwhile
+            if found and retained:
+                news = set(recent)
+                first = [m for m in found if m not in news and m.channel in joined]
+                subscriber.send_retained([Encoded((message,)) for message in first])
         except BaseException:
             self.unsubscribe(subscriber, self._joining(subscriber, names, recent))
             raise
-        joined = self._joining(subscriber, names, recent)
-        if len(joined) < len(names):  # it has ended, or left some of them, meanwhile
-            found = [message for message in found if message.channel in joined]
-            recent = [message for message in recent if message.channel in joined]
-        if found and retained:
-            news = set(recent)
-            first = [Encoded((message,)) for message in found if message not in news]
-            subscriber.send_retained(first)
         for channel in joined.values():
             channel.add(subscriber)
         if recent:
+            recent = [message for message in recent if message.channel in joined]
             self._dispatch.send_recent(subscriber, recent)
 
     def _joining(
@@ -163,12 +161,12 @@ class Hub:
 
         It may have left some of them, and even be about to come back, by another `subscribe`.
         """
-        found = ((name, self._channels.get(name)) for name in names)
-        return {
-            name: channel
-            for name, channel in found
-            if channel is not None and channel.joining.get(subscriber) is recent
-        }
+        joining = {}
+        for name in names:
+            channel = self._channels.get(name)
+            if channel is not None and channel.joining.get(subscriber) is recent:
+                joining[name] = channel
+        return joining
 
     def _subscribe(self, channels: Sequence[str]) -> list[Message]:
         """Subscribe to channels, and before the first of them to revocations."""
