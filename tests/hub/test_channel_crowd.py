@@ -8,7 +8,7 @@ import pytest
 
 from wsredis.hub import channel as module
 from wsredis.hub.channel import Channel
-from wsredis.message import Message
+from wsredis.hub.encoding import Encoded
 
 from .test_channel import Socket, echo, said, serve, texts_of
 
@@ -20,7 +20,7 @@ class Crowd:
         self.chance = random.Random(seed)
         self.channel = Channel()
         self.expected: dict[Socket, list[str]] = {}
-        self.joining: dict[Socket, list[Message]] = {}
+        self.joining: dict[Socket, list[Encoded]] = {}
         self.number = 0
 
     def come(self) -> None:
@@ -38,7 +38,7 @@ class Crowd:
     def add(self, socket: Socket) -> None:
         recent = self.joining.pop(socket)
         self.channel.add(socket)
-        socket.got += [message.payload.decode() for message in recent]
+        socket.got += [text for one in recent for text in texts_of(one)]
         socket.sent += len(recent)
         assert socket.got == self.expected[socket]
 
@@ -50,7 +50,8 @@ class Crowd:
             due = self.expected.pop(socket)
             assert due[: len(socket.got)] == socket.got
             if socket in self.joining:
-                assert [m.payload.decode() for m in self.joining.pop(socket)] == due
+                recent = self.joining.pop(socket)
+                assert [text for one in recent for text in texts_of(one)] == due
 
     def say(self) -> None:
         texts = [f"{self.number + more}" for more in range(self.chance.randint(1, 4))]

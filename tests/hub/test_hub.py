@@ -12,8 +12,11 @@ from websockets.frames import Opcode
 
 from wsredis.exceptions import BrokerUnavailable, HandshakeError
 from wsredis.hub.channel import BATCH_SIZE
+from wsredis.hub.hub import Hub
 from wsredis.identity import ANONYMOUS
 from wsredis.protocol.frames import FrameEncoding
+from wsredis.transports.stream import State
+from wsredis.transports.websocket import WebSocket
 
 from ..place import CHANNEL, Client, Place, Recorder, until
 
@@ -322,3 +325,64 @@ def test_what_is_lost_is_not_expected_back(place: Place, monkeypatch: pytest.Mon
     place.publish("mine")  # what the other one has published comes back
     place.publish("end")
     assert other.read() == (Opcode.TEXT, b"end")
+
+
+def test_who_does_not_answer_a_close_frame_is_ended(places: Callable[..., Place]) -> None:
+    place = places(close_timeout=0.2)
+    _client, connection, endpoint = place.connect(CHANNEL)
+    place.run(connection.close, 4000)
+    until(lambda: endpoint.codes == [4000])
+    assert place.numbers()["timeouts"] == 1
+
+
+def test_the_broker_is_told_of_what_a_sender_publishes_and_the_sender_of_the_answer(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, connection, _ = place.connect(CHANNEL)
+    acked: list[int] = []
+    on_ack = WebSocket.on_ack
+    monkeypatch.setattr(
+        WebSocket, "on_ack", lambda self, size: (acked.append(size), on_ack(self, size))
+    )
+    place.run(lambda: connection.publish([CHANNEL], "hello", expire=60))
+    assert client.read() == (Opcode.TEXT, b"hello")
+    assert acked == [5]
+    assert [message.payload for message in place.broker.fetch([CHANNEL])] == [b"hello"]
+
+
+def test_the_numbers_are_those_that_are_listed(places: Callable[..., Place]) -> None:
+    place = places(heartbeat="--beat--")
+    client, connection, _ = place.connect(CHANNEL, "ws:broadcast:sport")
+    place.publish("hello")
+    client.read()
+    assert list(place.numbers()) == list(Hub.NUMBERS)
+    assert place.numbers() == {
+        **dict.fromkeys(Hub.NUMBERS, 0),
+        "connections": 1,
+        "channels": 2,
+        "accepted": 1,
+        "delivered": 1,
+        "broker_connected": 1,
+    }
+    place.run(connection.close)
+    place.run(place.hub.drain)
+    assert place.numbers()["draining"] == 1
+
+
+def test_a_hub_that_has_ended_does_nothing_any_more(places: Callable[..., Place]) -> None:
+    place = places(heartbeat="--beat--", ping_interval=0.31, pong_timeout=0.31)
+    client, connection, endpoint = place.connect(CHANNEL)
+    timers, feed = list(place.hub._timers), place.hub._feed
+    assert len(timers) == 4
+    place.run(place.hub.close)
+    assert endpoint.codes == [1006]
+    assert connection.state is State.CLOSED
+    while client.sock.recv(1000):
+        pass
+    assert not any(timer.active for timer in timers)
+    assert feed not in place.broker.feeds
+    numbers = place.numbers()
+    assert (numbers["connections"], numbers["broker_connected"], numbers["draining"]) == (0, 0, 1)
+    with pytest.raises(HandshakeError):
+        place.connect(CHANNEL)
+    place.run(place.hub.close)  # as often as one likes

@@ -92,7 +92,7 @@ class Channel:
         self.head = 0
         self.members: dict[Subscriber, Batch] = {}
         self.echoes: list[tuple[Message, Subscriber, int]] = []
-        self.joining: dict[Subscriber, list[Message]] = {}
+        self.joining: dict[Subscriber, list[Encoded]] = {}
         self.waiting: list[Encoded] = []
         self.size = 0
         self._batches: list[Batch] = []  # the next one to be served first
@@ -110,7 +110,7 @@ class Channel:
         """Return whether nobody is subscribed or about to be."""
         return not self.members and not self.joining
 
-    def prepare(self, subscriber: Subscriber, recent: list[Message]) -> None:
+    def prepare(self, subscriber: Subscriber, recent: list[Encoded]) -> None:
         """Collect what comes for a new subscriber until `add`.
 
         Args:
@@ -160,12 +160,11 @@ class Channel:
                     del self.echoes[0]
                 if self.echoes and self.echoes[0][0] == message:
                     self._own[number] = self.echoes.pop(0)[1]
-        for subscriber, recent in self.joining.items():
-            numbered = enumerate(messages, self.tail)
-            recent += [m for number, m in numbered if self._own.get(number) is not subscriber]
         for message in messages:
             self.size += weight(message)
             self.waiting.append(Encoded((message,)))
+        for subscriber, recent in self.joining.items():
+            recent += self._except_own(subscriber, self.tail - len(messages), self.tail)[0]
         if not self.members:
             self._forget()
 

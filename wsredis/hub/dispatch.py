@@ -103,12 +103,12 @@ class Dispatch:
             subscriber.sent -= own_skipped
             self._write_to(subscriber, others)
 
-    def send_recent(self, subscriber: Subscriber, messages: Sequence[Message]) -> None:
+    def send_recent(self, subscriber: Subscriber, messages: Sequence[Encoded]) -> None:
         """Write to a new subscriber what has come while it was joining, in that order."""
         self.send_backlog(subscriber)
         subscriber.sent += len(messages)
-        for message in messages:
-            self._write_to(subscriber, [Encoded((message,))])
+        for encoded in messages:
+            self._write_to(subscriber, [encoded])
 
     def close(self) -> None:
         """Write nothing any more; all sockets have been ended."""

@@ -133,7 +133,7 @@ class Hub:
         if not names or subscriber not in self._everybody:
             return
         subscriber.channels = before + names
-        recent: list[Message] = []
+        recent: list[Encoded] = []
         for name in names:
             if (channel := self._channels.get(name)) is None:
                 channel = self._channels[name] = Channel()
@@ -142,7 +142,7 @@ class Hub:
             found = self._subscribe(names)
             joined = self._joining(subscriber, names, recent)  # the others it has left meanwhile
             if found and retained:
-                news = set(recent)
+                news = {one.messages[0] for one in recent}
                 first = [m for m in found if m not in news and m.channel in joined]
                 subscriber.send_retained([Encoded((message,)) for message in first])
         except BaseException:
@@ -151,11 +151,11 @@ class Hub:
         for channel in joined.values():
             channel.add(subscriber)
         if recent:
-            recent = [message for message in recent if message.channel in joined]
+            recent = [one for one in recent if one.messages[0].channel in joined]
             self._dispatch.send_recent(subscriber, recent)
 
     def _joining(
-        self, subscriber: Subscriber, names: Sequence[str], recent: list[Message]
+        self, subscriber: Subscriber, names: Sequence[str], recent: list[Encoded]
     ) -> dict[str, Channel]:
         """Return those of some channels that still collect for somebody what comes.
 
