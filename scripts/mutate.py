@@ -3,9 +3,10 @@
 
 Usage: scripts/mutate.py naming access/policy hub/gaps
 
-The tests of `wsredis/FOLDER/NAME.py` are `tests/FOLDER/test_NAME*.py`. It needs an environment with
-wsredis[test], where the source tree is installed in place. What no test has noticed is printed as
-a changed line; docs/reliability.md says what became of those of the last run.
+The tests of `wsredis/FOLDER/NAME.py` are `tests/FOLDER/test_NAME*.py`, and those of what is built
+on it (`ALSO`). It needs an environment with wsredis[test], where the source tree is installed in
+place. What no test has noticed is printed as a changed line; docs/reliability.md says what became
+of those of the last run.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+ALSO = {"transports/stream": ("transports/test_websocket.py", "transports/test_slow_readers.py")}
+"""More tests of a module that is used through another one."""
+
 LONGER = 10
 """Times what the tests take as it is: a mutant that does not end by then counts as noticed."""
 
@@ -141,6 +146,7 @@ def survives(module: str, source: str, seconds: int = 300) -> bool:
         options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
         folder, _, name = module.rpartition("/")
         files = map(str, sorted((ROOT / "tests" / folder).glob(f"test_{name}*.py")))
+        files = [*files, *(str(ROOT / "tests" / more) for more in ALSO.get(module, ()))]
         code = pytest.main([*options, *files])
     finally:
         os._exit(int(code))
