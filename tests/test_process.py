@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+import gevent
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
@@ -61,8 +63,6 @@ def by_header(request: Any) -> Identity | None:
 def test_middleware_with_equal_options_and_the_same_broker_counts_together(
     gate: Callable[..., Gate],
 ) -> None:
-    with Pair(gate) as pair, pair.connect("one"):
-        until(lambda: pair.two.stats()["accepted"] == 1)  # which has had no websocket itself
     with Pair(gate) as pair, pair.connect("one") as first, pair.connect("two") as second:
         assert pair.one._process_here() is pair.two._process_here()
         until(lambda: pair.one.stats()["accepted"] == 2)
@@ -247,6 +247,39 @@ def test_a_process_that_was_forked_has_a_hub_of_its_own(monkeypatch: pytest.Monk
         middleware.close()
         assert child.closed
     process.close()
+
+
+def test_a_forked_child_does_not_wait_for_a_thread_of_its_parent() -> None:
+    config, broker = Config(), MemoryBroker()
+    with wsredis.process._lock:  # as another thread may hold it
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)
+            process = wsredis.process.process_for(config, broker)
+            os._exit(0 if process.pid == os.getpid() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("greenlets", [True, False])
+def test_threads_share_one_only_where_none_of_them_runs_a_loop_of_its_own(greenlets: bool) -> None:
+    config, broker = Config(), MemoryBroker()
+    found: list[wsredis.process.Process] = []
+
+    def find() -> None:
+        if greenlets:
+            gevent.spawn(lambda: found.append(wsredis.process.process_for(config, broker))).get()
+        else:
+            found.append(wsredis.process.process_for(config, broker))
+
+    for _ in range(2):
+        thread = threading.Thread(target=find)
+        thread.start()
+        thread.join(30)
+    assert len(set(found)) == (2 if greenlets else 1)
+    for process in set(found):
+        if not greenlets:  # with its thread a loop of greenlets has ended
+            process.close()
+    wsredis.process._processes.clear()
 
 
 def test_a_forked_child_that_ends_says_goodbye_to_nobody(gate: Callable[..., Gate]) -> None:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from .exceptions import ConfigurationError
 
 __all__ = [
+    "CHANNEL_REQUEST_FIELDS",
     "ENDPOINT_MEMBERS",
     "MODULES",
     "OPTIONS",
@@ -42,6 +43,9 @@ STATISTICS = {
 }
 """Keys of `WebSocketMiddleware.stats`."""
 
+CHANNEL_REQUEST_FIELDS = {"asked": "requested"}
+"""Attributes of `ChannelRequest`."""
+
 ENDPOINT_MEMBERS = {"wants_kept": "wants_retained"}
 """Attributes of `Endpoint`."""
 
@@ -66,7 +70,7 @@ MODULES = {
 }
 """Modules that have moved, and where each of their names is today."""
 
-_PASSED = ("wsredis", "abc", "typing")
+_PASSED = ("wsredis", "abc", "dataclasses", "typing")
 """What a warning is not about: this package, and the modules which make its classes."""
 
 T = TypeVar("T")
@@ -114,7 +118,11 @@ def accept_old_options(cls: type[T]) -> type[T]:
 
     @functools.wraps(generated)
     def __init__(self: Any, **options: Any) -> None:
-        generated(self, **renamed_options(options))
+        for name in (
+            OPTIONS.keys() & options.keys()
+        ):  # counts, as `dataclasses.replace` fills in both
+            options[renamed_option(name)] = options.pop(name)
+        generated(self, **options)
 
     cls.__init__ = __init__  # type: ignore[method-assign]
     alias_attributes(cls, OPTIONS)
@@ -149,6 +157,7 @@ def rename_class_attributes(cls: type, names: Mapping[str, str]) -> None:
         if new not in nearest:
             warn(f"{cls.__name__}.{old}", new)
             setattr(cls, new, nearest[old])
+            alias_attributes(cls, {old: new})  # for objects that set it too
 
 
 def moved_names(module: str) -> Callable[[str], Any]:
@@ -173,6 +182,12 @@ class Statistics(dict[str, int]):
         warn(f"stats()[{key!r}]", repr(new))
         return self[new]
 
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or key in STATISTICS
+
     def get(self, key: str, default: Any = None) -> Any:
         """Return a counter, or ``default`` where there is none of this name."""
-        return self[key] if key in self or key in STATISTICS else default
+        try:
+            return self[key]
+        except KeyError:
+            return default

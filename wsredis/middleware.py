@@ -23,7 +23,7 @@ from .handshake.request import Request
 from .handshake.upgrade import facility_of, read_handshake
 from .hub.hub import Hub
 from .identity import ANONYMOUS, Identity, IdentityResolver, anonymous
-from .process import Process, existing_process, process_for
+from .process import Process, process_for
 from .protocol.http import RETRY_SOON
 from .proxies import client_address
 from .runtime.loop import Loop, TimeLimit
@@ -184,14 +184,14 @@ class WebSocketMiddleware:
             raise HandshakeError(500, "This websocket cannot be opened.") from exc
 
     def _process_here(self) -> Process:
-        """Return the process object, made at the first websocket: never before a fork."""
+        """Return the process object, made at the first handshake: never before a fork."""
         process = self._process
         if process is None or process.closed or process.pid != os.getpid():
             process = self._process = process_for(self.config, self.broker)
         return process
 
     def stats(self) -> dict[str, int]:
-        """Return the counters of this process; all 0 before its first websocket.
+        """Return the counters of this process; all 0 before the first handshake of this middleware.
 
         ``connections``, ``channels``, ``accepted``, ``delivered`` (messages to sockets),
         ``slow_consumers`` (sockets closed as too slow), ``messages_dropped`` (messages dropped from
@@ -201,12 +201,17 @@ class WebSocketMiddleware:
 
         Middleware with equal options and the same broker counts together.
         """
-        process = existing_process(self.config, self.broker)
-        numbers = dict.fromkeys(Hub.NUMBERS, 0) if process is None else process.stats()
-        return Statistics(numbers)
+        process = self._process
+        if process is None or process.closed or process.pid != os.getpid():
+            return Statistics(dict.fromkeys(Hub.NUMBERS, 0))
+        return Statistics(process.stats())
 
     def close(self) -> None:
-        """End every websocket of this process and its link to the broker; for tests."""
+        """End every websocket of this process and its link to the broker; for tests.
+
+        That includes those of other middleware with equal options and the same broker. What comes
+        next, to this middleware or another, begins anew.
+        """
         if self._process is not None and self._process.pid == os.getpid():
             self._process.close()
         self._process = None

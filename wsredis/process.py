@@ -1,7 +1,9 @@
-"""The hub of this process and the loop it runs on, made at the first websocket: after every fork.
+"""The hub of this process and the loop it runs on, made at the first handshake: after every fork.
 
 All middleware with equal options and the same broker shares one: its timers, its link to Redis, its
-limits. Nothing here knows requests; what belongs to one of them is in `wsredis.middleware`.
+limits. Where several threads run a gevent loop each, each has its own.
+
+Nothing here knows requests; what belongs to one of them is in `wsredis.middleware`.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from .runtime.loop import Loop
 from .servers.descriptor import reserve
 from .transports.receivers import Receivers
 
-__all__ = ["Process", "existing_process", "process_for"]
+__all__ = ["Process", "process_for"]
 
 
 class Process:
@@ -53,7 +55,10 @@ class Process:
         return self.loop.run(self.hub.numbers)
 
     def close(self) -> None:
-        """End every websocket and the link; the next websocket finds a new process object."""
+        """End every websocket, of all middleware that shares this, and the link.
+
+        The next handshake finds a new process object.
+        """
         with _lock:  # so that nobody finds a closed one
             self.closed = True
             _processes[:] = [each for each in _processes if each is not self]
@@ -65,7 +70,7 @@ _processes: list[Process] = []
 
 
 def process_for(config: Config, broker: Broker) -> Process:
-    """Return the process object for some options and a broker, made if there is none."""
+    """Return the process object for some options and a broker, made if there is none that fits."""
     with _lock:
         found = _find(config, broker)
         if found is None:
@@ -75,15 +80,20 @@ def process_for(config: Config, broker: Broker) -> Process:
         return found
 
 
-def existing_process(config: Config, broker: Broker) -> Process | None:
-    """Return the process object for some options and a broker, or None where there is none."""
-    with _lock:
-        return _find(config, broker)
-
-
 def _find(config: Config, broker: Broker) -> Process | None:
     pid = os.getpid()
     for process in _processes:
-        if process.pid == pid and process.broker is broker and process.config == config:
+        same = process.broker is broker and process.config == config
+        if same and process.pid == pid and process.loop.fits:
             return process
     return None
+
+
+def _after_fork() -> None:
+    """Begin anew in a child: the lock may have been held by a thread that it does not have."""
+    global _lock
+    _lock = threading.Lock()
+    _processes.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

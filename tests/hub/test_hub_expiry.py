@@ -132,6 +132,12 @@ def test_the_first_socket_of_a_process_hears_of_the_revocation_before_it(place: 
     assert finish(place, connection).close_code() == 4401
 
 
+def test_one_without_channels_hears_of_a_revocation_too(place: Place) -> None:
+    client, _, _ = place.connect(identity=ALICE)  # as one that only publishes
+    send(place, user="alice")
+    assert client.close_code() == 4401
+
+
 def test_a_revocation_of_long_ago_means_no_first_socket(place: Place) -> None:
     send(place, user="alice", at=time.time() - 60)
     client, _, _ = place.connect(CHANNEL, identity=ALICE)

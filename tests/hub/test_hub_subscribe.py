@@ -16,7 +16,7 @@ from wsredis.brokers.redis.broker import RedisBroker
 from wsredis.brokers.redis.client import RedisClient
 from wsredis.config import Config
 from wsredis.embedded import EmbeddedRedis
-from wsredis.exceptions import BrokerUnavailable
+from wsredis.exceptions import BrokerUnavailable, HandshakeError
 from wsredis.hub import dispatch
 from wsredis.hub.channel import BATCH_SIZE
 from wsredis.identity import ANONYMOUS, Identity
@@ -44,6 +44,8 @@ class Confirmation:
 
     def _slowly(self, channels: Any) -> Any:
         retained = self._subscribe(channels)
+        if not {*channels} - {CONTROL}:  # of one without channels
+            return retained
         gate = Event()
         self._gates.append(gate)
         self.asked.append(tuple(channels))
@@ -132,7 +134,7 @@ def test_an_open_websocket_gets_what_is_retained_and_then_what_comes(place: Plac
 
 def test_the_first_channel_of_a_process_may_be_that_of_an_open_websocket(place: Place) -> None:
     client, connection, _ = place.connect(identity=Identity("alice"))
-    assert place.hub._feed.channels == set()
+    assert place.hub._feed.channels == {CONTROL}
     place.run(place.hub.subscribe, connection, [CHANNEL])
     assert place.hub._feed.channels == {CONTROL, CHANNEL}
     place.publish("hello")
@@ -596,6 +598,47 @@ def test_a_subscription_that_is_interrupted_leaves_nothing_behind(
     place.run(greenlet.kill)
     assert connection.channels == (CHANNEL,)
     assert nothing_is_left(place, CHANNEL)
+
+
+def test_without_a_broker_nobody_joins_who_has_no_channels(
+    place: Place, confirmation: Confirmation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(channels: Any) -> Any:
+        raise BrokerUnavailable("not now")
+
+    monkeypatch.setattr(place.hub._feed, "subscribe", fail)
+    with pytest.raises(HandshakeError) as refused:
+        place.connect()
+    assert refused.value.status == 503
+    assert place.numbers()["connections"] == place.hub.limits.count == 0
+
+
+def test_what_one_has_left_before_the_feed_began_with_it_is_not_wanted_for_ever(
+    places: Callable[..., Place], own_redis: EmbeddedRedis
+) -> None:
+    broker = RedisBroker(RedisClient(Config(redis=own_redis.url)))
+    place = places(broker=broker, on_gap="keep")
+    _client, connection, _ = place.connect(CHANNEL)
+    feed: Any = place.hub._feed
+    own_redis.freeze()
+    feed._tried.clear()
+    link, feed._link = feed._link, None  # as while a new one is made
+    greenlet = place.run(gevent.spawn, place.hub.subscribe, connection, [SPORT])
+    until(lambda: place.hub._channels.keys() == {CHANNEL, SPORT})
+    place.run(place.hub.unsubscribe, connection, [SPORT])
+    feed._link = link
+    place.run(feed._tried.set)
+    own_redis.thaw()
+    place.run(greenlet.get)
+    assert feed._channels.keys() == {CONTROL, CHANNEL}
+
+
+def test_one_that_is_closing_subscribes_to_nothing(place: Place) -> None:
+    client, connection, _ = place.connect(CHANNEL)
+    place.run(connection.close, 4000)
+    place.run(place.hub.subscribe, connection, [SPORT])
+    assert nothing_is_left(place)
+    assert client.close_code() == 4000
 
 
 def test_without_redis_an_open_websocket_subscribes_to_nothing_and_goes_on(

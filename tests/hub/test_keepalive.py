@@ -62,13 +62,13 @@ def test_everybody_is_here_from_joining_to_the_end(place: Place) -> None:
     joining, stranger = (place.websocket(Recorder(), ANONYMOUS) for _ in range(2))
     place.join(joining, [])
     assert place.run(lambda: (set(everybody), len(everybody))) == ({connection, joining}, 2)
-    assert place.run(lambda: [each in everybody for each in (connection, joining, stranger)]) == [
-        True,
+    each = (connection, joining, stranger)
+    assert place.run(lambda: list(map(everybody.stays, each))) == [True, True, False]
+    place.run(connection.close)
+    assert place.run(lambda: (connection in set(everybody), everybody.stays(connection))) == (
         True,
         False,
-    ]
-    place.run(connection.close)
-    assert place.run(lambda: connection in everybody)
+    )
     place.run(connection.abort)
     place.run(joining.abort)
     assert place.run(lambda: (list(everybody), len(everybody))) == ([], 0)

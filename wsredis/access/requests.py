@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
+from ..deprecated import CHANNEL_REQUEST_FIELDS, alias_attributes
 from ..naming import Audience, encode_name
 
 __all__ = ["REQUESTABLE", "ChannelRequest", "parse_channel_request"]
@@ -36,6 +37,9 @@ class ChannelRequest:
 
     requested: tuple[str, ...]
     echo: bool = False
+
+
+alias_attributes(ChannelRequest, CHANNEL_REQUEST_FIELDS)
 
 
 def parse_channel_request(query: str) -> ChannelRequest:

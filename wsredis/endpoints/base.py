@@ -88,9 +88,9 @@ class Endpoint(Protocol):
     wants_retained: bool = True
     """Whether the retained messages of the channels are sent first."""
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, **arguments: Any) -> None:
         """Accept the old names of attributes."""
-        super().__init_subclass__()
+        super().__init_subclass__(**arguments)
         rename_class_attributes(cls, ENDPOINT_MEMBERS)
 
     def opened(self, connection: EndpointConnection) -> None:

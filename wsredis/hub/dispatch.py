@@ -79,7 +79,7 @@ class Dispatch:
             self._written += self._serve(channel)
 
     def should_yield(self) -> bool:
-        """Begin with what waits where it is too much; return whether others have their turn now.
+        """Start on the backlog if it is too large; return whether others have their turn now.
 
         Call it again after that turn, before the next messages.
         """

@@ -65,7 +65,7 @@ def write_all(
     """
     unsent = write_each(subscribers, data)
     if unsent:
-        # Those in the middle of a frame first: what becomes of the others may end them too.
+        # Those in the middle of a frame first: handling the others may close these as well.
         unsent.sort(key=itemgetter(1), reverse=True)
         for subscriber, sent in unsent:
             subscriber.on_partial_write(sent, data, encoded)

@@ -78,7 +78,7 @@ class Gaps:
         self._feed.deliver = self._deliver_after_gap
 
     def _deliver_after_gap(self, messages: list[Message]) -> Iterator[None]:
-        # A revocation says more than that something was lost: who is meant hears only of that.
+        # Revocations first, so that those they close get that code and not 1012.
         yield from self._deliver([m for m in messages if m.channel == self._control])
         yield from self._tell()
         yield from self._deliver([m for m in messages if m.channel != self._control])
@@ -98,7 +98,7 @@ class Gaps:
     def _tell(self) -> Iterator[None]:
         """Close those who were there before the gap; yields where others may have their turn.
 
-        Two may be at it: only the one that comes to the end knows that all have been told.
+        May run twice at once; only a run that finishes knows that everybody was told.
         """
         gaps, lost_at = self._stats.gaps, self._stats.lost_at
         if self._closes and self._told != gaps:
@@ -107,6 +107,6 @@ class Gaps:
                 for subscriber in before[start : start + BATCH_SIZE]:
                     subscriber.close(CloseCode.SERVICE_RESTART, "messages may have been lost")
                 yield
-        self._told = gaps
+        self._told = max(self._told, gaps)
         if gaps == self._stats.gaps:
             self._feed.deliver = self._deliver

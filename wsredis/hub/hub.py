@@ -119,8 +119,10 @@ class Hub:
         after the retained messages, in the order in which it came.
 
         Args:
-            subscriber: admitted, be it open or not; where it has ended, nothing happens.
-            channels: full names; those that it has already are left out.
+            subscriber: admitted, be it open or not; where it closes or has ended, nothing happens.
+            channels: full names; those that it has already, or that another call is still
+                subscribing it to, are left out. With none at all a newcomer still has to find the
+                broker available, and this process receives revocations from then on.
             retained: whether it gets retained messages.
 
         Raises:
@@ -130,7 +132,7 @@ class Hub:
         names = tuple(dict.fromkeys(channels))
         if before:
             names = tuple(name for name in names if name not in before)
-        if not names or subscriber not in self._everybody:
+        if not self._everybody.stays(subscriber) or (before and not names):
             return
         subscriber.channels = before + names
         recent: list[Encoded] = []
@@ -147,7 +149,10 @@ class Hub:
                 subscriber.send_retained([Encoded((message,)) for message in first])
         except BaseException:
             self.unsubscribe(subscriber, self._joining(subscriber, names, recent))
+            self._feed.unsubscribe([name for name in names if name not in self._channels])
             raise
+        if len(joined) < len(names):  # the feed may have begun with them after it was told to stop
+            self._feed.unsubscribe([name for name in names if name not in self._channels])
         for channel in joined.values():
             channel.add(subscriber)
         if recent:
@@ -240,9 +245,12 @@ class Hub:
         """
         if not echo:
             gaps, envelope = self._feed.stats.gaps, self.config.envelope
+            connected = self._feed.stats.connected
             for name in channels:
                 channel = self._channels.get(name)
-                if channel is not None and (sender in channel.members or sender in channel.joining):
+                # Without a link, what a joining client publishes goes out before it is subscribed.
+                joining = connected and channel is not None and sender in channel.joining
+                if channel is not None and (sender in channel.members or joining):
                     channel.echoes.append((decode(name, payload, envelope), sender, gaps))
 
         def on_ack(published: bool) -> None:

@@ -38,8 +38,10 @@ class Keepalive:
         self._buckets: list[set[Subscriber]] = [set() for _ in range(BUCKETS)]
         self._closing: dict[Subscriber, float] = {}
 
-    def __contains__(self, subscriber: Subscriber) -> bool:
-        return subscriber in self._buckets[subscriber.bucket]
+    def stays(self, subscriber: Subscriber) -> bool:
+        """Return whether somebody is here and is not closing."""
+        here = subscriber in self._buckets[subscriber.bucket]
+        return here and subscriber not in self._closing
 
     def __iter__(self) -> Iterator[Subscriber]:
         for bucket in self._buckets:

@@ -77,7 +77,7 @@ class Subscriber(Protocol):
         """
 
     def send_retained(self, messages: list[Encoded]) -> None:
-        """Send retained messages, which no limit of the send buffer drops."""
+        """Send retained messages, whatever the limit of the send buffer."""
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin to close, after what waits to be sent."""

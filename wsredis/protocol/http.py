@@ -14,7 +14,7 @@ __all__ = [
     "split_offers",
 ]
 
-RETRY_SOON = [("Retry-After", "2")]
+RETRY_SOON = (("Retry-After", "2"),)
 """The header of a refusal that will pass: seconds until it is worth trying again."""
 
 TICKET, TOKEN = "wsredis.ticket", "wsredis.token"

@@ -95,6 +95,14 @@ class Loop:
         """Return whether the caller runs on this loop's thread."""
         return _thread_ident() == self.thread
 
+    @property
+    def fits(self) -> bool:
+        """Return whether a loop made by the caller would be this one, or as good.
+
+        In a greenlet it is the loop that runs it, elsewhere any background one.
+        """
+        return self.gevent is gevent.get_hub().loop if in_gevent() else not self.native
+
     def soon(self, function: Callable[..., Any], *args: Any) -> None:
         """Call a function in the loop's next turn, from any thread; it must not block."""
         self.gevent.run_callback_threadsafe(function, *args)

@@ -146,7 +146,7 @@ class Stream(ABC):
             self._wait(data, encoded)
 
     def send_retained(self, messages: list[Encoded]) -> None:
-        """Send retained messages, a channel's each; the limit of the send buffer drops none."""
+        """Send retained messages, a channel's each, whatever the limit of the send buffer."""
         if self.state >= State.CLOSING or self._pending_close is not None:
             return
         self.sent += len(messages)

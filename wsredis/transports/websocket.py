@@ -6,8 +6,8 @@ message means the endpoint's.
 
 Invariants:
 
-* The endpoint's ``opened`` comes first, then ``received``, then ``closed``, once each for an end;
-  ``closed`` comes only after ``opened``.
+* The endpoint's ``opened`` comes once, then any number of ``received``, then ``closed`` once;
+  neither of the last two comes without ``opened``.
 * A receiver belongs to this websocket only while it is busy (`Receiver.busy`).
 * While ``paused`` nothing is read, and so nothing is expected from the client.
 """
