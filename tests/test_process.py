@@ -18,7 +18,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 import wsredis.process
 from wsredis import Config, Identity, PermissionDenied, WebSocketMiddleware
 from wsredis.brokers.memory.broker import MemoryBroker
-from wsredis.drain import _drain_all
+from wsredis.drain import _drain_all, _hubs
 
 from .gate import Gate, page, status
 from .place import until
@@ -264,22 +264,30 @@ def test_a_forked_child_does_not_wait_for_a_thread_of_its_parent() -> None:
 def test_threads_share_one_only_where_none_of_them_runs_a_loop_of_its_own(greenlets: bool) -> None:
     config, broker = Config(), MemoryBroker()
     found: list[wsredis.process.Process] = []
+    both = threading.Barrier(2)
 
     def find() -> None:
-        if greenlets:
-            gevent.spawn(lambda: found.append(wsredis.process.process_for(config, broker))).get()
-        else:
-            found.append(wsredis.process.process_for(config, broker))
+        process = wsredis.process.process_for(config, broker)
+        found.append(process)
+        both.wait(30)
+        if greenlets:  # the loop ends with its thread
+            process.close()
 
-    for _ in range(2):
-        thread = threading.Thread(target=find)
+    def run() -> None:
+        if greenlets:
+            gevent.spawn(find).get()
+        else:
+            find()
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
         thread.start()
+    for thread in threads:
         thread.join(30)
     assert len(set(found)) == (2 if greenlets else 1)
-    for process in set(found):
-        if not greenlets:  # with its thread a loop of greenlets has ended
-            process.close()
-    wsredis.process._processes.clear()
+    if not greenlets:
+        found[0].close()
+    assert not set(_hubs) & {process.hub for process in found}
 
 
 def test_a_forked_child_that_ends_says_goodbye_to_nobody(gate: Callable[..., Gate]) -> None:

@@ -23,7 +23,7 @@ import gevent.monkey
 from .hub.hub import Hub
 from .runtime.loop import Loop
 
-__all__ = ["attach", "install_signals"]
+__all__ = ["attach", "detach", "install_signals"]
 
 _start_thread = gevent.monkey.get_original("_thread", "start_new_thread")
 
@@ -48,6 +48,11 @@ def attach(hub: Hub, loop: Loop) -> None:
     else:
         atexit.register(_drain_all)
         install_signals()
+
+
+def detach(hub: Hub) -> None:
+    """Leave a hub alone that has been closed; its loop may end before the process does."""
+    _hubs.pop(hub, None)
 
 
 def install_signals() -> None:

@@ -13,7 +13,7 @@ import threading
 
 from .brokers import Broker
 from .config import Config
-from .drain import attach
+from .drain import attach, detach
 from .hub.hub import Hub
 from .runtime.loop import Loop
 from .servers.descriptor import reserve
@@ -63,6 +63,7 @@ class Process:
             self.closed = True
             _processes[:] = [each for each in _processes if each is not self]
         self.loop.run(self.hub.close)
+        detach(self.hub)
 
 
 _lock = threading.Lock()
