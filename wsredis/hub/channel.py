@@ -121,7 +121,7 @@ class Channel:
         self.joining[subscriber] = recent
 
     def add(self, subscriber: Subscriber) -> None:
-        """Subscribe somebody who was prepared; it gets what comes from now on."""
+        """Subscribe a client that was prepared; it gets what comes from now on."""
         if self.joining.pop(subscriber, None) is None:
             return  # it has left meanwhile
         tail = self.head + len(self.waiting)
@@ -134,7 +134,7 @@ class Channel:
         subscriber.sent -= tail
 
     def remove(self, subscriber: Subscriber) -> bool:
-        """Drop somebody; return False for one that is neither subscribed nor about to be."""
+        """Remove a client; return False for one neither subscribed nor about to be."""
         if (batch := self.members.pop(subscriber, None)) is None:
             return self.joining.pop(subscriber, None) is not None
         batch.subscribers.remove(subscriber)

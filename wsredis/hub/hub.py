@@ -113,7 +113,7 @@ class Hub:
     def subscribe(
         self, subscriber: Subscriber, channels: Sequence[str], *, retained: bool = True
     ) -> None:
-        """Subscribe somebody to more channels, and send it their retained messages first.
+        """Subscribe a client to more channels, and send it their retained messages first.
 
         Blocks the calling greenlet until the broker has confirmed. What arrives meanwhile is sent
         after the retained messages, in the order in which it came.
@@ -162,7 +162,7 @@ class Hub:
     def _joining(
         self, subscriber: Subscriber, names: Sequence[str], recent: list[Encoded]
     ) -> dict[str, Channel]:
-        """Return those of some channels that still collect for somebody what comes.
+        """Return those of some channels that still collect messages for a client.
 
         It may have left some of them, and even be about to come back, by another `subscribe`.
         """
@@ -185,17 +185,17 @@ class Hub:
         return retained
 
     def unsubscribe(self, subscriber: Subscriber, channels: Collection[str]) -> None:
-        """Take somebody out of some of its channels; unknown ones are ignored."""
+        """Unsubscribe a client from some of its channels; others are ignored."""
         subscriber.channels = tuple(name for name in subscriber.channels if name not in channels)
         self._leave(subscriber, channels)
 
     def closing(self, subscriber: Subscriber) -> None:
-        """Take somebody out of all channels and give it until the deadline to end."""
+        """Unsubscribe a client that closes from all channels, and end it at the deadline."""
         self._leave(subscriber, subscriber.channels)
         self._everybody.expect_end(subscriber)
 
     def forget(self, subscriber: Subscriber) -> None:
-        """Drop everything that is known of somebody."""
+        """Forget a client that has ended, and give its slots back."""
         self._leave(subscriber, subscriber.channels)
         if self._everybody.remove(subscriber):
             self._expiry.forget(subscriber)

@@ -39,7 +39,7 @@ class Keepalive:
         self._closing: dict[Subscriber, float] = {}
 
     def stays(self, subscriber: Subscriber) -> bool:
-        """Return whether somebody is here and is not closing."""
+        """Return whether a client is connected and not closing."""
         here = subscriber in self._buckets[subscriber.bucket]
         return here and subscriber not in self._closing
 
@@ -56,7 +56,7 @@ class Keepalive:
         self._buckets[subscriber.bucket].add(subscriber)
 
     def remove(self, subscriber: Subscriber) -> bool:
-        """Drop somebody; return False for one that is not here."""
+        """Remove a client; return False for one that is not connected."""
         self._closing.pop(subscriber, None)
         bucket = self._buckets[subscriber.bucket]
         if subscriber not in bucket:
@@ -65,7 +65,7 @@ class Keepalive:
         return True
 
     def expect_end(self, subscriber: Subscriber) -> None:
-        """Give somebody who closes until the deadline to end."""
+        """Give a client that closes until the deadline to end."""
         self._closing[subscriber] = time.monotonic() + self._close_timeout
 
     def ping(self) -> None:
