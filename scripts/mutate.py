@@ -28,8 +28,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-ALSO = {"transports/stream": ("transports/test_websocket.py", "transports/test_slow_readers.py")}
-"""More tests of a module that is used through another one."""
+ALSO = {
+    "hub/hub": (
+        "hub/test_dispatch_edges.py",
+        "transports/test_slow_readers.py",
+        "transports/test_websocket.py",
+    ),
+    "transports/stream": ("transports/test_websocket.py", "transports/test_slow_readers.py"),
+}
+"""More tests of a module that is used through another one, or together with it."""
 
 LONGER = 10
 """Times what the tests take as it is: a mutant that does not end by then counts as noticed."""

@@ -15,7 +15,9 @@ from websockets.frames import Opcode
 from wsredis.hub import channel as channel_module
 from wsredis.hub import dispatch
 from wsredis.hub.channel import BATCH_SIZE, JOIN_AT_MOST
+from wsredis.hub.encoding import Encoded
 from wsredis.identity import ANONYMOUS
+from wsredis.message import Message
 from wsredis.protocol.frames import encode_message
 from wsredis.transports.websocket import WebSocket
 
@@ -295,6 +297,24 @@ def test_who_gets_something_of_ones_own_gets_first_what_waits_for_many(
     assert all(heard(client) == [b"goal"] for client, _ in fans[:-1])
 
 
+def test_what_came_while_one_was_joining_goes_out_after_what_waits_for_many(
+    place: Place, crowd: list[Client]
+) -> None:
+    client, connection, _ = place.connect(CHANNEL)
+
+    def deliver() -> None:
+        place.broker.publish([CHANNEL], b"to all", 0)
+        while not place.hub._dispatch._queue:
+            gevent.sleep(0)
+        recent = [Encoded((Message(SPORT, text),)) for text in (b"one", b"two")]
+        place.hub._dispatch.send_recent(connection, recent)
+
+    place.run(deliver)
+    assert heard(client) == [b"to all", b"one", b"two"]
+    place.run(connection.abort)
+    assert connection.sent == 3
+
+
 def test_no_more_is_taken_than_may_wait(
     place: Place, crowd: list[Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,7 +340,10 @@ def test_no_more_is_taken_than_may_wait(
 
 
 def test_what_fails_costs_one_batch_and_counts_as_a_gap(
-    place: Place, crowd: list[Client], monkeypatch: pytest.MonkeyPatch
+    place: Place,
+    crowd: list[Client],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     write_all = dispatch.write_all
 
@@ -332,6 +355,7 @@ def test_what_fails_costs_one_batch_and_counts_as_a_gap(
     place.publish("lost")
     until(lambda: place.numbers()["gaps"] == 1)
     assert [client.close_code() for client in crowd] == [1012] * MANY
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [MemoryError]
 
 
 def test_a_channel_that_failed_is_not_deaf(
@@ -361,9 +385,10 @@ def test_a_channel_that_failed_is_not_deaf(
 def test_a_hub_that_ends_writes_nothing_any_more(place: Place, crowd: list[Client]) -> None:
     def deliver() -> None:
         place.broker.publish([CHANNEL], b"to all", 0)
-        gevent.sleep(1e-6)
+        while place.hub._dispatch._timer is None:
+            gevent.sleep(1e-6)
         place.hub.close()
+        assert place.hub._dispatch._timer is None
 
     place.run(deliver)
-    assert place.run(lambda: place.hub._dispatch._timer) is None
     assert place.hub.stats.delivered < MANY

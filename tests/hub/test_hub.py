@@ -386,3 +386,13 @@ def test_a_hub_that_has_ended_does_nothing_any_more(places: Callable[..., Place]
     with pytest.raises(HandshakeError):
         place.connect(CHANNEL)
     place.run(place.hub.close)  # as often as one likes
+
+
+def test_those_of_a_channel_that_the_broker_refuses_are_closed(place: Place) -> None:
+    client = place.connect(CHANNEL)[0]
+    other = place.connect("ws:broadcast:sport")[0]
+    place.hub._feed.refused = lambda: [CHANNEL, "ws:broadcast:nobody"]
+    place.run(place.hub._catch_up)
+    assert client.close_code() == 1013
+    place.publish("still here", "ws:broadcast:sport")
+    assert other.read()[1] == b"still here"

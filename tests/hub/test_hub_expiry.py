@@ -15,6 +15,7 @@ from wsredis.exceptions import BrokerUnavailable, HandshakeError
 from wsredis.hub.channel import JOIN_AT_MOST
 from wsredis.identity import ANONYMOUS, Identity
 from wsredis.identity.revocation import LOG_LENGTH, LOG_SECONDS, Revocation
+from wsredis.message import Message
 from wsredis.protocol.closing import IDENTITY_ENDED
 from wsredis.transports.stream import State
 from wsredis.transports.websocket import WebSocket
@@ -191,6 +192,18 @@ def test_an_expired_identity_gets_no_message(place: Place) -> None:
     client, _, _ = place.connect(CHANNEL, identity=alice)
     assert client.read()[0] == Opcode.CLOSE
     assert place.numbers()["revoked"] == 1
+
+
+def test_others_have_their_turn_after_each_revocation(place: Place) -> None:
+    messages = [Message(CONTROL, Revocation(user="alice").encode())] * 3
+    assert place.run(lambda: len(list(place.hub.deliver(messages)))) == 3
+
+
+def test_one_that_has_ended_does_not_expire(place: Place) -> None:
+    identity = Identity("alice", expires=time.time() + 60)
+    place.connect(CHANNEL, identity=identity)[0].sock.close()
+    until(lambda: place.numbers()["connections"] == 0)
+    assert not place.hub._expiry._until
 
 
 def test_a_socket_is_closed_when_its_identity_expires(place: Place) -> None:

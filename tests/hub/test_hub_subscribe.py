@@ -633,6 +633,45 @@ def test_what_one_has_left_before_the_feed_began_with_it_is_not_wanted_for_ever(
     assert feed._channels.keys() == {CONTROL, CHANNEL}
 
 
+def test_what_one_has_left_before_the_feed_failed_is_not_wanted_for_ever(place: Place) -> None:
+    _client, connection, _ = place.connect(CHANNEL)
+    feed: Any = place.hub._feed
+    subscribe = feed.subscribe
+
+    def fail(channels: Any) -> None:
+        place.hub.unsubscribe(connection, [SPORT])
+        subscribe(channels)
+        raise BrokerUnavailable("no answer")
+
+    feed.subscribe = fail
+    with pytest.raises(BrokerUnavailable):
+        place.run(place.hub.subscribe, connection, [SPORT])
+    assert nothing_is_left(place, CHANNEL)
+
+
+def test_only_what_may_come_back_to_its_sender_is_expected_to(
+    place: Place, confirmation: Confirmation
+) -> None:
+    _, member, _ = joined(confirmation, CHANNEL)
+    _, stranger, _ = joined(confirmation)
+    greenlet = confirmation.begin(stranger, SPORT)
+
+    def publish() -> list[int]:
+        feed: Any = place.hub._feed
+        feed.publish = lambda *args: None
+        numbers = []
+        for connected, channel in ((True, CHANNEL), (True, SPORT), (False, SPORT)):
+            feed.stats.connected = connected
+            place.hub.publish(stranger, [channel], b"mine", False, 0)
+            numbers.append(len(place.hub._channels[channel].echoes))
+        feed.stats.connected = True
+        return numbers
+
+    assert place.run(publish) == [0, 1, 1]
+    confirmation.finish(greenlet)
+    assert member.is_open
+
+
 def test_one_that_is_closing_subscribes_to_nothing(place: Place) -> None:
     client, connection, _ = place.connect(CHANNEL)
     place.run(connection.close, 4000)

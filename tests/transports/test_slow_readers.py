@@ -51,7 +51,7 @@ def test_what_a_slow_reader_was_sent_is_whole_up_to_the_close_frame(
 
 
 def test_one_message_larger_than_the_limit_still_goes_out(places: Callable[..., Place]) -> None:
-    place = places(max_send_buffer=1000)
+    place = places(max_send_buffer=1000, ping_interval=3600)  # a ping would go on with the rest
     client, _, _ = place.connect(CHANNEL, buffer=4096)
     place.publish("y" * 300_000)
     assert client.read() == (Opcode.TEXT, b"y" * 300_000)

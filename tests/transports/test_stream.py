@@ -158,6 +158,13 @@ def test_a_stream_has_all_that_the_hub_needs_of_a_subscriber(place: Place) -> No
 # Through channel and dispatch
 
 
+def test_a_stream_is_named_in_log_lines_by_its_user_and_channels(place: Place) -> None:
+    sport = "ws:broadcast:sport"
+    alice = join(place, [CHANNEL, sport], identity=Identity("alice"))
+    assert str(alice) == f"user=alice channels={CHANNEL},{sport}"
+    assert str(join(place, [])) == "user=- channels=-"
+
+
 def test_a_message_comes_in_the_format_of_its_reader(place: Place) -> None:
     events, stream = connect(place, CHANNEL)
     plain, _, _ = place.connect(CHANNEL)
@@ -225,6 +232,7 @@ def test_what_is_retained_comes_first(place: Place) -> None:
     until(lambda: place.numbers()["delivered"] == 1)
     events = start(place, stream)
     place.run(place.hub.subscribe, stream, [SPORT])
+    assert place.run(lambda: stream.send_buffer) is None  # it goes out at once
     place.publish("end", SPORT)
     shown = [events.read() for _ in range(4)]
     assert shown == ["data: retained", "data: live", "data: retained too", "data: end"]
@@ -247,6 +255,24 @@ def stuck(place: Place, *channels: str, encoding: Encoding = EVENTS) -> tuple[Re
 
     place.run(fill)
     return events, stream
+
+
+def test_what_is_retained_goes_on_as_the_reader_takes_it(places: Callable[..., Place]) -> None:
+    place = places(ping_interval=3600)  # a ping would go on with the rest
+    place.publish("x" * 300_000, expire=60)
+    stream = join(place, [CHANNEL])
+    events = start(place, stream, buffer=4096)
+    assert events.read() == "data: " + "x" * 300_000
+    until(lambda: stream.send_buffer is None)
+    assert stream._writer is None
+
+
+def test_a_reader_that_takes_bytes_is_alive(place: Place) -> None:
+    events, stream = stuck(place, CHANNEL)
+    place.run(stream.ping)
+    assert not stream.alive
+    events.read()
+    until(lambda: stream.alive)
 
 
 def test_a_reader_that_is_too_slow_is_told_and_ends(places: Callable[..., Place]) -> None:
@@ -432,10 +458,11 @@ def test_one_that_has_ended_takes_nothing_more(place: Place) -> None:
     assert (stream.send_buffer_size, stream.sent) == (0, 0)
 
 
-def test_nothing_that_is_retained_comes_behind_the_last_bytes(place: Place) -> None:
+def test_nothing_comes_behind_the_last_bytes(place: Place) -> None:
     events, stream = stuck(place, CHANNEL)
     place.run(stream.close, 1012, "bye")
     place.run(stream.send_retained, [Encoded([Message(CHANNEL, b"too late")])])
+    place.run(stream.write, b"data: too late\n\n")
     assert events.rest()[-1] == "event: close\ndata: 1012 bye"
     assert stream.sent == 0
 
