@@ -1,4 +1,4 @@
-# Start here: `make` lists what there is.
+# `make` lists the targets.
 PORT ?= 8000
 PYTHON ?= python3
 FUZZ_SECONDS ?= 60
@@ -7,19 +7,20 @@ SOAK_SOCKETS ?= 2000
 VENV := .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help bench demo demo-django demo-flask test test-all fuzz soak conformance clean python
+.PHONY: help bench demo demo-django demo-flask test test-all fuzz soak conformance release clean python
 
 help:  ## show this list
-	@echo "make demo         a chat on http://127.0.0.1:$(PORT)/ (PORT=9000 for another port); Ctrl-C ends it"
-	@echo "make demo-django  the same in Django: three chats, an echo, logins and the admin"
-	@echo "make demo-flask   a chat in Flask: to everybody, one person, a group, or this browser only"
-	@echo "make test         format, lint, types, contracts and tests, against the built wheel"
-	@echo "make test-all     the same with every server, also those that differ little, and the oldest Django"
-	@echo "make fuzz         inputs that nobody thought of, $(FUZZ_SECONDS) seconds for each target (FUZZ_SECONDS=600 for more)"
-	@echo "make soak         $(SOAK_SOCKETS) websockets that come, go, talk and stall for $(SOAK_SECONDS) seconds (SOAK_SOCKETS=500 for fewer)"
-	@echo "make bench        what a message costs, beside the peers: 20 minutes (BENCH_QUICK=1: 3 minutes)"
-	@echo "make conformance  all Autobahn cases on every server and with every client; takes hours"
-	@echo "make clean        remove the environments and everything that was built"
+	@echo "make demo         run a chat on http://127.0.0.1:$(PORT)/ (PORT=9000 for another port); stop it with Ctrl-C"
+	@echo "make demo-django  run chats in Django: three chats, an echo, logins and the admin"
+	@echo "make demo-flask   run a chat in Flask: to all users, one user, a group, or this browser only"
+	@echo "make test         check format, lint, types and import contracts, and test the built wheel"
+	@echo "make test-all     the same, plus the tests of all other servers and of the oldest Django"
+	@echo "make fuzz         run the fuzz tests, $(FUZZ_SECONDS) seconds per target (FUZZ_SECONDS=600 for more)"
+	@echo "make soak         run a soak test: $(SOAK_SOCKETS) websockets (SOAK_SOCKETS=500 for fewer) for $(SOAK_SECONDS) seconds"
+	@echo "make bench        measure the cost of a message, compared with other servers: 20 minutes (BENCH_QUICK=1: 3 minutes)"
+	@echo "make conformance  run all Autobahn cases with all servers and clients; takes hours"
+	@echo "make release      build sdist and wheel into dist/ and check them; uploads nothing"
+	@echo "make clean        remove the virtual environments and all build output"
 
 demo: $(VENV)/.installed
 	@exec $(VENV)/bin/wsredis demo --port $(PORT)
@@ -48,15 +49,18 @@ bench: $(VENV)/.installed
 conformance: $(VENV)/.conformance
 	@exec $(VENV)/bin/python scripts/conformance
 
+release: python
+	@exec $(PYTHON) scripts/release
+
 clean:
 	rm -rf $(VENV) .venv-test build dist test-output htmlcov benchmarks/build *.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find wsredis adapters examples tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
-# The project is installed in place, so only its metadata asks for a new installation.
+# The project is installed in editable mode, so only changed metadata requires a new installation.
 $(VENV)/.installed: setup.cfg pyproject.toml wsredis/version.py | python
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-	  echo "wsredis: no virtual environment could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	  echo "wsredis: cannot create a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Installing wsredis into $(VENV) (once) ..."
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[uwsgi,embedded]'
 	@touch $@
@@ -77,10 +81,10 @@ $(VENV)/.fuzz: $(VENV)/.installed
 	@touch $@
 
 $(VENV)/.conformance: $(VENV)/.installed
-	@echo "Installing what the tests need into $(VENV) (once) ..."
+	@echo "Installing the dependencies of the tests into $(VENV) (once) ..."
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@touch $@
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "wsredis needs Python 3.11 or newer, and '$(PYTHON)' is not: name one with 'make PYTHON=/path/to/python3 ...'." >&2; exit 1; }
+	  echo "wsredis needs Python 3.11 or newer, which '$(PYTHON)' is not: run 'make PYTHON=/path/to/python3 ...'." >&2; exit 1; }

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Note which lines follow which in processes where coverage's own tracer cannot be.
+"""Record the arcs (which line runs after which) in processes where coverage's tracer cannot run.
 
-That tracer keeps a stack for each thread, and uWSGI's threads and greenlets end without unwinding
-it: the server crashes. This one keeps what it must know with each frame, and writes each new step
-to a file at once, so that it does not matter how a process ends.
+That tracer has a stack for each thread, which is not unwound when uWSGI's threads and greenlets
+end, so the server crashes. This tracer stores its state with each frame and writes each new arc to
+a file at once, so it does not matter how a process ends.
 
-`scripts/test` installs it by a ``.pth`` file. It is active where ``ARCS_FILE`` names the file and
-``ARCS_ROOT`` the folder that the packages lie in, unless coverage measures the process already.
+`scripts/test` installs it with a ``.pth`` file. It is active if ``ARCS_FILE`` names the file and
+``ARCS_ROOT`` the folder of the packages, unless coverage measures the process already.
 
-Usage: scripts/arcs.py FILE DATA    turns such a file into a data file of coverage
+Usage: scripts/arcs.py FILE DATA    converts such a file to a data file of coverage
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ PACKAGES = ("wsredis", "ws4redis", "adapters", "examples")
 RESUME = dis.opmap["RESUME"]
 PUSH_EXC_INFO = dis.opmap["PUSH_EXC_INFO"]
 
-# As they are before anybody patches them.
+# The functions before they are patched.
 OPEN, WRITE, CLOSE = os.open, os.write, os.close
 
 REALPATH = lru_cache(maxsize=None)(os.path.realpath)
 
 
 def start(file: str, root: str) -> None:
-    """Note the steps of this thread and of those that `threading` starts from now on."""
+    """Record the arcs of this thread and of those that `threading` starts from now on."""
     root = os.path.realpath(root) + os.sep
     folders = tuple(f"{root}{name}{os.sep}" for name in PACKAGES)
     tracers: dict[CodeType, Any] = {}
@@ -40,7 +40,7 @@ def start(file: str, root: str) -> None:
     def frame_begins(frame: FrameType, event: str, arg: object) -> Any:
         code = frame.f_code
         if (tracer := tracers.get(code, tracers)) is tracers:
-            # A test may have put links to the packages elsewhere.
+            # A test may have made links to the packages elsewhere.
             name = REALPATH(code.co_filename)
             tracer = _tracer(code, file, name[len(root) :]) if name.startswith(folders) else None
             tracers[code] = tracer
@@ -51,29 +51,29 @@ def start(file: str, root: str) -> None:
 
 
 def _tracer(code: CodeType, file: str, name: str) -> Any:
-    """Return what makes the trace function of a frame that runs this code."""
+    """Return a function that makes the trace function of a frame that runs this code."""
     seen: set[tuple[int, int]] = set()
     entry = -code.co_firstlineno
     code_bytes = code.co_code
 
     def note(step: tuple[int, int]) -> None:
         try:
-            # Opened each time: a server may close descriptors that it does not know.
+            # Opened each time, because a server may close descriptors that it has not opened.
             fd = OPEN(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        except OSError:  # some tests leave no descriptor; the step may come again
+        except OSError:  # some tests use up all descriptors; the step may occur again
             return
         WRITE(fd, f"{name} {step[0]} {step[1]}\n".encode())
         CLOSE(fd)
         seen.add(step)
 
     def returns(last: int) -> bool:
-        """Tell whether a frame that ends here does not only yield."""
+        """Return whether a frame that ends here returns, and does not only yield."""
         if sys.version_info[:2] != (3, 13):
             last += 2
         return last >= len(code_bytes) or code_bytes[last] != RESUME
 
     def begin(frame: FrameType) -> Any:
-        # A generator that goes on has another argument for this opcode.
+        # A generator that is resumed has another argument for this opcode.
         line = frame.f_lineno if code_bytes[frame.f_lasti + 1] else entry
 
         def step(frame: FrameType, event: str, arg: object) -> Any:
@@ -93,7 +93,7 @@ def _tracer(code: CodeType, file: str, name: str) -> Any:
 
 
 def convert(file: str, data: str) -> None:
-    """Write what a file holds as a data file of coverage."""
+    """Convert a file of arcs to a data file of coverage."""
     from coverage import CoverageData
 
     root = os.environ["ARCS_ROOT"]

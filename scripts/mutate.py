@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Change one thing at a time in a module of the core and see whether the module's own tests notice.
+"""Mutation testing: change a module of the core in one place at a time and run the module's tests.
 
 Usage: scripts/mutate.py naming access/policy hub/gaps
 
-The tests of `wsredis/FOLDER/NAME.py` are `tests/FOLDER/test_NAME*.py`, and those of what is built
-on it (`ALSO`). It needs an environment with wsredis[test], where the source tree is installed in
-place. What no test has noticed is printed as a changed line; docs/reliability.md says what became
-of those of the last run.
+The tests of `wsredis/FOLDER/NAME.py` are `tests/FOLDER/test_NAME*.py`, and those in `ALSO`. It
+needs an environment with wsredis[test], where the source tree is installed in editable mode. A
+mutant that passes all tests is printed as its changed line; docs/reliability.md explains those of
+the last run.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ ALSO = {
     ),
     "transports/stream": ("transports/test_websocket.py", "transports/test_slow_readers.py"),
 }
-"""More tests of a module that is used through another one, or together with it."""
+"""Additional tests of modules that are used through, or together with, another module."""
 
 LONGER = 10
-"""Times what the tests take as it is: a mutant that does not end by then counts as noticed."""
+"""How many times longer than without changes the tests of a mutant may take, else it is killed."""
 
 SWAPS: dict[type, type] = {
     ast.Eq: ast.NotEq,
@@ -58,7 +58,7 @@ SWAPS |= {new: old for old, new in SWAPS.items()}
 
 
 def changes(node: ast.AST) -> Iterator[Callable[[Any], None]]:
-    """Yield what may be done to a node."""
+    """Yield functions that change a node."""
     if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
         new = SWAPS[type(node.ops[0])]()
         yield lambda it: it.ops.__setitem__(0, new)
@@ -89,7 +89,7 @@ def changes(node: ast.AST) -> Iterator[Callable[[Any], None]]:
 
 
 def become(node: Any, other: ast.AST) -> None:
-    """Turn a node into another."""
+    """Replace a node with another in place."""
     node.__class__ = other.__class__
     node.__dict__.update(other.__dict__)
 
@@ -103,7 +103,7 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """Walk over what runs: no docstring, no annotation, no name for the types' sake."""
+    """Yield the nodes that run: no docstrings, no annotations, no ``__all__``."""
     for field, value in ast.iter_fields(tree):
         if field in ("annotation", "returns") or _is_all(tree):
             continue
@@ -114,17 +114,17 @@ def nodes(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def _is_sentence(text: str | bytes) -> bool:
-    """Tell whether a text is there for people to read, and no part of a protocol."""
+    """Return whether a text is for people to read, and not part of a protocol."""
     return isinstance(text, str) and " " in text
 
 
 def _is_all(node: ast.AST) -> bool:
-    """Tell whether this is ``__all__``."""
+    """Return whether a node is the assignment of ``__all__``."""
     return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
 
 
 def mutants(source: str) -> Iterator[tuple[int, str, str]]:
-    """Yield line, what it was and the whole of each changed module."""
+    """Yield the line number, the original code and the changed module of each mutant."""
     tree = ast.parse(source)
     for index, node in enumerate(nodes(tree)):
         for number, _ in enumerate(changes(node)):
@@ -139,7 +139,7 @@ def _line(node: ast.AST) -> int:
 
 
 def survives(module: str, source: str, seconds: int = 300) -> bool:
-    """Run a module's tests on another source in a process of its own; return whether all pass."""
+    """Run a module's tests with changed source in a separate process; return whether all pass."""
     child = os.fork()
     if child:
         return os.waitpid(child, 0)[1] == 0
@@ -160,7 +160,7 @@ def survives(module: str, source: str, seconds: int = 300) -> bool:
 
 
 def put(name: str, source: str) -> None:
-    """Let a module be imported from a text."""
+    """Let a module be imported from the given source."""
 
     class Finder:
         @staticmethod
@@ -176,14 +176,14 @@ def put(name: str, source: str) -> None:
 
 
 def main(modules: list[str]) -> int:
-    """Print what survives; the exit code is 1 where something does."""
+    """Print the surviving mutants and return the exit code, 1 if there are any."""
     os.chdir(ROOT)
     lived = 0
     for module in modules:
         text = (ROOT / "wsredis" / f"{module}.py").read_text()
         began = time.monotonic()
         if not survives(module, text):
-            raise SystemExit(f"the tests of {module} fail as it is")
+            raise SystemExit(f"the tests of {module} fail without changes")
         seconds = 5 + LONGER * round(time.monotonic() - began)
         made = list(mutants(text))
         original = ast.unparse(ast.parse(text)).splitlines()
@@ -204,7 +204,7 @@ def main(modules: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    import gevent.monkey  # what every test needs, once
+    import gevent.monkey  # imported once for all tests
     import redis
     import webob
     import websockets.server
