@@ -1,4 +1,4 @@
-"""The old place of `wsredis.naming`; its names warn where they are imported."""
+"""The deprecated location of `wsredis.naming`; importing its names from here warns."""
 
 from .deprecated import MODULES, moved_names
 

@@ -1,7 +1,7 @@
-"""The public names that have changed, and what still accepts the old ones for one release.
+"""Deprecated public names, and the code that accepts them for one release.
 
-CHANGELOG.md lists them too. Everything here warns with a `DeprecationWarning`; the module can be
-deleted together with its uses when the old names are removed.
+CHANGELOG.md lists them too. Every use of a deprecated name raises a `DeprecationWarning`. This
+module is to be deleted, with all uses of it, when the deprecated names are removed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 OPTIONS = {"max_outbox": "max_send_buffer"}
-"""Options of `Config`, and so ``WSREDIS_*`` variables and settings of the adapters."""
+"""Options of `Config`, and therefore also ``WSREDIS_*`` variables and settings of the adapters."""
 
 STATISTICS = {
     "dropped": "slow_consumers",
@@ -68,16 +68,16 @@ MODULES = {
         "encode_message": "wsredis.protocol.frames.encode_message",
     },
 }
-"""Modules that have moved, and where each of their names is today."""
+"""Modules that have moved, and the current location of each of their names."""
 
 _PASSED = ("wsredis", "abc", "dataclasses", "typing")
-"""What a warning is not about: this package, and the modules which make its classes."""
+"""Packages whose frames a warning skips: wsredis, and the modules that create its classes."""
 
 T = TypeVar("T")
 
 
 def warn(old: str, new: str) -> None:
-    """Warn that a name is deprecated, at the line outside of this package that uses it."""
+    """Warn that a name is deprecated, at the line outside this package that uses it."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and _package(frame) in _PASSED:
         level, frame = level + 1, frame.f_back
@@ -90,7 +90,7 @@ def _package(frame: FrameType) -> str:
 
 
 def renamed_option(name: str) -> str:
-    """Return an option's name of today."""
+    """Return the current name of an option."""
     if (new := OPTIONS.get(name)) is None:
         return name
     warn(f"The option {name!r}", repr(new))
@@ -98,7 +98,7 @@ def renamed_option(name: str) -> str:
 
 
 def renamed_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options under their names of today.
+    """Return options with their current names.
 
     Raises:
         ConfigurationError: an option is given under both names.
@@ -113,7 +113,7 @@ def renamed_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def accept_old_options(cls: type[T]) -> type[T]:
-    """Let the constructor and the attributes of `Config` take the old names too."""
+    """Make the constructor and the attributes of `Config` accept deprecated names too."""
     generated: Any = cls.__init__
 
     @functools.wraps(generated)
@@ -130,7 +130,7 @@ def accept_old_options(cls: type[T]) -> type[T]:
 
 
 def alias_attributes(cls: type, names: Mapping[str, str]) -> None:
-    """Make properties of the old names which read and set the attributes of today."""
+    """Add properties with deprecated names that get and set the current attributes."""
 
     def alias(old: str, new: str) -> property:
         def get(self: Any) -> Any:
@@ -148,16 +148,16 @@ def alias_attributes(cls: type, names: Mapping[str, str]) -> None:
 
 
 def rename_class_attributes(cls: type, names: Mapping[str, str]) -> None:
-    """Let a subclass that has attributes of the old names have those of today.
+    """Copy attributes of a subclass from their deprecated to their current names.
 
-    It may have them from another base. Of both names the one of today counts.
+    The subclass may inherit them from another base. The current name takes precedence.
     """
     for old, new in names.items():
         nearest = next(vars(each) for each in cls.__mro__ if {old, new} & vars(each).keys())
         if new not in nearest:
             warn(f"{cls.__name__}.{old}", new)
             setattr(cls, new, nearest[old])
-            alias_attributes(cls, {old: new})  # for objects that set it too
+            alias_attributes(cls, {old: new})  # for instances that set the attribute too
 
 
 def moved_names(module: str) -> Callable[[str], Any]:
@@ -174,7 +174,7 @@ def moved_names(module: str) -> Callable[[str], Any]:
 
 
 class Statistics(dict[str, int]):
-    """The counters that `WebSocketMiddleware.stats` returns, readable under their old names."""
+    """The counters that `WebSocketMiddleware.stats` returns; deprecated keys work too."""
 
     def __missing__(self, key: str) -> int:
         if (new := STATISTICS.get(key)) is None:
@@ -186,7 +186,7 @@ class Statistics(dict[str, int]):
         return super().__contains__(key) or key in STATISTICS
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a counter, or ``default`` where there is none of this name."""
+        """Return a counter, or ``default`` if there is none with this name."""
         try:
             return self[key]
         except KeyError:

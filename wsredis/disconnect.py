@@ -1,4 +1,4 @@
-"""`disconnect`: how views and jobs close the websockets of a user, a session or a group."""
+"""`disconnect`: closes the websockets of a user, a session or a group from views and jobs."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def disconnect(
 ) -> int:
     """Close the websockets of a user, a session or a group, on all hosts.
 
-    What is given must all fit: ``user`` and ``group`` together mean that user, and only those
-    sockets that have the group. After 4401 and 1012 the browser client reconnects and is
+    All given names must match: ``user`` and ``group`` together select the websockets of that user
+    whose identity has the group. After 4401 and 1012 the browser client reconnects and is
     identified again; after 1008 or 4403 it does not.
 
     Args:
-        user: a name as the identity resolver gives it.
-        session: likewise.
-        group: likewise; at least one of the three.
-        code: 1000, 1008, 1012, 1013, or 3000 to 4999.
-        reason: at most 123 bytes of UTF-8.
+        user: a user's name, as the identity resolver returns it.
+        session: a session key, as the identity resolver returns it.
+        group: a group's name; at least one of the three is required.
+        code: close code: 1000, 1008, 1012, 1013, or 3000 to 4999.
+        reason: close reason, at most 123 bytes of UTF-8.
         config: the options; by default those of this process.
 
     Returns:
-        The number of processes that got the order.
+        The number of processes that received the request.
 
     Raises:
-        TypeError, ValueError: nobody is named, or the code or the reason cannot be sent.
-        BrokerUnavailable: Redis does not answer; the order may be lost.
+        TypeError, ValueError: no name is given, or the code or the reason cannot be sent.
+        BrokerUnavailable: Redis does not answer; the request may be lost.
     """
     config = config or current_config()
     revocation = Revocation(user, group, session, code, reason, time.time())

@@ -1,8 +1,8 @@
 """Draining: before this process ends, every client gets a close frame with 1012.
 
-`attach` is told of each hub. When the process is asked to end (SIGTERM, SIGHUP, SIGINT) or ends by
-itself, the hub drains first and then whatever the server or the user has arranged goes on as if we
-were not there. Under uWSGI, whose handlers Python does not see, `wsredis.servers.uwsgi` does it.
+Each hub is registered with `attach`. When the process gets SIGTERM, SIGHUP or SIGINT, or ends by
+itself, the hub drains first. Then the previous signal handlers of the server or the user run. Under
+uWSGI, whose handlers Python does not see, `wsredis.servers.uwsgi` does this.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _start_thread = gevent.monkey.get_original("_thread", "start_new_thread")
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 _hubs: weakref.WeakKeyDictionary[Hub, Loop] = weakref.WeakKeyDictionary()
-_before: dict[int, list[Any]] = {}  # a later one may call an earlier one, and so us again
+_before: dict[int, list[Any]] = {}  # a later handler may call an earlier one, and so `_handle`
 _depth = 0
 _passing_on = False
 
-# A forked child shares the sockets but must not close the websockets on them.
+# A forked child shares the sockets, but must not close the websockets.
 os.register_at_fork(after_in_child=_hubs.clear)
 
 
 def attach(hub: Hub, loop: Loop) -> None:
-    """Drain this hub before the process ends; called on its loop, when it is made."""
+    """Register a hub to be drained before the process ends; called on its loop."""
     _hubs[hub] = loop
     if "uwsgi" in sys.modules:
         from .servers.uwsgi import on_exit
@@ -51,15 +51,15 @@ def attach(hub: Hub, loop: Loop) -> None:
 
 
 def detach(hub: Hub) -> None:
-    """Leave a hub alone that has been closed; its loop may end before the process does."""
+    """Unregister a hub that was closed; its loop may end before the process does."""
     _hubs.pop(hub, None)
 
 
 def install_signals() -> None:
-    """Put draining before the signal handlers of this process, as far as Python knows them.
+    """Install signal handlers that drain before they call the previous Python handlers.
 
-    Only the main thread may; in another one nothing happens, and the end of the process is left
-    to `atexit`. An ignored signal stays ignored.
+    Only the main thread can do this; in other threads nothing is installed, and `atexit` drains.
+    An ignored signal stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -76,7 +76,7 @@ def install_signals() -> None:
 
 
 def _handle(signum: int, frame: Any) -> None:
-    """Drain, then send the signal again; the second time pass it on."""
+    """Drain, then send the signal again; the second time, call the previous handler."""
     global _passing_on
     if _passing_on or _depth or not _hubs:
         _pass_on(signum, frame)
@@ -89,8 +89,8 @@ def _handle(signum: int, frame: Any) -> None:
         nonlocal waiting
         waiting -= 1
         if not waiting:
-            # From a thread: the main one is interrupted where it waits, not in a greenlet of ours.
-            # A thread of its own: those of the pool may all be waiting for Redis.
+            # From a thread, so that the signal interrupts the main thread where it waits, and not
+            # one of our greenlets. Not from the pool: its threads may all be waiting for Redis.
             _start_thread(os.kill, (os.getpid(), signum))
 
     for hub, loop in hubs:
@@ -114,7 +114,7 @@ def _pass_on(signum: int, frame: Any) -> None:
 
 
 def _drain(hub: Hub, done: Callable[[], None] | None = None) -> None:
-    """Close everybody, wait for the answers, at most the close time-out, and end the sockets."""
+    """Close all websockets, wait at most ``close_timeout`` for the clients, and end the sockets."""
     hub.drain()
     until = time.monotonic() + hub.config.close_timeout
     while next(hub.subscribers(), None) is not None and time.monotonic() < until:

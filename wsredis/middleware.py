@@ -1,6 +1,6 @@
-"""The gate: requests under the prefix become websockets, all others go to the wrapped app.
+"""The WSGI middleware: requests below the prefix become websockets, others go to the wrapped app.
 
-The composition root. It knows every package, and each step of a handshake is one line here.
+This is the composition root: it connects all packages and runs the steps of a handshake in order.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from .deprecated import Statistics
 from .drain import install_signals
 from .endpoints import Endpoint, EndpointContext, EndpointFactory, PubSubEndpoint
 from .exceptions import BrokerUnavailable, ConfigurationError, HandshakeError, PermissionDenied
-from .handshake.refusal import answer
+from .handshake.refusal import SERVER_ERROR, answer
 from .handshake.request import Request
-from .handshake.upgrade import facility_of, read_handshake
+from .handshake.upgrade import Handshake, facility_of, read_handshake
 from .hub.hub import Hub
 from .identity import ANONYMOUS, Identity, IdentityResolver, anonymous
 from .process import Process, process_for
@@ -34,14 +34,14 @@ __all__ = ["WebSocketMiddleware"]
 
 log = logging.getLogger("wsredis.middleware")
 
-TOO_LONG = "It took too long to identify the client."
+TOO_LONG = "Identifying the client took too long; try again."
 TAKEN = "wsredis.taken"
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class WebSocketMiddleware:
-    """A wrapper around a WSGI application: the same server, port and process serves websockets.
+    """A wrapper around a WSGI application that serves websockets on the same server and port.
 
     ::
 
@@ -50,17 +50,17 @@ class WebSocketMiddleware:
 
     Args:
         app: the application that gets every request outside the prefix; None for a process that
-            only serves websockets and answers 404 to everything else.
-        config: the options; by default what `wsredis.configure` has set, else the environment.
+            only serves websockets and responds with 404 to all other requests.
+        config: the options; by default those set with `wsredis.configure`, else the environment.
         identity: identifies the client of a request; by default every client is anonymous.
-        allowed_channels: says which of the requested channels are granted; by default every
+        allowed_channels: returns which of the requested channels are granted; by default every
             subscription and no publishing.
-        broker: moves the messages; by default the one that ``config.redis`` names.
-        endpoint: makes what a websocket does; by default `PubSubEndpoint`.
-        **options: fields of `Config`, laid over ``config``.
+        broker: carries the messages; by default the one that ``config.redis`` names.
+        endpoint: makes the endpoint of a websocket; by default `PubSubEndpoint`.
+        **options: fields of `Config` that override ``config``.
 
     Raises:
-        ConfigurationError: an option is unknown or not valid, or an argument cannot be called.
+        ConfigurationError: an option is unknown or not valid, or an argument is not callable.
     """
 
     def __init__(
@@ -110,25 +110,26 @@ class WebSocketMiddleware:
     def _accept(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        """Turn a request into a websocket; HTTP answers exist until the 101, close codes after."""
+        """Turn a request into a websocket; errors are HTTP responses only until the 101 is sent."""
         since = time.monotonic()
-        if TAKEN in environ:  # by a middleware around this one that tries again, say
-            raise HandshakeError(400, "This request is a websocket already.")
+        if TAKEN in environ:  # for example, an outer middleware retries the request
+            raise HandshakeError(400, "This request has already become a websocket.")
         server = server_for(environ)
         request = Request(environ)
         request.client_address = client_address(environ, self.config.trusted_proxies)
         handshake = read_handshake(request, self.config)
         facility = facility_of(request, self.config.prefix)
         process = self._process_here()
-        # The process and the address are asked for room before anybody's code runs, the user after.
+        hub, loop = process.hub, process.loop
+        context = EndpointContext(self.config, self._policy, facility, handshake.offered, loop.soon)
+        # The limits of the process and of the address are checked before the site's code runs, the
+        # limit of the user after it.
         slots = process.limits.take(request.client_address, server.ends_tls)
         try:
-            endpoint = self._identify_and_decide(request, facility)
-            slots = process.limits.take_user(slots, request.identity.user)
+            endpoint, in_time = self._identify_and_decide(request, context)
         except BaseException:
             process.limits.release(slots)
             raise
-        hub, loop = process.hub, process.loop
         connection = WebSocket(
             hub,
             process.receivers,
@@ -139,11 +140,26 @@ class WebSocketMiddleware:
         )
         connection.since = since
         connection.slots = slots
+        try:
+            if not in_time:
+                raise HandshakeError(503, TOO_LONG, RETRY_SOON)
+            connection.slots = process.limits.take_user(slots, request.identity.user)
+            headers = handshake.headers  # the common case
+            if endpoint.subprotocol or endpoint.headers or handshake.subprotocol:
+                headers = _agree(handshake, connection)
+        except BaseException:
+            process.limits.release(connection.slots)
+            loop.run(connection.abort)
+            raise
         loop.run(join, hub, connection)
         environ[TAKEN] = True
         try:
-            client = server.upgrade(environ, start_response, handshake.headers)
-            loop.run(_open, connection, client, loop)
+            if endpoint.deferred:
+                client = server.take(start_response)
+                loop.run(_await_answer, connection, client, loop, handshake)
+            else:
+                client = server.upgrade(start_response, headers)
+                loop.run(_open, connection, client, loop)
         except BaseException as exc:
             loop.run(connection.abort)
             if not isinstance(exc, OSError):
@@ -151,22 +167,31 @@ class WebSocketMiddleware:
             log.info("the client disconnected during the handshake: %s", exc)
         return server.finish(start_response)
 
-    def _identify_and_decide(self, request: Request, facility: str) -> Endpoint:
-        """Ask the resolver and make the endpoint, in the time there is for both."""
-        context = EndpointContext(self.config, self._policy, facility)
+    def _identify_and_decide(
+        self, request: Request, context: EndpointContext
+    ) -> tuple[Endpoint, bool]:
+        """Call the resolver and make the endpoint; return whether both were done in time, too.
+
+        Raises:
+            HandshakeError: 503 if time has run out and there is no endpoint.
+        """
+        endpoint: Endpoint | None = None
         try:
             with TimeLimit(self.config.handshake_timeout):
                 request.identity = self._identify(request)
-                return self._make_endpoint(request, context)
+                endpoint = self._make_endpoint(request, context)
         except TimeoutError as exc:
-            raise HandshakeError(503, TOO_LONG, RETRY_SOON) from exc
+            if endpoint is None:
+                raise HandshakeError(503, TOO_LONG, RETRY_SOON) from exc
+            return endpoint, False
+        return endpoint, True
 
     def _identify(self, request: Request) -> Identity:
-        """Ask the resolver for the identity; if it fails, the handshake is refused."""
+        """Call the resolver for the identity; if it fails, refuse the handshake."""
         try:
             identity = self.resolver(request) or ANONYMOUS
             if not isinstance(identity, Identity):
-                raise TypeError(f"a resolver returns an Identity or None, not {identity!r}")
+                raise TypeError(f"a resolver must return an Identity or None, not {identity!r}")
         except HandshakeError:
             raise
         except Exception as exc:
@@ -181,10 +206,10 @@ class WebSocketMiddleware:
             raise
         except Exception as exc:
             log.exception("the endpoint failed, so the handshake is refused")
-            raise HandshakeError(500, "This websocket cannot be opened.") from exc
+            raise HandshakeError(500, SERVER_ERROR) from exc
 
     def _process_here(self) -> Process:
-        """Return the process object, made at the first handshake: never before a fork."""
+        """Return the process object, made at the first handshake and so never before a fork."""
         process = self._process
         if process is None or process.closed or process.pid != os.getpid():
             process = self._process = process_for(self.config, self.broker)
@@ -193,13 +218,14 @@ class WebSocketMiddleware:
     def stats(self) -> dict[str, int]:
         """Return the counters of this process; all 0 before the first handshake of this middleware.
 
-        ``connections``, ``channels``, ``accepted``, ``delivered`` (messages to sockets),
-        ``slow_consumers`` (sockets closed as too slow), ``messages_dropped`` (messages dropped from
-        full send buffers), ``over_limit`` (sockets that sent too much), ``revoked`` (sockets whose
-        identity ended), ``timeouts``, ``send_buffer_bytes``, ``gaps`` (times messages may have been
-        lost), ``reconnects``, ``unpublished``, ``broker_connected``, ``draining``.
+        ``connections``, ``channels``, ``accepted``, ``delivered`` (messages to websockets),
+        ``slow_consumers`` (websockets closed as too slow), ``messages_dropped`` (messages dropped
+        from full send buffers), ``over_limit`` (websockets that sent too much), ``revoked``
+        (websockets whose identity ended), ``timeouts``, ``send_buffer_bytes``, ``gaps`` (times
+        that messages may have been lost), ``reconnects``, ``unpublished``, ``broker_connected``,
+        ``draining``.
 
-        Middleware with equal options and the same broker counts together.
+        Middleware objects with equal options and the same broker share their counters.
         """
         process = self._process
         if process is None or process.closed or process.pid != os.getpid():
@@ -207,10 +233,10 @@ class WebSocketMiddleware:
         return Statistics(process.stats())
 
     def close(self) -> None:
-        """End every websocket of this process and its link to the broker; for tests.
+        """End all websockets of this process and the link to the broker; for tests.
 
-        That includes those of other middleware with equal options and the same broker. What comes
-        next, to this middleware or another, begins anew.
+        This includes the websockets of other middleware objects with equal options and the same
+        broker. The next handshake of any of them starts afresh.
         """
         if self._process is not None and self._process.pid == os.getpid():
             self._process.close()
@@ -218,18 +244,18 @@ class WebSocketMiddleware:
 
 
 def _check_callable(name: str, value: object, hint: str, *, may_be_class: bool = False) -> None:
-    """Refuse an argument that could not be called later, when a handshake needs it.
+    """Refuse an argument that is not callable, before a handshake needs it.
 
-    A class instead of an object would take each request for its own arguments.
+    A class instead of an instance is refused too: it would get the request as its arguments.
     """
     if value is None or (callable(value) and (may_be_class or not isinstance(value, type))):
         return
-    what = "a class" if isinstance(value, type) else "nothing that can be called"
+    what = "a class" if isinstance(value, type) else "not callable"
     raise ConfigurationError(f"{name}={value!r:.200} is {what}: write {hint}.")
 
 
 def join(hub: Hub, connection: WebSocket) -> None:
-    """Admit a connection and subscribe it to its endpoint's channels; on the hub's loop.
+    """Admit a connection and subscribe it to its endpoint's channels; called on the hub's loop.
 
     Raises:
         HandshakeError: 503 when the process is about to end or the broker is unavailable.
@@ -248,8 +274,35 @@ def join(hub: Hub, connection: WebSocket) -> None:
         raise
 
 
+def _agree(handshake: Handshake, connection: WebSocket) -> tuple[tuple[str, str], ...]:
+    """Return the headers of the 101, with the subprotocol and the headers of the endpoint.
+
+    Raises:
+        HandshakeError: 500 for a subprotocol or header that cannot be sent.
+    """
+    endpoint = connection.endpoint
+    if endpoint.deferred:
+        return ()  # `WebSocket.accept` adds them
+    if endpoint.subprotocol is not None:
+        connection.subprotocol = endpoint.subprotocol
+    try:
+        return handshake.answer(connection.subprotocol, endpoint.headers)
+    except ValueError as exc:
+        log.error("the endpoint failed, so the handshake is refused: %s", exc)
+        raise HandshakeError(500, SERVER_ERROR) from exc
+
+
+def _await_answer(
+    connection: WebSocket, client: Detached, loop: Loop, handshake: Handshake
+) -> None:
+    """Hand a client's socket to its connection, which will answer; called on the hub's loop."""
+    if client.tunnel is not None:
+        client.tunnel.start(loop.gevent)
+    connection.await_answer(client.fd, client.early, handshake)
+
+
 def _open(connection: WebSocket, client: Detached, loop: Loop) -> None:
-    """Hand a client's socket to its connection; on the hub's loop."""
+    """Hand a client's socket to its open connection; called on the hub's loop."""
     if client.tunnel is not None:
         client.tunnel.start(loop.gevent)
     connection.open(client.fd, client.early)

@@ -1,15 +1,15 @@
-"""Channel names: what an audience, a name and a facility are called in Redis.
+"""Channel names: how audience, name and facility are written in Redis.
 
-Pure functions over strings. Which channels a client may have is decided in `wsredis.access`.
+Pure functions on strings. `wsredis.access` decides which channels a client may have.
 
-A channel is at once the name of the Redis channel and of the key of its last value::
+A channel name is both the name of the Redis channel and the key of its retained message::
 
     [prefix:]broadcast:FACILITY         [prefix:]user:NAME:FACILITY
     [prefix:]group:NAME:FACILITY        [prefix:]session:KEY:FACILITY
 
-NAME and FACILITY are percent-encoded (RFC 3986 section 2.1, their UTF-8 bytes) where they contain
-``:`` or ``%``, so that no two identities meet in one channel, and where they contain glob
-characters, white space or control characters, so that a name can be typed and logged.
+In NAME and FACILITY some characters are percent-encoded (RFC 3986 section 2.1, as UTF-8 bytes):
+``:`` and ``%``, so that no two identities share a channel, and glob characters, white space and
+control characters, so that a name can be typed and logged.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = [
     "channel_name",
     "encode_name",
     "loggable",
+    "printable",
 ]
 
 
@@ -43,13 +44,13 @@ def _encode_char(match: re.Match[str]) -> str:
 
 
 def encode_name(name: str) -> str:
-    """Percent-encode what must not stand in a channel; plain names stay as they are."""
+    """Percent-encode the characters that a channel name must not contain."""
     return _UNSAFE.sub(_encode_char, name)
 
 
 @lru_cache(maxsize=256)
 def _around(prefix: str, audience: Audience, facility: str) -> tuple[str, str]:
-    """Return what stands before a name and behind it; no name is cached, a session's is secret."""
+    """Return what precedes and follows a name. The name is not cached: a session key is secret."""
     head = f"{prefix}:{audience.value}:" if prefix else f"{audience.value}:"
     return head, encode_name(facility)
 
@@ -58,10 +59,10 @@ def channel_name(prefix: str, audience: Audience, facility: str, name: str = "")
     """Return the channel of an audience for a facility.
 
     Args:
-        prefix: the site's key prefix without colon; "" for none.
+        prefix: the site's key prefix without a colon; "" for none.
         audience: one of the four.
-        facility: what the channel is about; may be empty and may contain ``/``.
-        name: user, group or session key; not for a broadcast.
+        facility: the topic of the channel; may be empty and may contain ``/``.
+        name: user, group or session key; none for a broadcast.
 
     Raises:
         ValueError: a name is missing, or given for a broadcast.
@@ -76,13 +77,27 @@ _SESSION = re.compile(rf"(?:^|(?<=:)){Audience.SESSION}:[^:]*:(?=[^:]*$)")
 
 
 _TURNING = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""What makes text run the other way (Unicode Standard Annex 9, section 2)."""
+"""Characters that change the direction of text (Unicode Standard Annex 9, section 2)."""
 
 
 def loggable(name: str) -> str:
-    """Return an encoded name, or a channel, as a log may show it.
+    """Return an encoded name, or a channel, in a form that is safe to log.
 
-    A session's key can be all that its cookie holds, and what makes text run the other way could
-    make a line say something else.
+    Session keys are masked, as a key may be all that a session cookie contains. Characters that
+    change the direction of text are encoded, as they could change how a log line reads.
     """
     return _TURNING.sub(_encode_char, _SESSION.sub(f"{Audience.SESSION}:***:", name))
+
+
+_UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
+
+
+def printable(text: str, most: int = 100) -> str:
+    """Return text from a client in a form that a message may quote.
+
+    Args:
+        text: a header value or a name.
+        most: characters of the result; longer text is shortened and ends in ``...``.
+    """
+    encoded = _UNPRINTABLE.sub(_encode_char, text[: most + 1])
+    return encoded if len(encoded) <= most else encoded[: most - 3] + "..."

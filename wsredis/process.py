@@ -1,9 +1,9 @@
-"""The hub of this process and the loop it runs on, made at the first handshake: after every fork.
+"""The hub of this process and its loop, made at the first handshake and so after every fork.
 
-All middleware with equal options and the same broker shares one: its timers, its link to Redis, its
-limits. Where several threads run a gevent loop each, each has its own.
+Middleware objects with equal options and the same broker share one hub, with its timers, its link
+to Redis and its limits. If several threads run gevent loops, each loop has its own hub.
 
-Nothing here knows requests; what belongs to one of them is in `wsredis.middleware`.
+This module does not handle requests: `wsredis.middleware` does.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Process:
 
     Args:
         config: the options of the middleware.
-        broker: moves the messages.
+        broker: carries the messages.
 
     Attributes:
-        closed: whether it takes no more websockets; `process_for` makes another one.
-        pid: of the operating system's process, which a fork changes.
+        closed: whether it accepts no more websockets; `process_for` then makes another one.
+        pid: id of the operating system process in which it was made.
     """
 
     def __init__(self, config: Config, broker: Broker) -> None:
@@ -51,15 +51,15 @@ class Process:
         return hub
 
     def stats(self) -> dict[str, int]:
-        """Return the counters of the hub, from any thread."""
+        """Return the counters of the hub; callable from any thread."""
         return self.loop.run(self.hub.numbers)
 
     def close(self) -> None:
-        """End every websocket, of all middleware that shares this, and the link.
+        """End all websockets of all middleware that shares this object, and the link to the broker.
 
-        The next handshake finds a new process object.
+        The next handshake makes a new process object.
         """
-        with _lock:  # so that nobody finds a closed one
+        with _lock:  # so that `process_for` never returns a closed one
             self.closed = True
             _processes[:] = [each for each in _processes if each is not self]
         self.loop.run(self.hub.close)
@@ -71,7 +71,7 @@ _processes: list[Process] = []
 
 
 def process_for(config: Config, broker: Broker) -> Process:
-    """Return the process object for some options and a broker, made if there is none that fits."""
+    """Return the process object for some options and a broker; make it if there is none yet."""
     with _lock:
         found = _find(config, broker)
         if found is None:
@@ -91,7 +91,7 @@ def _find(config: Config, broker: Broker) -> Process | None:
 
 
 def _after_fork() -> None:
-    """Begin anew in a child: the lock may have been held by a thread that it does not have."""
+    """Reset the state in a child: the lock may be held by a thread that the child does not have."""
     global _lock
     _lock = threading.Lock()
     _processes.clear()

@@ -1,8 +1,7 @@
-"""Where a request comes from behind proxies: which peers are trusted, and about what.
+"""The client's address, scheme and host behind trusted proxies.
 
-A proxy says in ``X-Forwarded-For``, ``-Proto`` and ``-Host`` what it was asked for and by whom. Any
-client can send these headers too, so they are read only where the direct peer, ``REMOTE_ADDR``, is
-listed. What follows from an address is decided elsewhere.
+A proxy reports them in ``X-Forwarded-For``, ``-Proto`` and ``-Host``. Any client can send these
+headers too, so they are used only if the direct peer, ``REMOTE_ADDR``, is a listed proxy.
 """
 
 from __future__ import annotations
@@ -15,9 +14,10 @@ from typing import Any
 __all__ = ["UNIX", "Proxies", "client_address", "forwarded_host", "forwarded_scheme"]
 
 UNIX = "unix"
-"""The address of whoever comes through a Unix socket, and its name in a list of proxies."""
+"""The address of a peer on a Unix socket, also in a list of proxies."""
 
-# What gunicorn, uWSGI, Werkzeug and nginx write for such a peer; gevent.pywsgi writes nothing.
+# The address that gunicorn, uWSGI, Werkzeug and nginx write for such a peer; gevent.pywsgi writes
+# none.
 _UNIX_PEERS = frozenset(("", "0.0.0.0", "<local>", "unix:"))
 
 _UNKNOWN = "unknown"
@@ -26,14 +26,13 @@ _SCHEMES = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
 
 
 class Proxies:
-    """The peers that are proxies of ours.
+    """A set of trusted proxies.
 
     Args:
-        listed: addresses, networks like ``10.0.0.0/8``, and ``unix`` for whoever comes through a
-            Unix socket.
+        listed: addresses, networks like ``10.0.0.0/8``, and ``unix`` for peers on a Unix socket.
 
     Raises:
-        ValueError: an entry is none of these, or is a network of everybody.
+        ValueError: an entry is none of these, or is a network of all addresses.
     """
 
     def __init__(self, listed: Sequence[str]) -> None:
@@ -41,16 +40,16 @@ class Proxies:
         self._unix = UNIX in listed
         for network in self._networks:
             if not network.prefixlen:
-                raise ValueError(f"{network} is everybody")
+                raise ValueError(f"{network} contains all addresses")
 
     def __contains__(self, address: str) -> bool:
-        """Return whether an address, as `peer_address` writes it, is listed."""
+        """Return whether an address, in the normal form of `client_address`, is listed."""
         if address in (UNIX, _UNKNOWN):
             return self._unix and address == UNIX
         return any(ip_address(address) in network for network in self._networks)
 
     def trusts(self, environ: dict[str, Any]) -> bool:
-        """Return whether a request comes straight from a listed proxy."""
+        """Return whether a request comes directly from a listed proxy."""
         return _peer(environ) in self
 
 
@@ -60,24 +59,25 @@ def _read(listed: tuple[str, ...]) -> Proxies:
 
 
 def client_address(environ: dict[str, Any], trusted: tuple[str, ...]) -> str:
-    """Return the address of the client: of the peer, or of whom trusted proxies name.
+    """Return the address of the client: that of the peer, or the one that trusted proxies report.
 
-    In a chain of proxies that is the rightmost address of ``X-Forwarded-For`` that is not trusted:
-    what stands left of it, the client may have invented. IPv4 in IPv6 is written as IPv4.
-    `UNIX` is a peer on a Unix socket, ``unknown`` one of which the server tells no address.
+    In a chain of proxies this is the rightmost address of ``X-Forwarded-For`` that is not trusted,
+    as the client may have forged the addresses to the left of it. IPv4-mapped IPv6 addresses are
+    written as IPv4. `UNIX` stands for a peer on a Unix socket, ``unknown`` for an address that the
+    server does not report.
     """
     return _walk(environ, _read(trusted))[0] if trusted else _peer(environ)
 
 
 def forwarded_scheme(environ: dict[str, Any], trusted: tuple[str, ...]) -> str:
-    """Return ``http`` or ``https``: what the client uses with the outermost trusted proxy."""
+    """Return ``http`` or ``https``: the scheme between client and outermost trusted proxy."""
     said = _forwarded(environ, trusted, "HTTP_X_FORWARDED_PROTO")
     seen: str = environ.get("wsgi.url_scheme", "http")
     return _SCHEMES.get(said.lower(), seen)
 
 
 def forwarded_host(environ: dict[str, Any], trusted: tuple[str, ...]) -> str:
-    """Return host and port as the client has asked the outermost trusted proxy for them."""
+    """Return host and port as the client sent them to the outermost trusted proxy."""
     return (
         _forwarded(environ, trusted, "HTTP_X_FORWARDED_HOST")
         or environ.get("HTTP_HOST")
@@ -86,10 +86,10 @@ def forwarded_host(environ: dict[str, Any], trusted: tuple[str, ...]) -> str:
 
 
 def _forwarded(environ: dict[str, Any], trusted: tuple[str, ...], name: str) -> str:
-    """Return what the outermost trusted proxy has put into a header; ``""`` for nothing.
+    """Return the value that the outermost trusted proxy set in a header; ``""`` for none.
 
-    Each proxy adds its own word at the right or replaces the whole, so of more words than there
-    are trusted proxies the leftmost ones are the client's.
+    Each proxy appends its value or replaces the header. If there are more values than trusted
+    proxies, the leftmost ones are from the client and are ignored.
     """
     if not trusted or name not in environ:
         return ""
@@ -99,7 +99,7 @@ def _forwarded(environ: dict[str, Any], trusted: tuple[str, ...], name: str) -> 
 
 
 def _walk(environ: dict[str, Any], proxies: Proxies) -> tuple[str, int]:
-    """Follow trusted proxies outwards; return the first address beyond and their number."""
+    """Follow trusted proxies outwards; return the first address after them, and their number."""
     address, depth = _peer(environ), 0
     said = environ.get("HTTP_X_FORWARDED_FOR")
     before = said.split(",") if said else []
@@ -119,7 +119,7 @@ def _peer(environ: dict[str, Any]) -> str:
 
 @lru_cache(maxsize=4096)
 def _address(text: str) -> str:
-    """Return an address in its one form, without its port; ``unknown`` for what is none."""
+    """Return an address in its normal form, without a port; ``unknown`` if it is not valid."""
     text = text.strip()
     if text == "unix:":
         return UNIX
@@ -135,6 +135,6 @@ def _address(text: str) -> str:
     except ValueError:
         return _UNKNOWN
     if isinstance(address, IPv6Address):
-        # Without the zone, a name of this machine's network card.
+        # Without the zone, which names a network interface of this machine.
         address = address.ipv4_mapped or IPv6Address(int(address))
     return str(address)

@@ -1,7 +1,7 @@
-"""`Publisher`: how views, jobs and shells send messages.
+"""`Publisher`: sends messages from views, jobs and shells.
 
 It works in any process, with or without gevent, and is safe across threads, greenlets and forks.
-Nothing connects before the first message.
+It connects when the first message is published.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ __all__ = ["SELF", "Publisher"]
 
 
 class _Self:
-    """The client that sends the request."""
+    """The type of `SELF`."""
 
     def __repr__(self) -> str:
         return "SELF"
 
 
 SELF: Final = _Self()
-"""In ``users``, ``groups`` or ``sessions``: those of the request's or the given identity."""
+"""In ``users``, ``groups`` or ``sessions``: the names of the request's or the given identity."""
 
 Names = Iterable[str | _Self]
 
 
 class Publisher:
-    """A publisher of messages about a facility to some audiences.
+    """A publisher of messages to some audiences of a facility.
 
     Args:
-        facility: what the messages are about; browsers ask for it in the address.
-        broadcast: whether everybody who subscribes to the facility gets them.
-        users, groups, sessions: names, or `SELF`.
-        request: where `SELF` looks for an ``identity``: a request with that attribute, as
-            ``allowed_channels`` gets it, or as an adapter makes it.
-        identity: who `SELF` is, instead of a request.
-        config: where Redis is and what the key prefix is; by default what `wsredis.configure` has
-            set, else the environment.
+        facility: the topic of the messages; the part of the websocket's URL after the prefix.
+        broadcast: whether the messages go to all subscribers of the facility's broadcast.
+        users, groups, sessions: lists of names, or of `SELF`.
+        request: a request whose ``identity`` attribute `SELF` stands for, such as the one that
+            ``allowed_channels`` gets, or one made by an adapter.
+        identity: the identity that `SELF` stands for, instead of a request.
+        config: gives the URL of Redis and the key prefix; by default the options set with
+            `wsredis.configure`, else the environment.
 
     Raises:
-        TypeError: names that are no list of strings, or `SELF` without a request or identity.
+        TypeError: names are not a list of strings, or `SELF` is used without a request or identity.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class Publisher:
         config: Config | None = None,
     ) -> None:
         if not isinstance(facility, str):
-            raise TypeError(f"facility takes a string, not {facility!r}")
+            raise TypeError(f"facility must be a string, not {facility!r}")
         if not isinstance(broadcast, bool):
-            raise TypeError(f"broadcast takes True or False, not {broadcast!r}")
+            raise TypeError(f"broadcast must be True or False, not {broadcast!r}")
         self.config = config if config is not None else self.default_config()
         self.facility = facility
         who = identity
@@ -88,29 +88,29 @@ class Publisher:
         self._channels = found
 
     def default_config(self) -> Config:
-        """Return the options where none are given; an adapter's framework has its own."""
+        """Return the options to use if none are given; adapters return those of the framework."""
         return current_config()
 
     def identity_of(self, request: Any) -> Identity | None:
-        """Return whom `SELF` stands for; asked once, and only where there is a `SELF`."""
+        """Return the identity that `SELF` stands for; called once, and only if `SELF` is used."""
         return getattr(request, "identity", None)
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Return the full names of the channels this publishes to."""
+        """Return the full names of the channels that messages go to."""
         return tuple(self._channels)
 
     def publish(self, message: object, expire: int | None = None) -> int:
-        """Publish a message to all channels in one round trip: either all get it or none.
+        """Publish a message to all channels in one round trip: all channels get it, or none.
 
         Args:
-            message: str for text, bytes for binary, anything else goes out as JSON text.
-            expire: seconds for which it is retained for later subscribers; 0 not at all;
-                by default the option ``expire``.
+            message: str for text, bytes for binary; any other value is sent as JSON text.
+            expire: seconds for which the message is retained for later subscribers, 0 for not at
+                all; by default the option ``expire``.
 
         Returns:
             The number of processes that Redis reports as receivers, added up over the channels.
-            With no channel, such as a `SELF` who is nobody, 0.
+            Without channels, for example because `SELF` is anonymous, 0.
 
         Raises:
             BrokerUnavailable: Redis does not answer; the message may not have been published.
@@ -123,18 +123,18 @@ class Publisher:
         return broker_for(self.config).publish(self.channels, payload, seconds)
 
     async def apublish(self, message: object, expire: int | None = None) -> int:
-        """Publish like `publish`, without blocking the running asyncio loop."""
+        """Publish like `publish`, but without blocking the running asyncio loop."""
         payload, seconds = self._prepare(message, expire)
         if not self._channels:
             return 0
         return await broker_for(self.config).apublish(self.channels, payload, seconds)
 
     def fetch(self, audience: str = "any") -> Data | None:
-        """Return the retained message of the narrowest channel that has one, or None.
+        """Return the retained message of the most specific channel that has one, or None.
 
         Args:
-            audience: ``session``, ``user``, ``group``, ``broadcast``; ``any`` asks all four in
-                that order.
+            audience: ``session``, ``user``, ``group`` or ``broadcast``; ``any`` tries all four in
+                this order.
 
         Raises:
             BrokerUnavailable: Redis does not answer.
@@ -143,7 +143,8 @@ class Publisher:
         order = [Audience.SESSION, Audience.USER, Audience.GROUP, Audience.BROADCAST]
         if audience != "any":
             if audience not in order:
-                raise ValueError(f"audience takes any, {', '.join(order)}, not {audience!r}")
+                known = ", ".join(order)
+                raise ValueError(f"audience must be one of any, {known}, not {audience!r}")
             order = [Audience(audience)]
         channels = [name for kind in order for name, of in self._channels.items() if of is kind]
         retained = broker_for(self.config).fetch(channels)
@@ -152,16 +153,16 @@ class Publisher:
     def _prepare(self, message: object, expire: int | None) -> tuple[bytes, int]:
         seconds = self.config.expire if expire is None else expire
         if type(seconds) is not int or seconds < 0:
-            raise ValueError(f"expire takes whole seconds from 0 on, not {seconds!r}")
+            raise ValueError(f"expire must be whole seconds, 0 or more, not {seconds!r}")
         return encode(dump(message), self.config.envelope), seconds
 
 
 def _names(argument: str, names: Names) -> list[str | _Self]:
     """Check a list of names."""
     if isinstance(names, (str, bool, bytes, _Self)) or not isinstance(names, Iterable):
-        raise TypeError(f"{argument} takes a list of names: write {argument}=[{names!r}]")
+        raise TypeError(f"{argument} must be a list of names: write {argument}=[{names!r}]")
     checked: list[Any] = list(names)
     for name in checked:
         if not (isinstance(name, _Self) or (isinstance(name, str) and name)):
-            raise TypeError(f"{argument} takes non-empty strings or SELF, not {name!r}")
+            raise TypeError(f"{argument} must contain non-empty strings or SELF, not {name!r}")
     return checked

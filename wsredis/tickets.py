@@ -1,10 +1,9 @@
-"""Signed one-time tickets: a view issues one, and a websocket shows it as its identity.
+"""Signed one-time tickets: a view issues a ticket, and a websocket presents it to be identified.
 
-For pages whose cookies do not reach the websocket, or that have none. A ticket tells nobody
-anything: it is a random number, the second of its end and a signature (HMAC-SHA256, RFC 2104). Whom
-it stands for is stored in Redis, signed too, under a hash of that number; whoever takes it there
-first has it. Where in a handshake a ticket stands is the business of
-`wsredis.identity.credentials`.
+For pages whose cookies do not reach the websocket, or that have none. A ticket reveals nothing: it
+is a random number, its expiry time and a signature (HMAC-SHA256, RFC 2104). The identity is stored
+in Redis under a hash of the random number, signed as well; the first handshake that presents the
+ticket takes it from there. `wsredis.identity.credentials` finds the ticket in a handshake.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from .protocol.http import RETRY_SOON, TICKET
 __all__ = ["MAX_SECONDS", "TicketResolver", "issue_ticket"]
 
 MAX_SECONDS = 300
-"""The longest that a ticket may live."""
+"""The longest lifetime of a ticket, in seconds."""
 
-_ID, _END, _SIGNATURE = 16, 4, 16  # bytes; together no rest in base64
+_ID, _END, _SIGNATURE = 16, 4, 16  # bytes; their sum needs no padding in base64
 _FORM = re.compile(r"[A-Za-z0-9_-]{48}")
 
 
@@ -40,24 +39,24 @@ def issue_ticket(
 ) -> str:
     """Return a ticket that gives one websocket an identity; call it in a view.
 
-    The answer that carries it must not be cached: ``Cache-Control: no-store``.
+    The HTTP response that contains the ticket must not be cached: ``Cache-Control: no-store``.
 
     Args:
-        identity: whom it stands for, or the name of a user without groups and session.
-        seconds: how long it lives, 1 to 300.
-        config: where Redis is, the key prefix and the ``secret``; by default what
-            `wsredis.configure` has set, else the environment.
+        identity: the identity, or the name of a user without groups and session.
+        seconds: lifetime of the ticket, 1 to 300.
+        config: gives the URL of Redis, the key prefix and the ``secret``; by default the options
+            set with `wsredis.configure`, else the environment.
 
     Raises:
         BrokerUnavailable: Redis does not answer.
-        ConfigurationError: there is no ``secret``.
-        ValueError: it would stand for nobody, or ``seconds`` are too few or too many.
+        ConfigurationError: the option ``secret`` is not set.
+        ValueError: the identity is anonymous, or ``seconds`` is out of range.
     """
     who = Identity(identity) if isinstance(identity, str) else identity
     if not who:
-        raise ValueError("a ticket stands for somebody, not for nobody")
+        raise ValueError("a ticket cannot be anonymous: give it a user, a group or a session")
     if type(seconds) is not int or not 1 <= seconds <= MAX_SECONDS:
-        raise ValueError(f"seconds takes whole seconds from 1 to {MAX_SECONDS}, not {seconds!r}")
+        raise ValueError(f"seconds must be whole seconds from 1 to {MAX_SECONDS}, not {seconds!r}")
     stamp = _Stamp(config)
     body = secrets.token_bytes(_ID) + (int(time.time()) + seconds).to_bytes(_END)
     content = json.dumps(asdict(who)).encode()
@@ -66,17 +65,17 @@ def issue_ticket(
 
 
 class TicketResolver:
-    """A resolver that trusts a ticket, once.
+    """A resolver that accepts a ticket once.
 
-    A handshake without one is nobody's; one whose ticket does not hold is refused.
+    A handshake without a ticket is anonymous; one with an invalid ticket is refused.
 
     Args:
-        query: name of the query parameter in which it may come; None for no such way.
-        subprotocol: whether it may come as the sub-protocol behind ``wsredis.ticket``.
+        query: name of the query parameter that may contain the ticket, or None.
+        subprotocol: whether the ticket may be the subprotocol after ``wsredis.ticket``.
         config: as for `issue_ticket`.
 
     Raises:
-        ConfigurationError: there is no ``secret``.
+        ConfigurationError: the option ``secret`` is not set.
     """
 
     def __init__(
@@ -102,47 +101,48 @@ class TicketResolver:
 
 
 class _Stamp:
-    """The signatures of tickets and of what they stand for."""
+    """The signatures of tickets and of the stored identities."""
 
     def __init__(self, config: Config | None) -> None:
         config = config if config is not None else current_config()
         if config.secret is None:
             raise ConfigurationError(
-                "Tickets need the option secret, the same for all processes: set WSREDIS_SECRET to"
-                " what this prints: python -c 'import secrets; print(secrets.token_hex())'."
+                "Tickets need the option secret, the same in all processes. Set WSREDIS_SECRET to"
+                " the output of: python -c 'import secrets; print(secrets.token_hex())'."
             )
         self.store = store_for(config)
         self._prefix = config.key_prefix
         self._secret = config.secret.encode()
 
     def key(self, body: bytes) -> str:
-        """Return where the content is stored; from there nobody finds back to the ticket."""
+        """Return the key of the stored identity; the ticket cannot be derived from it."""
         name = f"ticket:{hashlib.sha256(body).hexdigest()}"
         return f"{self._prefix}:{name}" if self._prefix else name
 
     def sign(self, purpose: bytes, data: bytes) -> bytes:
-        """Sign for one purpose and one key prefix: another site's tickets are none of ours."""
+        """Sign for one purpose and one key prefix, so that tickets of another site are refused."""
         context = b"wsredis %b %b\0" % (purpose, self._prefix.encode())
         return hmac.digest(self._secret, context + data, "sha256")[:_SIGNATURE]
 
     def take(self, ticket: str) -> Identity:
-        """Return whom a ticket stands for, and end it.
+        """Return the identity of a ticket and invalidate the ticket.
 
         Raises:
             BrokerUnavailable: Redis does not answer.
-            PermissionDenied: it does not hold; the text says why, and never shows it.
+            PermissionDenied: the ticket is not valid; the text says why and never contains it.
         """
         if not _FORM.fullmatch(ticket):
-            raise PermissionDenied("This is no ticket.")
+            raise PermissionDenied("The ticket is malformed.")
         whole = urlsafe_b64decode(ticket)
         body, signature = whole[: _ID + _END], whole[_ID + _END :]
         if not hmac.compare_digest(signature, self.sign(b"ticket", body)):
-            raise PermissionDenied("This ticket was not issued here.")
+            raise PermissionDenied("The ticket was not issued by this site.")
         stored = self.store.take(self.key(body))
         if stored is None:
             over = time.time() >= int.from_bytes(body[_ID:])
-            raise PermissionDenied(f"This ticket has {'expired' if over else 'been used'}.")
+            ended = "expired" if over else "already been used"
+            raise PermissionDenied(f"The ticket has {ended}. Request a new one.")
         signature, content = stored[:_SIGNATURE], stored[_SIGNATURE:]
         if not hmac.compare_digest(signature, self.sign(b"content", body + content)):
-            raise PermissionDenied("This ticket was not issued here.")
+            raise PermissionDenied("The ticket was not issued by this site.")
         return Identity(**json.loads(content))

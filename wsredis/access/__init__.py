@@ -1,1 +1,1 @@
-"""Which channels a browser requests, and which of them it is granted."""
+"""The channels that a client requests, and the policy that grants them."""

@@ -1,6 +1,6 @@
-"""What a browser requests: from a query string to a `ChannelRequest`.
+"""Parsing the query string of a handshake into a `ChannelRequest`.
 
-Which of it is granted is decided in `wsredis.access.policy`.
+`wsredis.access.policy` decides which of the requested channels are granted.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ REQUESTABLE = {
     for direction in ("subscribe", "publish")
     for audience in Audience
 }
-"""The keys that a query string may hold: their direction and audience."""
+"""The keys that a query string may contain, with direction and audience."""
 
 _DIRECTIONS = ("subscribe-", "publish-")
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelRequest:
-    """The channels that a browser requests in its query string.
+    """The channels that a client requests in its query string.
 
     Args:
-        requested: keys such as ``subscribe-broadcast`` and ``publish-user``, in that order.
-        echo: whether a socket wants its own messages back.
+        requested: keys such as ``subscribe-broadcast`` and ``publish-user``, in the order of the
+            query string.
+        echo: whether the websocket also receives the messages it publishes.
     """
 
     requested: tuple[str, ...]
@@ -43,17 +44,18 @@ alias_attributes(ChannelRequest, CHANNEL_REQUEST_FIELDS)
 
 
 def parse_channel_request(query: str) -> ChannelRequest:
-    """Return what a query string requests; values, and keys of other libraries, are ignored.
+    """Return the channels that a query string requests; values and other keys are ignored.
 
     Raises:
-        ValueError: a key begins like one of ours but is unknown; the text says what to write.
+        ValueError: a key begins with ``subscribe-`` or ``publish-`` but is unknown; the text says
+            what to write.
     """
     return _read_keys(tuple(item.partition("=")[0] for item in query.split("&")))
 
 
 @lru_cache(maxsize=256)
 def _read_keys(keys: tuple[str, ...]) -> ChannelRequest:
-    """Read the keys alone: a value may be a ticket, which must not be cached."""
+    """Read the keys only: a value may be a ticket, which must not be cached."""
     requested: dict[str, None] = {}
     echo = False
     for each in keys:

@@ -1,4 +1,4 @@
-"""What moves messages between processes, and which of it a `Config` names."""
+"""Brokers, which carry messages between processes, and the choice of one for a `Config`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _backends: dict[object, _Backend] = {}
 
 
 def broker_for(config: Config) -> Broker:
-    """Return the broker of this process for a configuration; it connects when it is used.
+    """Return the broker of this process for a configuration; it connects on first use.
 
     Raises:
         ConfigurationError: redis-py does not understand the URL or the arguments.
@@ -35,7 +35,7 @@ def broker_for(config: Config) -> Broker:
 
 
 def log_for(config: Config) -> Log:
-    """Return what publishes and logs revocations, for a configuration (see `broker_for`)."""
+    """Return the log of revocations for a configuration (see `broker_for`)."""
     return _backend_for(config).broker
 
 

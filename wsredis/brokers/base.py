@@ -1,8 +1,8 @@
-"""What a broker must do: the interfaces that `wsredis.brokers.redis` and `.memory` implement.
+"""The interfaces of a broker, which `wsredis.brokers.redis` and `.memory` implement.
 
-A `Broker` belongs to whoever publishes and may be used from any thread. A `Feed` belongs to one hub
-and lives on its loop. Both know channel names and bytes only; who subscribes to a channel in this
-process is the hub's business. What may be stored beside messages is said in `store` and `log`.
+A `Broker` publishes messages and may be used from any thread. A `Feed` receives the messages of one
+hub and runs on its loop. Both handle channel names and bytes only; the hub knows the subscribers of
+each channel. `store` and `log` define what is stored besides messages.
 """
 
 from __future__ import annotations
@@ -17,55 +17,54 @@ from .stats import FeedStats
 __all__ = ["Broker", "Deliver", "Feed"]
 
 Deliver = Callable[[list[Message]], Iterator[None]]
-"""Takes what one turn of the loop has brought, in order, and yields where others may have theirs.
+"""Takes the messages of one iteration of the loop, in order; yields so that other work can run.
 
-It runs in a callback of the loop, so it must not block. What it raises is logged, costs these
-messages only, and counts as a gap."""
+It runs in a callback of the loop, so it must not block. An exception is logged, loses only these
+messages, and counts as a gap."""
 
 
 class Feed(Protocol):
-    """The messages of the channels that one hub subscribes to.
+    """A feed of the messages in the channels that one hub subscribes to.
 
     Delivery is at most once and in order for each channel. When messages may have been lost,
-    ``stats.gaps`` grows and ``stats.on_gap`` is called before the next one is delivered, and the
-    loss is logged.
+    ``stats.gaps`` is incremented and ``stats.on_gap`` is called before the next message is
+    delivered, and the loss is logged.
 
     Attributes:
-        stats: counts what happened.
-        deliver: takes what has come. It may be replaced on the loop: the next call is the new
-            one's.
+        stats: the counters.
+        deliver: takes the messages that arrive. It may be replaced on the loop.
     """
 
     stats: FeedStats
     deliver: Deliver
 
     def subscribe(self, channels: Sequence[str]) -> list[Message]:
-        """Begin to deliver channels and return their retained messages.
+        """Begin to deliver messages of channels, and return their retained messages.
 
-        Blocks the calling greenlet. Every message published after a retained one is delivered; one
-        that is delivered while this blocks may be returned as well, one that is returned is not
-        delivered afterwards.
+        Blocks the calling greenlet. Every message published after a retained message is delivered.
+        A message that is delivered while this method blocks may also be returned; a returned
+        message is not delivered later.
 
         Raises:
-            BrokerUnavailable: the broker does not answer or refuses. Others may wait for the same
-                channels by now, so it is the caller who unsubscribes from those nobody wants.
+            BrokerUnavailable: the broker does not answer or refuses. Other subscribers may wait for
+                the same channels, so the caller has to unsubscribe from channels without any.
         """
 
     def logged(self, channel: str) -> list[Message]:
-        """Return what `Log.append` has stored for a channel, the oldest first.
+        """Return the messages that `Log.append` has stored for a channel, oldest first.
 
-        Blocks the calling greenlet. Asked after `subscribe`, nothing is missing between this and
-        what is delivered, but something may be in both.
+        Blocks the calling greenlet. If called after `subscribe`, no message is missing between
+        the returned and the delivered messages, but some may be in both.
 
         Raises:
             BrokerUnavailable: the broker does not answer or refuses.
         """
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
-        """Stop delivering channels; what is on its way may still arrive."""
+        """Stop delivering messages of channels; messages in transit may still arrive."""
 
     def refused(self) -> list[str]:
-        """Return those of the channels that nothing comes from, as the broker refuses them."""
+        """Return the channels whose subscription the broker refuses."""
 
     def publish(
         self, channels: Sequence[str], payload: bytes, expire: int, on_ack: Callable[[bool], None]
@@ -73,15 +72,15 @@ class Feed(Protocol):
         """Publish without waiting, in the order of the calls.
 
         ``on_ack`` is called once, on the loop: with True when the message is published, with
-        False if it was not, or perhaps not.
+        False if it was not published, or perhaps not.
         """
 
     def close(self) -> None:
-        """End the feed; nothing is delivered from now on."""
+        """End the feed; no message is delivered afterwards."""
 
 
 class Broker(Protocol):
-    """The messages between processes."""
+    """A carrier of messages between processes."""
 
     def open(self, loop: Loop, deliver: Deliver) -> Feed:
         """Return a feed for one hub; called on its loop."""
@@ -89,18 +88,20 @@ class Broker(Protocol):
     def publish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
         """Publish to all channels at once and retain the payload for ``expire`` seconds (0: not).
 
-        One round trip. Either all channels get it or none. Returns the number of processes that
-        receive it, added up over the channels.
+        This takes one round trip. Either all channels get the payload or none.
+
+        Returns:
+            The number of processes that receive it, added up over the channels.
 
         Raises:
-            BrokerUnavailable: it may not have been published.
+            BrokerUnavailable: the payload may not have been published.
         """
 
     async def apublish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
         """Publish like `publish`, for callers on an asyncio loop."""
 
     def fetch(self, channels: Sequence[str]) -> list[Message]:
-        """Return retained messages, in the order of the channels; without those that have none.
+        """Return the retained messages, in the order of the channels; skip channels without one.
 
         Raises:
             BrokerUnavailable: the broker does not answer.

@@ -1,7 +1,7 @@
-"""The log of a channel: messages that are published and stored in order for a while.
+"""The log of a channel: messages that are published and also stored, in order, for some time.
 
-It serves what must also reach a process that was not connected: orders to disconnect. `Feed.logged`
-reads it.
+It is for messages that must also reach processes that were not connected: revocations.
+`Feed.logged` reads it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ __all__ = ["Log"]
 
 
 class Log(Protocol):
-    """A publisher that stores what it publishes; usable from any thread."""
+    """A publisher that stores the messages it publishes; usable from any thread."""
 
     def append(self, channel: str, payload: bytes, seconds: int, most: int) -> int:
-        """Publish to a channel, and store the payload after those before it.
+        """Publish a payload to a channel and append it to the log of the channel.
 
-        One step and one round trip. Payloads stay until ``seconds`` after the last of them, and
-        of more than ``most`` the oldest are dropped. Returns the number of processes that receive
-        it.
+        This is one atomic step and one round trip. The log expires ``seconds`` after its last
+        payload; if it has more than ``most`` payloads, the oldest are dropped.
+
+        Returns:
+            The number of processes that receive the payload.
 
         Raises:
-            BrokerUnavailable: it may not have been published.
+            BrokerUnavailable: the payload may not have been published.
         """

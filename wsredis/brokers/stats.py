@@ -1,4 +1,4 @@
-"""What happened to a feed, counted."""
+"""The counters of a feed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ class FeedStats:
     """The counters of a feed.
 
     Attributes:
-        connected: whether messages arrive at the moment.
-        gaps: times that messages may have been lost, because the link was or delivering failed.
-        lost_at: when that was found the last time, in monotonic seconds.
-        on_gap: called on the feed's loop as soon as a gap is counted; must not block.
-        reconnects: times the link came back.
-        unpublished: messages from sockets that were not, or perhaps not, published.
+        connected: whether the feed is connected to the broker.
+        gaps: times that messages may have been lost, because the link was lost or delivery failed.
+        lost_at: time at which the last gap was noticed, in monotonic seconds.
+        on_gap: called on the feed's loop when a gap is counted; must not block.
+        reconnects: times that the link was re-established.
+        unpublished: messages from websockets that were not published, or perhaps not.
     """
 
     __slots__ = ("connected", "gaps", "lost_at", "on_gap", "reconnects", "unpublished")
@@ -31,11 +31,11 @@ class FeedStats:
         self.unpublished = 0
 
     def count_gap(self) -> None:
-        """Count a gap: from now on nobody can be sure to have everything."""
+        """Count a gap: any subscriber may have missed messages."""
         self.gaps += 1
         self.lost_at = time.monotonic()
         self.on_gap()
 
 
 def _nothing() -> None:
-    """Take no notice of a gap."""
+    """Ignore a gap."""

@@ -1,4 +1,4 @@
-"""One-time values: put by one process, taken by one that asks first."""
+"""One-time values: stored by one process, and returned to the first process that takes them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ __all__ = ["Store"]
 
 
 class Store(Protocol):
-    """A keeper of values that each have one taker; usable from any thread."""
+    """A store of values that can each be taken once; usable from any thread."""
 
     def put(self, key: str, value: bytes, seconds: int) -> None:
-        """Store a value for some seconds under a key of its own.
+        """Store a value for some seconds under a unique key.
 
         Raises:
-            BrokerUnavailable: it may not have been stored.
+            BrokerUnavailable: the value may not have been stored.
         """
 
     def take(self, key: str) -> bytes | None:
-        """Return a value and forget it in one step: of several who ask, one gets it, others None.
+        """Return and delete a value atomically: only one of several callers gets it, others None.
 
         Raises:
             BrokerUnavailable: the broker does not answer; the value may be lost.

@@ -1,4 +1,4 @@
-"""``python -m wsredis.cli``: the ``wsredis`` command where no script is installed."""
+"""``python -m wsredis.cli``: the ``wsredis`` command without the installed script."""
 
 import sys
 

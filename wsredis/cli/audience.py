@@ -1,4 +1,4 @@
-"""The arguments that name a facility and its audiences, shared by publish and listen."""
+"""The command line arguments for a facility and its audiences, shared by publish and listen."""
 
 from __future__ import annotations
 
@@ -11,14 +11,24 @@ __all__ = ["add_audience_arguments", "publisher_for", "say"]
 
 
 def add_audience_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `publisher_for` needs."""
-    parser.add_argument("facility", metavar="FACILITY", help="what it is about; part of the URL")
-    parser.add_argument("--broadcast", action="store_true", help="everybody")
-    for name in ("user", "group", "session"):
+    """Add the arguments that `publisher_for` needs."""
+    parser.add_argument(
+        "facility", metavar="FACILITY", help="topic of the channel: the URL's path after the prefix"
+    )
+    parser.add_argument("--broadcast", action="store_true", help="the broadcast of the facility")
+    for name, text in (
+        ("user", "a user's channel"),
+        ("group", "a group's channel"),
+        ("session", "a session's channel"),
+    ):
         parser.add_argument(
-            f"--{name}", action="append", default=[], metavar=name[0].upper(), help="repeatable"
+            f"--{name}",
+            action="append",
+            default=[],
+            metavar=name[0].upper(),
+            help=f"{text} (repeatable)",
         )
-    parser.add_argument("--redis", metavar="URL", help="where Redis is (else WSREDIS_REDIS)")
+    parser.add_argument("--redis", metavar="URL", help="URL of Redis (default: WSREDIS_REDIS)")
 
 
 def publisher_for(options: argparse.Namespace, config: Config | None) -> Publisher:
@@ -28,7 +38,7 @@ def publisher_for(options: argparse.Namespace, config: Config | None) -> Publish
         ValueError: they name no audience.
     """
     if not (options.broadcast or options.user or options.group or options.session):
-        raise ValueError("say who gets it: --broadcast, --user U, --group G or --session S")
+        raise ValueError("no audience: write --broadcast, --user U, --group G or --session S")
     given = {"redis": options.redis} if options.redis else {}
     return Publisher(
         options.facility,
@@ -41,5 +51,5 @@ def publisher_for(options: argparse.Namespace, config: Config | None) -> Publish
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
+    """Print a line and flush."""
     print(line, flush=True)

@@ -1,6 +1,6 @@
-"""``wsredis demo``: a chat to try, on a server and with a Redis that end with it.
+"""``wsredis demo``: a chat to try out, with a server and a Redis that end with the command.
 
-Which commands there are and what they are told is said in `wsredis.cli.main`.
+The arguments of all commands are defined in `wsredis.cli.main`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FRAMEWORKS = {
     "django": "chats in Django, with logins",
     "flask": "a chat in Flask, with logins",
 }
-"""What one may choose instead of plain WSGI."""
+"""The frameworks to choose from instead of plain WSGI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ class Chat:
     """A chat that can be run.
 
     Args:
-        application: where the WSGI application is.
-        facility: what one publishes to from a second terminal.
-        people: the users there are, whose password is always the same.
-        prepare: makes what it needs, in a folder.
-        needs: the modules it needs, each with what to install.
+        application: the WSGI application, as module:name.
+        facility: the facility to publish to from a second terminal.
+        people: the names of its users; their password is always the same.
+        prepare: makes the files it needs in a folder.
+        needs: the modules it needs, each with the package to install.
     """
 
     application: str
@@ -62,14 +62,14 @@ def run_demo(options: argparse.Namespace) -> int:
     refuse_busy("127.0.0.1", options.port)
     for module, name in chat.needs:
         if find_spec(module) is None:
-            raise ValueError(f"there is no {module} here: pip install '{name}'")
+            raise ValueError(f"{module} is not installed: pip install '{name}'")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ExitStack() as stack:
         try:
             redis = stack.enter_context(EmbeddedRedis()).url
         except EmbeddedUnavailable as exc:
             redis = "memory://demo"
-            print(f"{exc}; so messages stay inside this one process", flush=True)
+            print(f"{exc}; messages stay inside this process", flush=True)
         program = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else "wsredis"
         hint = f'{program} publish {chat.facility} "hello" --broadcast --redis {redis}'
         os.environ |= {"WSREDIS_REDIS": redis, "WSREDIS_DEMO_HINT": hint}
@@ -85,17 +85,17 @@ def run_demo(options: argparse.Namespace) -> int:
             return 1
         print(f"The chat is at http://127.0.0.1:{options.port}/ - open it in two windows.")
         if chat.people:
-            print(f"The users are {chat.people}, and the password of each is: secret")
+            print(f"Users: {chat.people}; password of all: secret")
         if not redis.startswith("memory:"):
             print(f"Publish from a second terminal:\n\n    {hint}\n")
-        with suppress(KeyboardInterrupt):  # the way it is meant to end
-            print("Ctrl-C ends it.", flush=True)
+        with suppress(KeyboardInterrupt):  # the normal end
+            print("Press Ctrl-C to stop.", flush=True)
             return server.wait()
         return 0
 
 
 def _fill_django(folder: str) -> None:
-    """Make the database of the chats in Django, with its users, and name it to the server."""
+    """Make the database of the Django chats with its users, and set the variables for it."""
     os.environ["DJANGO_SETTINGS_MODULE"] = f"{DJANGO_CHAT}.settings"
     os.environ["DJANGO_CHAT_DB"] = str(Path(folder, "db.sqlite3"))
     for command in (["migrate"], ["loaddata", "people"]):
@@ -122,7 +122,7 @@ _CHATS = {
 
 
 def _answers(port: int, server: subprocess.Popen[bytes]) -> bool:
-    """Wait until the chat takes connections, and return whether it does."""
+    """Wait until the chat accepts connections; return False if it does not."""
     until = time.monotonic() + START_SECONDS
     while server.poll() is None and time.monotonic() < until:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
@@ -132,19 +132,19 @@ def _answers(port: int, server: subprocess.Popen[bytes]) -> bool:
 
 
 def _server(port: int, folder: str, log: Any, chat: Chat) -> subprocess.Popen[bytes]:
-    """Start the chat under uWSGI, or under gevent.pywsgi where there is no uWSGI.
+    """Start the chat under uWSGI, or under gevent.pywsgi where uWSGI is not installed.
 
-    It runs in an empty folder: both would take modules from where they are started.
+    It runs in an empty folder, as both import modules from the folder they are started in.
     """
     here = Path(sys.executable).parent
     if uwsgi := shutil.which("uwsgi", path=f"{here}{os.pathsep}{os.environ.get('PATH', '')}"):
         command = [os.path.abspath(uwsgi), "--http-socket", f"127.0.0.1:{port}", "--master"]
         command += ["--gevent", "100", "--die-on-term", "--need-app", "--disable-logging"]
         command += ["--module", chat.application]
-        if chat.needs:  # or all requests would share one connection to the database
+        if chat.needs:  # else all requests would share one connection to the database
             command.append("--gevent-early-monkey-patch")
     else:
-        print("There is no uWSGI here (pip install wsredis[uwsgi]); gevent.pywsgi serves.")
+        print("uWSGI is not installed (pip install wsredis[uwsgi]); using gevent.pywsgi.")
         command = [sys.executable, "-m", "wsredis.cli", "serve", chat.application]
         command += ["--port", str(port)]
     return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)

@@ -1,4 +1,4 @@
-"""``wsredis listen``: the messages of some channels, printed."""
+"""``wsredis listen``: print the messages of some channels."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def add_listen_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `run_listen` needs."""
+    """Add the arguments that `run_listen` needs."""
     add_audience_arguments(parser)
-    parser.add_argument("--count", type=int, metavar="N", help="end after N messages")
+    parser.add_argument("--count", type=int, metavar="N", help="exit after N messages")
 
 
 def run_listen(
@@ -35,9 +35,9 @@ def run_listen(
     write: Callable[[str], object] = say,
     config: Config | None = None,
 ) -> int:
-    """Print each message as a line: its channel, a tab, its text (binary as Python writes bytes).
+    """Print each message as a line: channel, tab, text (binary as a Python bytes literal).
 
-    Line breaks, and what else could steer a terminal, are written as Python escapes them.
+    Line breaks and other control characters are printed as Python escapes.
     """
     publisher = publisher_for(options, config)
     remaining = options.count
@@ -49,7 +49,7 @@ def run_listen(
             if remaining != 0:
                 try:
                     write(f"{message.channel}\t{_STEERING.sub(_escape, str(message.data))}")
-                except BrokenPipeError:  # whoever read this has gone
+                except BrokenPipeError:  # the reader of the output has ended
                     remaining = 0
                     break
                 remaining = None if remaining is None else remaining - 1

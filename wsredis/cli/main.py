@@ -1,4 +1,4 @@
-"""The ``wsredis`` command: publish and listen from a shell, a server for development, the demo.
+"""The ``wsredis`` command: publish, listen, a development server, the demo and the doctor.
 
 Exit codes: 0 success, 1 Redis or the demo's server does not answer, 2 wrong arguments.
 """
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def one_line_errors(program: str, run: Callable[[], int]) -> int:
-    """Run a command and return its exit code; an error is printed as one line."""
+    """Run a command and return its exit code; print an error as one line."""
     try:
         return run()
     except BrokerUnavailable as exc:
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="wsredis",
         description="Push messages from a WSGI site to its browsers, over Redis.",
-        epilog="Options of the site come from WSREDIS_<NAME> variables, such as WSREDIS_REDIS.",
+        epilog="The site's options are read from WSREDIS_<NAME> variables, such as WSREDIS_REDIS.",
     )
     parser.add_argument("--version", action="version", version=VERSION)
     parser.set_defaults(log_level=logging.WARNING)
@@ -55,9 +55,9 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser(
         "demo",
-        help="a chat in the browser, with a Redis of its own",
+        help="run a chat for the browser, with its own Redis",
         description=run_demo.__doc__,
-        epilog="Open the page in two windows, and publish into it with the command it shows.",
+        epilog="Open the page in two windows, and publish to it with the command it shows.",
     )
     demo.add_argument(
         "--port", type=port_number, default=8000, help="port of the page (%(default)s)"
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
     listen = commands.add_parser(
         "listen",
-        help="show what passes",
+        help="print messages as they arrive",
         description=run_listen.__doc__,
         epilog="example: wsredis listen news --broadcast --group editors",
     )
@@ -89,21 +89,21 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser(
         "serve",
-        help="a development server with websockets",
+        help="run a development server with websockets",
         description=run_serve.__doc__,
         epilog="example: wsredis serve mysite.wsgi:application --port 8000",
     )
-    serve.add_argument("application", metavar="MODULE:APP", help="where the WSGI application is")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
+    serve.add_argument("application", metavar="MODULE:APP", help="the WSGI application")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     serve.add_argument(
-        "--port", type=port_number, default=8000, help="port to listen at (%(default)s)"
+        "--port", type=port_number, default=8000, help="port to listen on (%(default)s)"
     )
-    serve.add_argument("--redis", metavar="URL", help="where Redis is")
+    serve.add_argument("--redis", metavar="URL", help="URL of Redis (default: WSREDIS_REDIS)")
     serve.set_defaults(run=run_serve, log_level=logging.INFO)
 
     doctor = commands.add_parser(
         "doctor",
-        help="find out why websockets do not get through",
+        help="find out why websockets do not work",
         description=run_doctor.__doc__,
         epilog="example: wsredis doctor wss://example.com/ws/ --origin https://example.com",
     )

@@ -1,4 +1,4 @@
-"""``wsredis publish``: one message from a shell."""
+"""``wsredis publish``: send one message from a shell."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ __all__ = ["add_publish_arguments", "run_publish"]
 
 
 def add_publish_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `run_publish` needs."""
+    """Add the arguments that `run_publish` needs."""
     add_audience_arguments(parser)
     parser.add_argument("message", metavar="MESSAGE", help="text; - reads it from standard input")
     parser.add_argument(
-        "--expire", type=int, metavar="N", help="seconds to retain it for later subscribers"
+        "--expire",
+        type=int,
+        metavar="N",
+        help="seconds to retain the message for later subscribers",
     )
 
 
@@ -26,7 +29,7 @@ def run_publish(
     write: Callable[[str], object] = say,
     config: Config | None = None,
 ) -> int:
-    """Send one message; prints how many server processes received it."""
+    """Send one message and print how many server processes received it."""
     text = sys.stdin.read() if options.message == "-" else options.message
     write(str(publisher_for(options, config).publish(text, expire=options.expire)))
     return 0

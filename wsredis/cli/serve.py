@@ -17,7 +17,7 @@ __all__ = ["run_serve"]
 def _load(place: str) -> Any:
     module, _, name = place.partition(":")
     if not module or not name:
-        raise ValueError(f"{place!r} names no application: write MODULE:APP, like site.wsgi:app")
+        raise ValueError(f"{place!r} is not an application: write MODULE:APP, like site.wsgi:app")
     sys.path.insert(0, "")
     try:
         return getattr(importlib.import_module(module), name)
@@ -26,7 +26,7 @@ def _load(place: str) -> Any:
 
 
 def run_serve(options: argparse.Namespace) -> int:
-    """Serve a WSGI application with gevent.pywsgi, wrapped in the middleware unless it already is.
+    """Serve a WSGI application with gevent.pywsgi, wrapped in the middleware if it is not yet.
 
     For development: one process, plain HTTP.
     """

@@ -1,4 +1,4 @@
-"""The options: what there is, which values are valid, and where they come from."""
+"""The options: their names and defaults, their valid values, and where values come from."""
 
 from .options import Config
 from .sources import configure, configure_from, current_config

@@ -1,8 +1,8 @@
-"""The options: one frozen `Config`, checked when it is made.
+"""The options: one frozen `Config`, validated when it is made.
 
-Nothing here is read at import. A value comes from the caller, else from the environment variable
-``WSREDIS_<NAME>``, else from the default. What an option does is said once, at its field; which
-values are valid is said in `wsredis.config.validation`.
+Nothing is read at import. A value comes from the caller, else from the environment variable
+``WSREDIS_<NAME>``, else from the default. Each option is documented at its field; valid values are
+defined in `wsredis.config.validation`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .validation import is_valid
 __all__ = ["Config", "option_names"]
 
 LIKENESS = 0.7
-"""How similar a variable must be to that of an option to be taken for a misspelling, 0 to 1."""
+"""How similar to an option's variable a variable must be to count as a misspelling, 0 to 1."""
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
@@ -37,7 +37,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _option(default: Any, parse: Callable[[str], Any], hint: str, *, secret: bool = False) -> Any:
-    """Declare a field: its default, how to read it from the environment, what to write for it."""
+    """Declare a field: its default, its parser for the environment, and a hint at valid values."""
     return field(default=default, metadata={"parse": parse, "hint": hint}, repr=not secret)
 
 
@@ -47,7 +47,7 @@ class Config:
     """The options of a middleware or a publisher.
 
     Raises:
-        ConfigurationError: a value is not valid; the text says what to write.
+        ConfigurationError: a value is not valid; the text says what to write instead.
     """
 
     prefix: str = _option(
@@ -61,7 +61,8 @@ class Config:
         " 'memory://', or a dict of redis-py's arguments like {'host': 'localhost', 'port': 6379}",
         secret=True,
     )  # fmt: skip
-    """Where Redis is. ``memory://`` is a broker inside this one process, for tests."""
+    """URL or arguments of the Redis connection. ``memory://`` is a broker inside the process, for
+    tests."""
 
     key_prefix: str = _option("ws", str, "a name without colons or white space, or '' for none")
     """First part of every channel: ``ws:broadcast:news``."""
@@ -70,87 +71,91 @@ class Config:
     """Seconds for which the last message of a channel is retained for later subscribers."""
 
     heartbeat: str | None = _option(None, str, "a string that no real message equals, or None")
-    """Text sent to every socket and swallowed when a client sends it."""
+    """Text sent to every websocket at intervals, and ignored when a client sends it."""
 
     heartbeat_interval: float = _option(4.0, float, "seconds above 0")
-    """Seconds between two heartbeats to one socket."""
+    """Seconds between two heartbeats to one websocket."""
 
     origins: tuple[str, ...] | None = _option(
         None, _names,
         "origins like ['https://example.com', 'http://localhost:3000'], ['*'] for every origin,"
         " or None for the same origin only",
     )  # fmt: skip
-    """Origins that may connect (RFC 6454); None is the request's own."""
+    """Origins that may connect (RFC 6454); None accepts only the origin of the request's host."""
 
     trusted_proxies: tuple[str, ...] = _option(
         (), _names,
         "addresses and networks of your proxies like ['127.0.0.1', '10.0.0.0/8'], and 'unix' for"
-        " one on a Unix socket",
+        " a proxy on a Unix socket",
     )  # fmt: skip
-    """Direct peers whose ``X-Forwarded-For``, ``-Proto`` and ``-Host`` are believed."""
+    """Direct peers whose ``X-Forwarded-For``, ``-Proto`` and ``-Host`` headers are trusted."""
 
     subprotocols: tuple[str, ...] = _option(
-        (), _names, "names like ['chat.v1'] (RFC 6455, 1.9), or ['*'] for whatever is offered"
+        (), _names, "names like ['chat.v1'] (RFC 6455, 1.9), or ['*'] for every name"
     )
-    """Sub-protocols of this server; the first one a client offers is chosen."""
+    """Subprotocols of this server; the first supported one in the client's list is chosen."""
 
     max_message_size: int = _option(2**20, int, "bytes above 0")
-    """Bytes of one message from a client, counted after inflation; more closes with 1009."""
+    """Maximum bytes of a client's message, after decompression; a larger one closes with 1009."""
 
     max_fragments: int = _option(4096, int, "a number above 0")
-    """Frames of one message from a client; more closes with 1008."""
+    """Maximum frames of one message from a client; more close the websocket with 1008."""
 
     binary: bool = _option(True, _flag, "True or False")
-    """Whether clients may send binary messages; if not, one closes with 1003."""
+    """Whether clients may send binary messages; if False, a binary message closes with 1003."""
 
     envelope: bool = _option(True, _flag, "True or False")
-    """Whether binary is marked in Redis; if not it travels raw, and valid UTF-8 counts as text."""
+    """Whether binary messages are marked in Redis; if False they are stored raw, and valid UTF-8
+    counts as text."""
 
     max_send_buffer: int = _option(2**20, int, "bytes above 0")
-    """Bytes that may wait for a slow reader; for more see ``overflow``."""
+    """Maximum bytes that wait for a slow client; ``overflow`` says what happens beyond that."""
 
     overflow: str = _option(
         "close", str, "'close', 'drop-oldest' or 'keep-latest' (of each channel)"
     )
-    """What happens when more than ``max_send_buffer`` waits: the socket is closed with 1013,
-    or the oldest messages are dropped, or all but the newest of each channel."""
+    """What happens when more than ``max_send_buffer`` waits: the websocket is closed with 1013,
+    or the oldest messages are dropped, or all but the newest message of each channel."""
 
     on_gap: str = _option("close", str, "'close' or 'keep'")
-    """What becomes of the sockets when Redis was lost and is back, so that messages may have been
-    missed: closed with 1012, so that their clients know and come back, or left open."""
+    """What happens to websockets after the connection to Redis was lost, so that messages may have
+    been missed: they are closed with 1012, so that their clients notice and reconnect, or they are
+    left open."""
 
-    ping_interval: float = _option(25.0, float, "seconds above 0, below the proxy's read time-out")
-    """Seconds between two pings to one socket."""
+    ping_interval: float = _option(25.0, float, "seconds above 0, below the proxy's read timeout")
+    """Seconds between two pings to one websocket."""
 
     pong_timeout: float = _option(20.0, float, "seconds above 0, at most ping_interval")
-    """Seconds in which something must arrive after a ping; else the socket is dead."""
+    """Seconds after a ping in which the client must send something; else the websocket is ended."""
 
     close_timeout: float = _option(2.0, float, "seconds above 0")
-    """Seconds a client has to answer a close frame before its socket is ended."""
+    """Seconds a client has to answer a close frame before its socket is closed."""
 
     max_connections: int | None = _option(None, int, "a number above 0, or None")
-    """Websockets of one process, more get 503; None leaves 128 of its file descriptors, of which a
-    websocket takes one, or three where a Python server ends TLS."""
+    """Maximum websockets of one process; further handshakes get 503. None leaves 128 of the
+    process's file descriptors free; a websocket takes one, or three where a Python server
+    terminates TLS."""
 
     max_connections_per_user: int | None = _option(1000, int, "a number above 0, or None")
-    """Websockets of one user per process; more get 429."""
+    """Maximum websockets of one user per process; further handshakes get 429."""
 
     max_connections_per_address: int | None = _option(None, int, "a number above 0, or None")
-    """Websockets from one address per process, more get 429; behind a proxy all come from one
-    address unless ``trusted_proxies`` lists it."""
+    """Maximum websockets from one address per process; further handshakes get 429. Behind a proxy
+    all clients have one address unless ``trusted_proxies`` lists the proxy."""
 
     max_messages_per_second: int | None = _option(1000, int, "a number above 0, or None")
-    """Messages, pings and pongs of one socket in a second; more close it with 1008."""
+    """Maximum messages, pings and pongs from one websocket per second; more close it with 1008."""
 
     max_bytes_per_second: int | None = _option(2**24, int, "bytes above 0, or None")
-    """Bytes of one socket in a second, counted after inflation, and 256 for each frame; more close
-    it with 1008."""
+    """Maximum bytes from one websocket per second, after decompression and with 256 added for each
+    frame; more close it with 1008."""
 
     handshake_timeout: float = _option(10.0, float, "seconds above 0")
-    """Seconds for the identity resolver, the policy and the start of the endpoint; else 503."""
+    """Seconds that the identity resolver, the policy and making the endpoint may take together;
+    longer handshakes get 503."""
 
     compression: bool = _option(True, _flag, "True or False")
-    """Whether to accept permessage-deflate (RFC 7692), without context take-over."""
+    """Whether to accept permessage-deflate (RFC 7692), without context takeover."""
 
     secret: str | None = _option(
         None, str,
@@ -158,10 +163,10 @@ class Config:
         " python -c 'import secrets; print(secrets.token_hex())', or None",
         secret=True,
     )  # fmt: skip
-    """What tickets are signed with; see `wsredis.tickets`."""
+    """The key that signs tickets; see `wsredis.tickets`."""
 
     redis_deadline: float = _option(10.0, float, "seconds above 0")
-    """Seconds after which a silent Redis counts as lost; also the limit of one command."""
+    """Seconds of silence after which Redis counts as lost; also the timeout of one command."""
 
     def __post_init__(self) -> None:
         for name in ("origins", "subprotocols", "trusted_proxies"):
@@ -178,7 +183,7 @@ class Config:
 
     @classmethod
     def make(cls, base: Config | None = None, /, **options: Any) -> Config:
-        """Return ``base`` (else the environment over the defaults) with ``options`` laid over it.
+        """Return ``base`` (else the environment over the defaults), overridden by ``options``.
 
         Raises:
             ConfigurationError: an option is unknown or is not valid.
@@ -193,7 +198,7 @@ class Config:
         return cls(**{**_environment(), **options})
 
     def connection_limit(self) -> int:
-        """Return how many websockets one process may have open."""
+        """Return the maximum number of websockets of one process."""
         if self.max_connections is not None:
             return self.max_connections
         return max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 128)
@@ -224,11 +229,11 @@ def option_names() -> list[str]:
 
 
 def _environment() -> dict[str, Any]:
-    """Return the options that ``WSREDIS_<NAME>`` variables set.
+    """Return the options that are set by ``WSREDIS_<NAME>`` variables.
 
-    A name that is nearly one of these is refused. Any other is somebody else's: Kubernetes, for
-    one, sets WSREDIS_PORT and more where a service is called so. Of an old name and the one of
-    today the latter counts.
+    A name that is nearly the name of an option is refused. Other names are ignored: Kubernetes,
+    for example, sets WSREDIS_PORT where a service is called wsredis. A current name takes
+    precedence over a deprecated one.
     """
     names = {f"WSREDIS_{name.upper()}": name for name in (*option_names(), *OPTIONS)}
     words = [variable.removeprefix("WSREDIS_") for variable in names]

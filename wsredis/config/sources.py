@@ -1,6 +1,6 @@
 """Where options come from: `configure`, else the framework, else the environment.
 
-Nothing is read at import. The environment itself is read by `Config.make`.
+Nothing is read at import. `Config.make` reads the environment.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ _source: Callable[[], Config] | None = None
 
 
 def configure(config: Config | None = None, **options: Any) -> Config:
-    """Set the options that middleware and publishers of this process use when given none.
+    """Set the default options of the middleware and publishers of this process.
 
-    Call it once, where the site is set up. Returns the `Config` that holds from now on.
+    Call it once, where the site is set up.
+
+    Returns:
+        The `Config` that applies from now on.
 
     Raises:
         ConfigurationError: an option is unknown or is not valid.
@@ -30,16 +33,16 @@ def configure(config: Config | None = None, **options: Any) -> Config:
 
 
 def configure_from(source: Callable[[], Config]) -> None:
-    """Ask a source for the options each time they are needed, where `configure` has set none.
+    """Set a function that returns the options whenever they are needed and `configure` set none.
 
-    For adapters, whose framework has settings of its own.
+    For adapters, whose framework has its own settings.
     """
     global _source
     _source = source
 
 
 def current_config() -> Config:
-    """Return what `configure` has set, else what the framework says, else the environment."""
+    """Return the options set by `configure`, else by the framework, else by the environment."""
     if _current is not None:
         return _current
     return _source() if _source is not None else Config.make()

@@ -1,4 +1,4 @@
-"""The check of each option's value; what an option does is written at its field in `options`."""
+"""The check of each option's value; the options are documented at their fields in `options`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Check = Callable[[Any, Any], bool]
 
 
 def is_valid(name: str, config: Any, value: Any) -> bool:
-    """Return whether an option may have this value beside the others of its `Config`."""
+    """Return whether a value of an option is valid together with the others of its `Config`."""
     try:
         return _CHECKS[name](config, value)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
@@ -61,7 +61,7 @@ def _is_origin(text: str) -> bool:
     if text == "*":
         return True
     url = urlsplit(text)
-    # A pattern, an empty query or a name in another script would never equal what a browser sends.
+    # Wildcards, an empty query or non-ASCII host names never equal what a browser sends.
     plain = text.isascii() and not any(c <= " " or c in "*,\\?#@" for c in text)
     known = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
     return plain and known and not url.path

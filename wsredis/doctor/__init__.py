@@ -1,7 +1,7 @@
-"""``wsredis doctor``: look at a site's websockets from outside and name the faulty directive.
+"""``wsredis doctor``: test a site's websockets from outside and name the faulty directive.
 
-`client` talks, `examination` takes one step after the other, `connection`, `answers` and `silence`
-judge what they bring, `remedies` knows what to write, and `report` shows it.
+`client` connects to the site, `examination` runs the steps, `connection`, `answers` and `silence`
+interpret the results, `remedies` has the configuration to write, and `report` prints it.
 """
 
 from .command import add_doctor_arguments, run_doctor

@@ -14,15 +14,15 @@ _PORTS = {False: 80, True: 443}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The place where websockets are asked for.
+    """The address of a site's websockets.
 
     Args:
-        tls: whether it is ``wss://``.
+        tls: whether the scheme is ``wss://``.
         host: name or IP address, without brackets.
         port: TCP port.
-        prefix: path below which they live, with a slash at both ends.
-        facility: what follows it; nobody else uses it.
-        query: what else goes with each request, such as a ticket.
+        prefix: path below which websockets are served, with a slash at both ends.
+        facility: the rest of the path; by default a random name that no other client uses.
+        query: additional query string of each request, such as a ticket.
     """
 
     tls: bool
@@ -34,22 +34,23 @@ class Address:
 
     @classmethod
     def parse(cls, url: str, facility: str = "") -> Address:
-        """Read a URL; what follows its last slash, and the keys in its query, are left out.
+        """Parse a URL; the path after its last slash and the channel keys of its query are ignored.
 
         Raises:
-            ValueError: it is none, or has a user and password; the text says what to write.
+            ValueError: it is not a websocket URL, or has a user and password; the text says what
+                to write.
         """
         parts = urlsplit(url)
         port = parts.port
         if parts.scheme not in _SCHEMES or not parts.hostname or port == 0:
-            raise ValueError(f"{url!r} is no address: write one like wss://example.com/ws/")
+            raise ValueError(f"{url!r} is not an address: write one like wss://example.com/ws/")
         if parts.username is not None or parts.password is not None:
-            raise ValueError("leave user and password out of the address: --header takes them")
+            raise ValueError("the address must not contain a user or password: use --header")
         tls = _SCHEMES[parts.scheme]
         try:
             host = parts.hostname.encode("idna").decode()
         except UnicodeError:
-            raise ValueError(f"{parts.hostname!r} is no host name") from None
+            raise ValueError(f"{parts.hostname!r} is not a host name") from None
         path = quote(parts.path, safe="/%:@!$&'()*+,;=~")
         prefix = path[: path.rfind("/") + 1]
         keys = ("subscribe-", "publish-", "echo")
@@ -65,7 +66,7 @@ class Address:
 
     @property
     def authority(self) -> str:
-        """Return host and port as a Host header has them (RFC 9110 section 7.2)."""
+        """Return host and port in the form of a Host header (RFC 9110 section 7.2)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.tls] else f"{host}:{self.port}"
 
@@ -75,15 +76,15 @@ class Address:
         return f"http{'s' if self.tls else ''}://{self.authority}"
 
     def url(self, target: str = "") -> str:
-        """Return the whole address of a target, by default that of the private facility."""
+        """Return the full URL of a target, by default that of the doctor's facility."""
         return f"ws{'s' if self.tls else ''}://{self.authority}{target or self.target()}"
 
     def target(self, *keys: str, prefix: str = "") -> str:
-        """Return path and query; without keys the broadcast is subscribed to.
+        """Return path and query; without keys it subscribes to the broadcast.
 
         Args:
-            keys: such as ``publish-broadcast``.
-            prefix: another one than that of the address.
+            keys: channel keys such as ``publish-broadcast``.
+            prefix: the prefix to use instead of that of the address.
         """
         query = "&".join(filter(None, (*(keys or ("subscribe-broadcast",)), self.query)))
         return f"{prefix or self.prefix}{self.facility}?{query}"

@@ -1,6 +1,6 @@
-"""What an answer means that is no websocket: an HTTP answer, something else, or nothing.
+"""Diagnoses of handshakes that did not open a websocket: an HTTP response, other bytes, or nothing.
 
-Where an answer alone does not tell, another address of the same site is asked.
+Where a response alone is ambiguous, another address of the same site is tried.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import re
 import ssl
 from urllib.parse import urlsplit
 
-from ..handshake.origin import NOT_OWN
+from ..access.policy import NOT_GRANTED
+from ..handshake.origin import MISMATCH
 from ..handshake.upgrade import PLAIN
 from . import remedies
 from .address import Address
@@ -20,14 +21,14 @@ __all__ = ["judge", "judge_101", "judge_no_answer", "mangled_deflate", "server_o
 
 _TOLD = re.compile(r"below (/[!-~]*/)")
 
-# What nginx, Go and Apache say.
+# Parts of the error pages of nginx, Go and Apache.
 _PLAIN_TO_TLS = re.compile("HTTPS (port|server)|SSL-enabled server")
 
 _HTTP2_SETTINGS = 4  # type of the first frame that a server sends, RFC 9113 section 3.4
 
 
 def judge(client: Client, answer: Answer) -> Fault:
-    """Return what an HTTP answer to a good handshake means."""
+    """Return the fault that an HTTP response to a valid handshake indicates."""
     if answer.refused_by_wsredis:
         return _refused(client, answer)
     if (fault := _redirected_to_tls(client.address, answer)) is not None:
@@ -38,7 +39,8 @@ def judge(client: Client, answer: Answer) -> Fault:
         return Fault(
             str(answer),
             "no-backend",
-            "The proxy reaches no WSGI server for this address, or that ended while it answered.",
+            "The proxy cannot reach a WSGI server for this address, or that server ended before it"
+            " responded.",
             Remedy(
                 f"nginx, in `location {client.address.prefix}`",
                 (f"proxy_pass http://{remedies.BACKEND};  # an http-socket of uWSGI, or gunicorn",),
@@ -48,55 +50,58 @@ def judge(client: Client, answer: Answer) -> Fault:
 
 
 def judge_no_answer(client: Client, nothing: NoAnswer) -> Fault:
-    """Return what it means that no HTTP came."""
+    """Return the fault that a reply without HTTP, or no reply, indicates."""
     data, address = nothing.data, client.address
     if len(data) >= 9 and data[3] == _HTTP2_SETTINGS and data[:2] == b"\0\0":
         return Fault(
-            "HTTP/2, which was not asked for",
+            "an HTTP/2 response, which was not requested",
             "http2-only",
             "This port supports HTTP/2 only, and browsers open websockets with HTTP/1.1.",
             remedies.http2_off(),
         )
     if (data or nothing.ended) and not address.tls and _expects_tls(client):
-        return _needs_tls(address, "no HTTP, but TLS")
+        return _needs_tls(address, "TLS instead of HTTP")
     if data:
-        return Fault(f"{data[:20]!r}", "no-http", "What listens at this port is no HTTP server.")
+        return Fault(f"{data[:20]!r}", "no-http", "The server on this port is not an HTTP server.")
     if nothing.ended:
         return Fault(
-            "the connection was closed without an answer",
+            "the connection was closed without a response",
             "no-answer",
-            "No HTTP server listens at this port, or the server's process ended while it answered.",
+            "No HTTP server listens on this port, or the server's process ended before it"
+            " responded.",
             Remedy("uWSGI, where it has `socket =`", (f"http-socket = {remedies.BACKEND}",)),
             *remedies.uwsgi_harakiri(),
         )
     if _answers(client):
         return Fault(
-            f"no answer within {client.seconds:g} s, but plain HTTP is answered",
+            f"no response within {client.seconds:g} s, but one to plain HTTP",
             "buffered",
-            "Something in front of the server waits for the end of the answer, which a websocket"
-            " does not have.",
+            "A proxy in front of the server waits for the end of the response, but the response of"
+            " a websocket never ends.",
             Remedy(
                 "that proxy, cache or filter",
                 (f"let {address.prefix} pass unbuffered, as a tunnel",),
             ),
         )
     return Fault(
-        f"no answer within {client.seconds:g} s",
+        f"no response within {client.seconds:g} s",
         "silent",
-        "The server takes connections and answers none: all its workers are busy or it hangs.",
+        "The server accepts connections but does not respond: all its workers are busy, or it"
+        " hangs.",
         Remedy("uWSGI", ("gevent = 100",)),
         Remedy("gunicorn", ("--worker-class gevent",)),
     )
 
 
 def judge_101(client: Client, exc: NotAccepted) -> Fault:
-    """Return what is wrong with a 101."""
+    """Return the fault of an invalid 101."""
     if "extension" in str(exc).lower():
         return mangled_deflate(client, f"101, but {exc}")
     return Fault(
         f"101, but {exc}",
         "bad-101",
-        "The 101 is no answer to this handshake: a cache or filter has written or changed it.",
+        "The 101 response does not match this handshake: a cache or filter has created or changed"
+        " it.",
         Remedy(
             "that proxy, cache or filter",
             (f"let {client.address.prefix} pass unchanged and uncached",),
@@ -105,18 +110,18 @@ def judge_101(client: Client, exc: NotAccepted) -> Fault:
 
 
 def mangled_deflate(client: Client, seen: str) -> Fault:
-    """Return that the two ends do not agree about compression."""
+    """Return the fault that only one end compresses."""
     return Fault(
         seen,
         "deflate-mangled",
-        "A proxy changes the header Sec-WebSocket-Extensions on one of its two ways, so that only"
+        "A proxy changes the header Sec-WebSocket-Extensions in one direction only, so that only"
         " one end compresses.",
         *remedies.keep_deflate(server_of(client), client.address.prefix),
     )
 
 
 def server_of(client: Client) -> str:
-    """Return what the foremost server calls itself, or ""."""
+    """Return the name of the server or proxy that responds, or ""."""
     try:
         return client.get(client.address.target()).server
     except (OSError, NoAnswer):
@@ -143,28 +148,29 @@ def _answers(client: Client) -> bool:
     return True
 
 
-# What wsredis says
+# Refusals of wsredis
 
 
 def _refused(client: Client, answer: Answer) -> Fault:
-    """Read the sentence of wsredis's own refusal."""
+    """Return the fault that a refusal by wsredis itself indicates."""
     text, prefix = answer.body.strip(), client.address.prefix
     seen = f"{answer}: {text}"
     if answer.status == 400 and text == PLAIN:
         return Fault(
             seen,
             "no-upgrade",
-            "The proxy makes a plain GET of the handshake: it does not pass the Upgrade on.",
+            "The proxy turns the handshake into a plain GET: it does not forward the Upgrade"
+            " header.",
             *remedies.pass_upgrade(answer.server, prefix),
         )
     if answer.status == 400 and "HTTP/1.1" in text:
         return Fault(
             seen,
             "http-1.0",
-            "The proxy uses HTTP/1.0 with the WSGI server, which has no websockets.",
+            "The proxy connects to the WSGI server with HTTP/1.0, which has no websockets.",
             remedies.http_1_1(prefix),
         )
-    if answer.status == 403 and "origin" in text.lower():
+    if answer.status == 403 and "origin" in text.lower() and not text.startswith(NOT_GRANTED):
         return _origin(client, seen, text)
     if answer.status == 404:
         return _elsewhere(client, answer) or _stranger(client.address, answer)
@@ -180,8 +186,8 @@ def _refused(client: Client, answer: Answer) -> Fault:
         return Fault(
             seen,
             "redis-away",
-            "The WSGI server does not reach its Redis.",
-            Remedy("a shell of the server", ("redis-cli -u $WSREDIS_REDIS ping",)),
+            "The WSGI server cannot reach its Redis.",
+            Remedy("a shell on the server", ("redis-cli -u $WSREDIS_REDIS ping",)),
             Remedy("wsredis", ('WebSocketMiddleware(app, redis="redis://HOST:6379/0")',)),
         )
     return _other_refusal(seen, answer.status)
@@ -192,47 +198,50 @@ def _other_refusal(seen: str, status: int) -> Fault:
         return Fault(
             seen,
             "full",
-            "The process has as many websockets as it may, or is about to restart.",
+            "The process has reached a limit of websockets, or is about to restart.",
             Remedy("wsredis", ("WebSocketMiddleware(app, max_connections=10000)",)),
-            Remedy("a limit of open files above it, for systemd", ("LimitNOFILE=65536",)),
+            Remedy("systemd, with a higher limit of open files", ("LimitNOFILE=65536",)),
         )
     if status in (401, 403):
         return Fault(
             seen,
             "not-allowed",
-            "The site's own rules refuse this visitor.",
-            Remedy("wsredis doctor, as somebody who may", ('--cookie "sessionid=..."',)),
-            Remedy("or for a facility that everybody may have", ("--facility NAME",)),
+            "The site's own rules refuse this client.",
+            Remedy("wsredis doctor, as a user with access", ('--cookie "sessionid=..."',)),
+            Remedy("or with a facility that is open to all users", ("--facility NAME",)),
         )
     if status >= 500:
         return Fault(seen, "site-failed", "The site's own code failed: its log has the traceback.")
     return Fault(
-        seen, "bad-handshake", "The handshake arrives changed: something between has rewritten it."
+        seen,
+        "bad-handshake",
+        "The handshake does not arrive as it was sent: a proxy or filter has rewritten it.",
     )
 
 
 def _origin(client: Client, seen: str, text: str) -> Fault:
-    """Return which origin to list, or that the proxy hides the host."""
+    """Return the fault that names the origin to list, or that the proxy does not forward Host."""
     own, origin = client.address.origin, client.origin
-    if text == NOT_OWN and origin == own:
+    not_own = MISMATCH in text
+    if not_own and origin == own:
         return Fault(
             seen,
             "host-hidden",
-            f"The proxy does not pass the Host on, so {origin} looks like a foreign site.",
+            f"The proxy does not forward the Host header, so {origin} looks like a foreign origin.",
             *remedies.pass_host(server_of(client), client.address.prefix),
         )
-    listed = [origin] if text != NOT_OWN else list(dict.fromkeys([own, origin]))
+    listed = [origin] if not not_own else list(dict.fromkeys([own, origin]))
     names = ", ".join(f'"{name}"' for name in listed)
-    more = "" if text == NOT_OWN else ", ..."
+    more = "" if not_own else ", ..."
     return Fault(
         seen,
         "origin",
-        f"Pages of {origin} may not connect.",
+        f"Pages from {origin} may not connect.",
         Remedy("wsredis", (f"WebSocketMiddleware(app, origins=[{names}{more}])",)),
     )
 
 
-# What others say
+# Responses of other software
 
 
 def _needs_tls(address: Address, seen: str) -> Fault:
@@ -256,13 +265,13 @@ def _redirected_to_tls(address: Address, answer: Answer) -> Fault | None:
     return Fault(
         f"{answer}, to {location}",
         "https-redirect",
-        "The site wants TLS and redirects to it, and websockets follow no redirect.",
+        "The site redirects to TLS, but browsers do not follow redirects for websockets.",
         Remedy("the page", (f'new WebSocket("wss://{to.netloc}{address.prefix}...")',)),
     )
 
 
 def _elsewhere(client: Client, answer: Answer) -> Fault | None:
-    """Look for websockets where a proxy's mistake, or another prefix, would have put them."""
+    """Look for websockets below the paths that a misconfigured proxy or another prefix leads to."""
     address = client.address
     bare = address.prefix.rstrip("/")
     for prefix in (f"{bare}{address.prefix}", f"{bare}{address.prefix[1:]}"):
@@ -270,7 +279,8 @@ def _elsewhere(client: Client, answer: Answer) -> Fault | None:
             return Fault(
                 f"{answer}, but there are websockets below {prefix}",
                 "prefix-stripped",
-                f"The proxy takes {address.prefix} off the path, so the plain site answers.",
+                f"The proxy strips {address.prefix} from the path, so the rest of the site"
+                " responds.",
                 *remedies.whole_prefix(answer.server, address.prefix),
             )
     told = _TOLD.search(answer.body) if answer.refused_by_wsredis else None
@@ -279,7 +289,7 @@ def _elsewhere(client: Client, answer: Answer) -> Fault | None:
         return Fault(
             f"{answer}, but there are websockets below {other}",
             "other-prefix",
-            f"The websockets of this site live below {other}.",
+            f"This site serves websockets below {other}.",
             Remedy("the page", (f'new WebSocket("{address.url(other)}...")',)),
             Remedy("or wsredis", (f'WebSocketMiddleware(app, prefix="{address.prefix}")',)),
         )
@@ -287,7 +297,7 @@ def _elsewhere(client: Client, answer: Answer) -> Fault | None:
 
 
 def _is_gate(client: Client, prefix: str) -> bool:
-    """Return whether wsredis is below a prefix, whatever it thinks of us."""
+    """Return whether wsredis responds below a prefix, even if it refuses the handshake."""
     try:
         found = client.shake(client.address.target(prefix=prefix))
     except (OSError, NoAnswer, NotAccepted):
@@ -299,43 +309,43 @@ def _is_gate(client: Client, prefix: str) -> bool:
 
 
 def _stranger(address: Address, answer: Answer) -> Fault:
-    """Return what a foreign answer means when there are no websockets anywhere near."""
+    """Return the fault that a response of other software indicates if no websockets were found."""
     seen = str(answer)
     if 300 < answer.status < 400:
         return Fault(
             f"{seen}, to {answer.headers.get('Location', 'nowhere')}",
             "redirect",
-            "Something redirects the handshake, to a login page perhaps, and websockets follow no"
-            " redirect.",
+            "The handshake is redirected, perhaps to a login page, but browsers do not follow"
+            " redirects for websockets.",
             Remedy("what redirects", (f"let GET requests below {address.prefix} pass",)),
         )
     if answer.status in (401, 407):
         return Fault(
             seen,
             "auth",
-            "A password is asked for in front of the websockets.",
+            "The proxy requires a password for the websockets.",
             *remedies.no_login(answer.server, address.prefix),
-            Remedy("or look past it with", ('wsredis doctor --header "Authorization: ..."',)),
+            Remedy("or pass it with", ('wsredis doctor --header "Authorization: ..."',)),
         )
     if answer.status == 403:
         return Fault(
             seen,
             "forbidden",
-            "Not wsredis but something before it forbids this: a rule of the proxy, a filter, or"
-            " the site because the path is not what it seems.",
+            "The request is forbidden before it reaches wsredis: by a rule of the proxy, by a"
+            " filter, or by the site because the path was changed.",
             Remedy("what forbids it", (f"let GET requests below {address.prefix} pass",)),
         )
     if answer.status in (200, 404, 405, 501) or answer.refused_by_wsredis:
         return Fault(
             seen,
             "no-websockets",
-            f"Below {address.prefix} there are no websockets: another site, the plain one, or the"
-            " proxy itself answers.",
+            f"There are no websockets below {address.prefix}: another site, the site without"
+            " wsredis, or the proxy itself responds.",
             Remedy("wsgi.py", ("application = WebSocketMiddleware(application)",)),
             *remedies.pass_upgrade(answer.server, address.prefix),
         )
     return Fault(
         f"{seen}: {answer.body.strip()[:200]}" if answer.body.strip() else seen,
         "strange",
-        "This is not wsredis's answer: look into the log of what has given it.",
+        "This response is not from wsredis: see the log of the server that sent it.",
     )

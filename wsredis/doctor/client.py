@@ -1,7 +1,7 @@
-"""A blocking websocket client that shows what really came back, however little HTTP it is.
+"""A blocking websocket client that exposes the raw response, even if it is not HTTP.
 
-The handshake and the frames are those of the Sans-I/O layer of `websockets`; bytes are read here,
-so that an answer which is no 101, or no HTTP at all, can be looked at.
+The Sans-I/O layer of `websockets` handles the handshake and the frames. Bytes are read here, so
+that a response other than a 101, or no HTTP at all, can be examined.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ from .address import Address
 __all__ = ["Answer", "Client", "Gone", "NoAnswer", "NotAccepted", "Socket"]
 
 MAX_ANSWER = 1 << 16
-"""Bytes of an answer that are read."""
+"""Bytes of a response that are read at most."""
 
 AGENT = "wsredis-doctor"
 
 
 class NoAnswer(Exception):
-    """Something that came and is no HTTP answer.
+    """The lack of an HTTP response.
 
     Args:
-        data: what came.
-        ended: whether the other end hung up; else nothing came in time.
+        data: the bytes that were received instead.
+        ended: whether the server closed the connection; else the timeout has passed.
     """
 
     def __init__(self, data: bytes, ended: bool) -> None:
-        super().__init__("no answer")
+        super().__init__("no HTTP response")
         self.data = data
         self.ended = ended
 
 
 class NotAccepted(Exception):
-    """A 101 that is none for us (RFC 6455 section 4.1); the text says why."""
+    """A 101 that does not match the handshake (RFC 6455 section 4.1); the text says why."""
 
 
 class Gone(Exception):
     """The end of a websocket.
 
     Args:
-        code: of the server's close frame; None for an end without one.
-        reason: what it said.
-        broken: why the bytes were no websocket frames, or "".
+        code: close code of the server's close frame; None for an end without a close frame.
+        reason: close reason of that frame.
+        broken: why the received bytes are not valid websocket frames, or "".
     """
 
     def __init__(self, code: int | None, reason: str, broken: str = "") -> None:
@@ -68,12 +68,12 @@ class Gone(Exception):
 
     @property
     def said(self) -> bool:
-        """Return whether there was a close frame, or something that is no frame."""
+        """Return whether there was a close frame, or bytes that are not valid frames."""
         return self.code is not None or bool(self.broken)
 
     def __str__(self) -> str:
         if self.broken:
-            return f"bytes that are no websocket frame: {self.broken}"
+            return f"bytes that are not a websocket frame: {self.broken}"
         if self.code is None:
             return "ended without a close frame"
         return f"closed with {self.code}" + (f" ({self.reason})" if self.reason else "")
@@ -81,7 +81,7 @@ class Gone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer; ``raw`` is all that has come with it."""
+    """An HTTP response; ``raw`` is everything that was received."""
 
     status: int
     reason: str
@@ -91,12 +91,12 @@ class Answer:
 
     @property
     def server(self) -> str:
-        """Return what the ``Server`` header names, without its version."""
+        """Return the product in the ``Server`` header, without its version."""
         return str(self.headers.get("Server", "")).split("/")[0].strip()
 
     @property
     def refused_by_wsredis(self) -> bool:
-        """Return whether wsredis itself has answered."""
+        """Return whether the response is from wsredis itself."""
         return self.headers.get(REFUSED_BY) == "wsredis"
 
     def __str__(self) -> str:
@@ -111,14 +111,14 @@ class Wire:
         self._socket = sock
 
     def send(self, data: bytes) -> None:
-        """Send everything; a connection that has ended shows when it is read."""
+        """Send all bytes; the end of the connection is noticed by `receive`."""
         try:
             self._socket.sendall(data)
         except OSError:
             pass
 
     def receive(self, seconds: float) -> bytes | None:
-        """Return what has come; None if nothing did in time, b"" at the end."""
+        """Return received bytes; None if there were none in time, b"" at the end."""
         self._socket.settimeout(max(seconds, 0.001))
         try:
             return self._socket.recv(1 << 16)
@@ -128,14 +128,14 @@ class Wire:
             return b""
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._socket.close()
 
     def answer(self, seconds: float) -> Answer:
-        """Read one HTTP answer.
+        """Read one HTTP response.
 
         Raises:
-            NoAnswer: something else came, or nothing.
+            NoAnswer: other bytes were received, or none.
         """
         deadline = time.monotonic() + seconds
         data = b""
@@ -167,9 +167,9 @@ class Socket:
     """An open websocket.
 
     Attributes:
-        deflate: whether permessage-deflate was agreed upon.
-        opened: when it was opened; `time.monotonic`.
-        last: when bytes have passed last, either way.
+        deflate: whether permessage-deflate was negotiated.
+        opened: time at which it was opened (`time.monotonic`).
+        last: time at which bytes were last sent or received.
     """
 
     def __init__(self, wire: Wire, protocol: ClientProtocol, data: bytes) -> None:
@@ -181,14 +181,14 @@ class Socket:
             raise NotAccepted(str(exc))
         self.deflate = bool(protocol.extensions)
         self.opened = self.last = time.monotonic()
-        self._flush()  # a ping or a close may have come with the 101
+        self._flush()  # a ping or a close frame may have come with the 101
         self._arrived = self._frames()
 
     def receive(self, seconds: float) -> list[Frame]:
-        """Return the frames that have come, none if there were none in time; answer pings.
+        """Return the received frames, an empty list if there were none in time; answer pings.
 
         Raises:
-            Gone: there will be no more.
+            Gone: the websocket has ended.
         """
         if not self._arrived and self._protocol.state is State.OPEN:
             if (data := self._wire.receive(seconds)) is None:
@@ -218,7 +218,7 @@ class Socket:
         ended = broken is None or isinstance(broken, EOFError)
         return Gone(None, "", "" if ended else str(broken))
 
-    # An end that has come already shows when the websocket is read.
+    # If the websocket has ended already, the methods below do nothing and `receive` raises Gone.
 
     def ping(self, data: bytes = b"doctor") -> None:
         """Send a ping."""
@@ -227,17 +227,17 @@ class Socket:
             self._flush()
 
     def text(self, text: str, fin: bool = True) -> None:
-        """Send a text message, or the first part of one."""
+        """Send a text message, or the first fragment of one."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_text(text.encode(), fin)
             self._flush()
 
     def raw(self, data: bytes) -> None:
-        """Send bytes that are none of the protocol's own."""
+        """Send raw bytes, bypassing the protocol."""
         self._wire.send(data)
 
     def close(self) -> None:
-        """Send a close frame, where somebody is left to read it, and hang up."""
+        """Send a close frame, if the websocket is still open, and close the connection."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(1000)
             self._flush()
@@ -250,13 +250,13 @@ class Socket:
 
 
 class Client:
-    """A visitor that goes to a site again and again.
+    """A client that connects to a site any number of times.
 
     Args:
-        address: where to go.
-        origin: of the page that the visitor is on.
-        headers: more headers of each request.
-        seconds: to wait for each connection and answer.
+        address: the address of the websockets.
+        origin: the value of the Origin header.
+        headers: additional headers of each request.
+        seconds: timeout for each connection and each response.
     """
 
     def __init__(
@@ -273,13 +273,17 @@ class Client:
         self._places: list[tuple[int, tuple[object, ...]]] = []
 
     def resolve(self) -> list[str]:
-        """Return the addresses of the host; socket.gaierror where it has none."""
+        """Return the IP addresses of the host; raise socket.gaierror if there are none."""
         found = socket.getaddrinfo(self.address.host, self.address.port, type=socket.SOCK_STREAM)
         self._places = [(family, place) for family, *_, place in found]
         return list(dict.fromkeys(str(place[0]) for _, place in self._places))
 
     def connect(self) -> socket.socket:
-        """Return a TCP connection to the first address that takes one; OSError of the last."""
+        """Return a TCP connection to the first address that accepts one.
+
+        Raises:
+            OSError: no address accepts one; the error is that of the last address.
+        """
         failure: OSError | None = None
         for family, place in self._places:
             sock = socket.socket(family, socket.SOCK_STREAM)
@@ -291,13 +295,17 @@ class Client:
                 failure = exc
             else:
                 return sock
-        assert failure is not None, "resolve comes first"
+        assert failure is not None, "call resolve first"
         raise failure
 
     def secure(self, sock: socket.socket) -> ssl.SSLSocket:
-        """Return TLS on a connection, as a browser has it for a websocket; OSError if not."""
+        """Return a TLS socket over a connection, set up as browsers do it for a websocket.
+
+        Raises:
+            OSError: the TLS handshake failed.
+        """
         context = ssl.create_default_context()
-        context.set_alpn_protocols(["http/1.1"])  # RFC 6455 needs it
+        context.set_alpn_protocols(["http/1.1"])  # RFC 6455 requires HTTP/1.1
         try:
             return context.wrap_socket(sock, server_hostname=self.address.host)
         except BaseException:
@@ -305,12 +313,17 @@ class Client:
             raise
 
     def wire(self) -> Wire:
-        """Return a new connection; OSError if there is none."""
+        """Return a new connection; raise OSError if there is none."""
         sock = self.connect()
         return Wire(self.secure(sock) if self.address.tls else sock)
 
     def get(self, target: str) -> Answer:
-        """Send a plain GET; raises what `shake` raises."""
+        """Send a plain GET and return the response.
+
+        Raises:
+            OSError: there is no connection.
+            NoAnswer: the reply is not HTTP, or there is none.
+        """
         lines = [("Host", self.address.authority), ("User-Agent", AGENT), ("Connection", "close")]
         fields = "".join(f"{name}: {value}\r\n" for name, value in (*lines, *self._headers))
         wire = self.wire()
@@ -327,13 +340,13 @@ class Client:
 
         Args:
             target: path and query.
-            origin: of another page than the visitor's.
+            origin: the Origin header, by default that of the client.
             deflate: whether to offer permessage-deflate, as browsers do.
 
         Raises:
             OSError: there is no connection.
-            NoAnswer: something else than HTTP came, or nothing.
-            NotAccepted: the 101 is not for us.
+            NoAnswer: the reply is not HTTP, or there is none.
+            NotAccepted: the 101 does not match the handshake.
         """
         factory = ClientPerMessageDeflateFactory(client_max_window_bits=True)
         protocol = ClientProtocol(

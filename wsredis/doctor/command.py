@@ -1,4 +1,4 @@
-"""The sub-command: arguments, output, exit code."""
+"""The ``wsredis doctor`` command: arguments, output, exit code."""
 
 from __future__ import annotations
 
@@ -19,27 +19,35 @@ _HANDSHAKE = ("host", "upgrade", "connection", "origin", "sec-websocket-")
 
 
 def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `run_doctor` needs."""
-    parser.add_argument("url", metavar="URL", help="where the websockets are: wss://HOST/ws/")
+    """Add the arguments that `run_doctor` needs."""
+    parser.add_argument("url", metavar="URL", help="URL of the websockets: wss://HOST/ws/")
     parser.add_argument(
-        "--origin", metavar="O", type=_origin, help="of the pages that connect, if not the URL's"
+        "--origin",
+        metavar="O",
+        type=_origin,
+        help="origin of the pages that connect (default: that of the URL)",
     )
     parser.add_argument(
         "--wait",
         type=_seconds,
         default=60.0,
         metavar="S",
-        help="seconds to wait for the pings; 0 leaves that out (%(default)g)",
+        help="seconds to wait for the server's pings, 0 to skip this (%(default)g)",
     )
     parser.add_argument(
         "--timeout",
         type=_seconds,
         default=10.0,
         metavar="S",
-        help="seconds to wait for each answer (%(default)g)",
+        help="seconds to wait for each response (%(default)g)",
     )
     parser.add_argument(
-        "--header", action="append", default=[], type=_header, metavar="'N: V'", help="repeatable"
+        "--header",
+        action="append",
+        default=[],
+        type=_header,
+        metavar="'N: V'",
+        help="header of each request (repeatable)",
     )
     parser.add_argument(
         "--cookie",
@@ -47,13 +55,19 @@ def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_cookie,
         metavar="N=V",
-        help="of who is logged in; repeatable",
+        help="cookie of a logged-in user (repeatable)",
     )
-    parser.add_argument("--facility", default="", metavar="F", help="instead of a made-up one")
     parser.add_argument(
-        "--publish", action="store_true", help="publish one message there, where the site lets us"
+        "--facility", default="", metavar="F", help="facility to use instead of a random one"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="also publish one message to the facility, if the site allows it",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of lines"
+    )
 
 
 def _seconds(text: str) -> float:
@@ -62,16 +76,16 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1
     if not 0 <= seconds < 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} are no seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is not valid: write seconds below 86400")
     return seconds
 
 
 def _header(text: str) -> tuple[str, str]:
     name, _, value = (part.strip() for part in text.partition(":"))
     if not is_token(name) or not value or not value.isprintable() or not value.isascii():
-        raise argparse.ArgumentTypeError(f"{text!r} is no header: write 'Name: value'")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a header: write 'Name: value'")
     if name.lower().startswith(_HANDSHAKE):
-        raise argparse.ArgumentTypeError(f"{name} belongs to the handshake; --origin sets Origin")
+        raise argparse.ArgumentTypeError(f"{name} is part of the handshake; --origin sets Origin")
     return name, value
 
 
@@ -82,7 +96,7 @@ def _cookie(text: str) -> str:
 def _origin(text: str) -> str:
     scheme, _, host = text.partition("://")
     if scheme not in ("http", "https") or not host or "/" in host or not text.isascii():
-        raise argparse.ArgumentTypeError(f"{text!r} is no origin: write https://example.com")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an origin: write https://example.com")
     return text
 
 
@@ -95,10 +109,10 @@ def _tell(line: str) -> None:
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    """Open websockets from outside, as a browser would, and say what to fix.
+    """Open websockets from outside, as a browser does, and print what to fix.
 
-    It subscribes to a facility that it makes up and to nothing else. Exit codes: 0 all is well, 1
-    something is not, 2 wrong arguments.
+    It only subscribes to the broadcast of one facility, by default a random one. Exit codes: 0 no
+    fault, 1 a fault, 2 wrong arguments.
     """
     address = Address.parse(options.url, options.facility)
     headers = list(options.header)

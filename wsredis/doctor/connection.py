@@ -1,4 +1,4 @@
-"""Judge what went wrong before any HTTP: name, port, certificate."""
+"""Diagnoses of failures before HTTP: name resolution, TCP connection, TLS."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .report import Fault, Remedy
 
 __all__ = ["judge_connection", "judge_name", "judge_tls"]
 
-# X509_V_ERR_*, as OpenSSL numbers them.
+# Values of OpenSSL's X509_V_ERR_* constants.
 _NOT_YET, _EXPIRED, _HOST, _IP = 9, 10, 62, 64
 
 
 def judge_name(address: Address, exc: OSError) -> Fault:
-    """Return what it means that a name has no address."""
+    """Return the fault that a failed name resolution indicates."""
     if isinstance(exc, socket.gaierror) and exc.errno == socket.EAI_AGAIN:
         return Fault(
             str(exc.strerror), "no-dns", "The name server of this machine does not answer."
@@ -23,33 +23,33 @@ def judge_name(address: Address, exc: OSError) -> Fault:
     return Fault(
         f"{address.host}: {exc.strerror}",
         "unknown-name",
-        f"There is no host of the name {address.host}.",
-        Remedy("the zone of its domain", (f"{address.host}. A ADDRESS-OF-THE-PROXY",)),
+        f"There is no host named {address.host}.",
+        Remedy("the DNS zone of the domain", (f"{address.host}. A ADDRESS-OF-THE-PROXY",)),
     )
 
 
 def judge_connection(address: Address, exc: OSError) -> Fault:
-    """Return what it means that no connection comes about."""
+    """Return the fault that a failed TCP connection indicates."""
     where = f"{address.host} port {address.port}"
     if isinstance(exc, ConnectionRefusedError):
         return Fault(
-            f"{where} refuses",
+            f"{where} refuses connections",
             "refused",
-            f"Nothing listens at port {address.port} of {address.host}.",
+            f"No server listens on port {address.port} of {address.host}.",
             Remedy("nginx, in `server`", (f"listen {address.port};",)),
             Remedy("Apache", (f"Listen {address.port}",)),
         )
     if isinstance(exc, TimeoutError):
         return Fault(
-            f"{where} is silent",
+            f"{where} does not answer",
             "filtered",
-            f"A firewall swallows what is sent to port {address.port}, or the host is down.",
+            f"A firewall drops packets to port {address.port}, or the host is down.",
         )
-    return Fault(f"{where}: {exc.strerror or exc}", "unreachable", "There is no way to the host.")
+    return Fault(f"{where}: {exc.strerror or exc}", "unreachable", "There is no route to the host.")
 
 
 def judge_tls(address: Address, exc: OSError) -> Fault:
-    """Return what it means that TLS does not come about; what is no matter of TLS is passed on."""
+    """Return the fault that a failed TLS handshake, or a failed connection, indicates."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return _judge_certificate(address, exc)
     text = str(exc.strerror or exc)
@@ -58,7 +58,7 @@ def judge_tls(address: Address, exc: OSError) -> Fault:
             text,
             "http2-only",
             "The server supports HTTP/2 only, and browsers open websockets with HTTP/1.1.",
-            Remedy("nginx 1.25 or newer, in `server`", ("listen 443 ssl;  # and http2 as well",)),
+            Remedy("nginx 1.25 or newer, in `server`", ("listen 443 ssl;  # http2 may stay on",)),
             Remedy("Apache", ("Protocols h2 http/1.1",)),
             Remedy("haproxy, at `bind`", ("alpn h2,http/1.1",)),
         )
@@ -69,17 +69,21 @@ def judge_tls(address: Address, exc: OSError) -> Fault:
             "no-tls",
             f"Port {address.port} does not support TLS.",
             Remedy("nginx, in `server`", (f"listen {address.port} ssl;",)),
-            Remedy("or the page, if it is http too", (f'new WebSocket("{url}...")',)),
+            Remedy("or the page, if it is served over http", (f'new WebSocket("{url}...")',)),
         )
     if isinstance(exc, ssl.SSLError | ConnectionResetError):
-        return Fault(text, "tls-failed", "The server and this client find no common TLS.")
+        return Fault(
+            text,
+            "tls-failed",
+            "The server and this client have no TLS version or cipher in common.",
+        )
     return judge_connection(address, exc)
 
 
 def _judge_certificate(address: Address, exc: ssl.SSLCertVerificationError) -> Fault:
-    """Return which of four ways it is that a certificate is not valid for this host now."""
+    """Return why a certificate is not valid for this host now: one of four faults."""
     seen, code = exc.verify_message, exc.verify_code
-    renew = Remedy("a shell of the proxy", ("certbot renew",))
+    renew = Remedy("a shell on the proxy", ("certbot renew",))
     if code == _EXPIRED:
         return Fault(seen, "expired", "The certificate has expired.", renew)
     if code == _NOT_YET:
@@ -87,13 +91,14 @@ def _judge_certificate(address: Address, exc: ssl.SSLCertVerificationError) -> F
             seen, "not-yet-valid", "The certificate is not valid yet, or a clock is wrong."
         )
     if code in (_HOST, _IP):
-        sentence = f"The certificate is for another host than {address.host}."
-        order = Remedy("a shell of the proxy", (f"certbot certonly -d {address.host}",))
+        sentence = f"The certificate is not valid for {address.host}."
+        order = Remedy("a shell on the proxy", (f"certbot certonly -d {address.host}",))
         return Fault(seen, "other-host", sentence, order)
     return Fault(
         seen,
         "untrusted",
-        "Nobody this machine trusts has signed the certificate, or its chain is incomplete.",
-        Remedy("nginx, with the whole chain", ("ssl_certificate /.../fullchain.pem;",)),
-        Remedy("or here, for a certificate of one's own", ("SSL_CERT_FILE=ca.pem wsredis doctor",)),
+        "The certificate is not signed by an authority that this machine trusts, or its chain is"
+        " incomplete.",
+        Remedy("nginx, with the full chain", ("ssl_certificate /.../fullchain.pem;",)),
+        Remedy("or here, for a private authority", ("SSL_CERT_FILE=ca.pem wsredis doctor",)),
     )

@@ -1,4 +1,4 @@
-"""One step after the other, from the name to the silence; the first fault ends it."""
+"""The steps of an examination, from the host name to idle websockets; the first fault ends it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .silence import Outcome, Verdict, watch
 __all__ = ["Examination"]
 
 TEXT = "wsredis doctor " * 64
-"""Compresses well."""
+"""A text that compresses well."""
 
 
 class Examination:
     """An examination of the websockets of a site.
 
     Args:
-        client: goes there.
-        wait: seconds to stay at most for the pings; 0 leaves that step out.
-        publish: whether to publish one message into the private facility.
-        tell: takes a line that says what is being waited for.
+        client: connects to the site.
+        wait: maximum seconds to wait for the server's pings; 0 skips that step.
+        publish: whether to publish one message to the doctor's facility.
+        tell: takes a line that says what the examination is waiting for.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Examination:
         self._tell = tell
 
     def run(self, report: Report) -> None:
-        """Take the steps, up to the first fault."""
+        """Run the steps, up to the first fault."""
         steps = {
             "name": self._name,
             "connection": self._connection,
@@ -60,7 +60,7 @@ class Examination:
                     report.failed(name, fault)
                     return
 
-    # The way there
+    # The connection
 
     def _name(self) -> str:
         try:
@@ -76,7 +76,7 @@ class Examination:
         except OSError as exc:
             raise judge_connection(self._client.address, exc) from exc
         taken = (time.monotonic() - began) * 1000
-        return f"port {self._client.address.port} takes connections, after {taken:.0f} ms"
+        return f"port {self._client.address.port} accepts connections, after {taken:.0f} ms"
 
     def _tls(self) -> str:
         try:
@@ -90,7 +90,7 @@ class Examination:
     # The websocket
 
     def _open(self, target: str = "", *, deflate: bool = True) -> Socket:
-        """Open a websocket; a Fault if there is none."""
+        """Open a websocket, or raise a Fault."""
         found = self._try(target or self._client.address.target(), deflate)
         if isinstance(found, Answer):
             raise judge(self._client, found)
@@ -110,7 +110,7 @@ class Examination:
 
     def _handshake(self) -> str:
         self._open().close()
-        return f"101 for pages of {self._client.origin}"
+        return f"101 for pages from {self._client.origin}"
 
     def _frames(self) -> str:
         ws = self._open()
@@ -119,13 +119,13 @@ class Examination:
             began = time.monotonic()
             ws.ping()
             if self._pong(ws, seen):
-                return f"a ping comes back after {(time.monotonic() - began) * 1000:.0f} ms"
-            self._tell(f"no pong; waiting for a ping of the server, {self._wait:g} s at most")
+                return f"a ping was answered after {(time.monotonic() - began) * 1000:.0f} ms"
+            self._tell(f"no pong; waiting for a ping from the server, {self._wait:g} s at most")
             deadline = time.monotonic() + self._wait
             while not seen and (left := deadline - time.monotonic()) > 0:
                 seen += ws.receive(left)
         except Gone as gone:
-            # A server that never hears of us takes us for dead.
+            # A server that never gets our pong ends the websocket.
             if gone.said or not seen:
                 raise self._gone(gone) from None
         finally:
@@ -133,7 +133,11 @@ class Examination:
         raise self._no_pong(bool(seen))
 
     def _pong(self, ws: Socket, seen: list[Frame]) -> bool:
-        """Wait for a pong and collect what comes before it; raises Gone."""
+        """Wait for a pong and collect the frames before it.
+
+        Raises:
+            Gone: the websocket has ended.
+        """
         deadline = time.monotonic() + self._client.seconds
         while (left := deadline - time.monotonic()) > 0:
             frames = ws.receive(left)
@@ -143,50 +147,49 @@ class Examination:
         return False
 
     def _no_pong(self, heard: bool) -> Fault:
-        """Return what it means that a ping of ours does not come back."""
+        """Return the fault that a ping without a pong indicates."""
         if heard:
             return Fault(
                 "no pong, though the server's own frames arrive",
                 "one-way",
-                "The 101 arrives and what the client sends does not, as with uWSGI's router without"
-                " its option for websockets.",
+                "The 101 arrives at the client, but the client's frames do not reach the server,"
+                " as with uWSGI's router without its option for websockets.",
                 remedies.uwsgi_router(),
             )
         return Fault(
             f"no pong within {self._client.seconds:g} s, and nothing else from the server",
             "no-frames",
-            "Only the 101 comes through, no frames: a router, proxy or filter does not become a"
-            " tunnel, or holds back what it should pass on.",
+            "Only the 101 arrives, but no frames: a router, proxy or filter does not become a"
+            " tunnel, or buffers the frames.",
             remedies.uwsgi_router(),
             *remedies.pass_upgrade(server_of(self._client), self._client.address.prefix),
         )
 
     def _gone(self, gone: Gone) -> Fault:
-        """Return what the end of a websocket means that nobody has closed here."""
+        """Return the fault that the unexpected end of a websocket indicates."""
         seen = str(gone)
         if gone.code in (1001, 1012):
-            return Fault(seen, "restarted", "The server was restarted meanwhile: ask again.")
+            return Fault(seen, "restarted", "The server was restarted meanwhile: run this again.")
         if gone.broken and "reserved bits" in gone.broken:
             return mangled_deflate(self._client, seen)
         if gone.broken or gone.code == 1002:
-            return Fault(seen, "mangled", "Something between changes the frames.")
+            return Fault(seen, "mangled", "A proxy or filter changes the frames.")
         if gone.code is None:
             return Fault(
                 seen,
                 "cut",
-                "Something ends websockets at once: a proxy that is no tunnel, or a worker that"
-                " does not survive them.",
+                "Websockets end at once: a proxy does not become a tunnel, or a worker crashes.",
                 *remedies.uwsgi_harakiri(),
             )
         return Fault(seen, "closed", "The site itself closes the websocket; its log says why.")
 
-    # What travels on it
+    # Messages
 
     def _compression(self) -> str:
         ws = self._open()
         agreed = ws.deflate
         try:
-            # Part of a message: it is inflated, and no endpoint ever sees it.
+            # An unfinished message: the server inflates it, but no endpoint gets it.
             if agreed:
                 ws.text(TEXT, fin=False)
             else:
@@ -200,8 +203,8 @@ class Examination:
         finally:
             ws.close()
         if agreed != understood:
-            lost = f"permessage-deflate was agreed upon, and then {seen}"
-            hidden = "the server compresses, though the 101 that arrives does not say so"
+            lost = f"permessage-deflate was negotiated, and then {seen}"
+            hidden = "the server compresses, although the 101 that arrives does not say so"
             raise mangled_deflate(self._client, lost if agreed else hidden)
         self._open(deflate=False).close()
         return "permessage-deflate" if agreed else "none"
@@ -210,33 +213,34 @@ class Examination:
         keys = ("subscribe-broadcast", "publish-broadcast", "echo")
         ws = self._try(self._client.address.target(*keys))
         if isinstance(ws, Answer):
-            return f"not tried, who wants to publish is refused: {ws}"
+            return f"not tried, a client that requests to publish is refused: {ws}"
         try:
             ws.text(TEXT)
             deadline = time.monotonic() + self._client.seconds
             while (left := deadline - time.monotonic()) > 0:
                 for frame in ws.receive(left):
                     if frame.opcode is Opcode.TEXT and bytes(frame.data).decode() == TEXT:
-                        return "one was published, and came back by way of Redis"
+                        return "one was published and came back through Redis"
         except Gone as gone:
             if gone.code == 1008:
-                return "arrives; this site lets nobody publish here"
+                return "arrives, but this site does not allow publishing here"
             if gone.code == 1013:
                 raise _not_published(str(gone)) from None
             raise self._gone(gone) from None
         finally:
             ws.close()
-        return "sent; the site keeps it to itself"
+        return "sent, but the site does not send it back"
 
-    # Silence
+    # Idle websockets
 
     def _silence(self) -> str:
-        self._tell(f"waiting for two pings of the server, {self._wait:g} s at most")
+        self._tell(f"waiting for two pings from the server, {self._wait:g} s at most")
         verdict = watch(self._open, self._wait)
         if verdict.outcome is Outcome.PINGED:
-            return f"the server pings every {verdict.seconds:.3g} s, and nothing ends before"
+            return f"the server pings every {verdict.seconds:.3g} s, and no websocket ends before"
         if verdict.outcome is Outcome.OPEN:
-            return f"nothing ends within {verdict.seconds:.3g} s; --wait more to see the pings"
+            seconds = f"{verdict.seconds:.3g} s"
+            return f"no websocket ends within {seconds}; use a larger --wait to see the pings"
         raise self._ended(verdict)
 
     def _ended(self, verdict: Verdict) -> Fault:
@@ -247,22 +251,22 @@ class Examination:
             return Fault(
                 f"ended after {verdict.seconds:.1f} s of silence, before the server's ping",
                 "read-timeout",
-                "The proxy's time-out for reading is shorter than the interval of the pings.",
+                "The proxy's read timeout is shorter than the ping interval.",
                 *remedies.longer(server, prefix, verdict.seconds),
             )
         if verdict.outcome is Outcome.DEATH:
             return Fault(
-                f"ended at the age of {verdict.seconds:.1f} s without a close frame, busy or not",
+                f"ended after {verdict.seconds:.1f} s without a close frame, busy or idle",
                 "worker-killed",
-                "The process that served the websockets was ended by force: a harakiri because of a"
-                " page that took too long, or too little memory.",
+                "The process that served the websockets was killed: by harakiri, because a request"
+                " took too long, or for lack of memory.",
                 *remedies.uwsgi_harakiri(),
             )
         return Fault(
-            f"ended at the age of {verdict.seconds:.1f} s",
+            f"ended after {verdict.seconds:.1f} s",
             "cut-late",
-            "Websockets end, for their silence or with their process: ask again on a quieter"
-            " machine.",
+            "Websockets end, because they are idle or because their process ends: run this again on"
+            " a less busy machine.",
             *remedies.longer(server, prefix, verdict.seconds),
             *remedies.uwsgi_harakiri(),
         )
@@ -272,12 +276,13 @@ def _not_published(seen: str) -> Fault:
     return Fault(
         seen,
         "not-published",
-        "Redis takes no message of the WSGI server: it is unavailable, full, or does not allow it.",
-        Remedy("a shell of the server", ("redis-cli -u $WSREDIS_REDIS publish ws:test x",)),
+        "Redis does not accept messages from the WSGI server: it is unavailable, full, or does not"
+        " allow it.",
+        Remedy("a shell on the server", ("redis-cli -u $WSREDIS_REDIS publish ws:test x",)),
     )
 
 
 def _deflated_part() -> bytes:
-    """Return the first frame of a compressed message, for whoever did not agree to compress."""
+    """Return the first frame of a compressed message, to send without negotiated compression."""
     deflate = PerMessageDeflate(True, True, 15, 15)
     return Frame(Opcode.TEXT, TEXT.encode(), False).serialize(mask=True, extensions=[deflate])

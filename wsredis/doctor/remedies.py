@@ -1,4 +1,4 @@
-"""What to write, in which program: the directives of nginx, Apache, uWSGI and wsredis."""
+"""The remedies: directives to write for nginx, Apache, uWSGI, gunicorn and wsredis."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = [
 ]
 
 BACKEND = "127.0.0.1:8000"
-"""Stands for where the WSGI server listens."""
+"""A placeholder for the address that the WSGI server listens on."""
 
 
 def for_proxy(server: str, nginx: Remedy, apache: Remedy, *others: Remedy) -> tuple[Remedy, ...]:
-    """Return the remedy for the proxy that names itself, or all if it is neither."""
+    """Return the remedy for the proxy that the Server header names, or all remedies."""
     name = server.lower()
     if "nginx" in name or "openresty" in name:
         return (nginx,)
@@ -47,7 +47,7 @@ def _proxy_pass(prefix: str, option: str = "upgrade=websocket") -> str:
 
 
 def pass_upgrade(server: str, prefix: str) -> tuple[Remedy, ...]:
-    """Return how to hand on the headers that ask for a websocket."""
+    """Return how to forward the headers that request a websocket."""
     nginx = _nginx(
         prefix,
         "proxy_http_version 1.1;",
@@ -58,29 +58,29 @@ def pass_upgrade(server: str, prefix: str) -> tuple[Remedy, ...]:
 
 
 def http_1_1(prefix: str) -> Remedy:
-    """Return how the proxy uses HTTP/1.1 with the WSGI server."""
+    """Return how to make the proxy use HTTP/1.1 with the WSGI server."""
     return _nginx(prefix, "proxy_http_version 1.1;")
 
 
 def whole_prefix(server: str, prefix: str) -> tuple[Remedy, ...]:
-    """Return how to hand on the path as it is."""
-    nginx = _nginx(prefix, f"proxy_pass http://{BACKEND};  # nothing, no slash either, behind it")
+    """Return how to forward the path unchanged."""
+    nginx = _nginx(prefix, f"proxy_pass http://{BACKEND};  # no path after the port, not even /")
     return for_proxy(server, nginx, _apache(_proxy_pass(prefix)))
 
 
 def pass_host(server: str, prefix: str) -> tuple[Remedy, ...]:
-    """Return how to hand on the host that the browser asked for."""
+    """Return how to forward the Host header of the browser."""
     nginx = _nginx(prefix, "proxy_set_header Host $http_host;")
     return for_proxy(server, nginx, _apache("ProxyPreserveHost On"))
 
 
 def longer(server: str, prefix: str, seconds: float) -> tuple[Remedy, ...]:
-    """Return how to let quiet websockets live, or ping them before it is too late.
+    """Return how to raise the proxy's timeout, or to ping often enough.
 
     Args:
-        server: what the proxy calls itself.
-        prefix: of the location.
-        seconds: after which a quiet websocket was ended.
+        server: the proxy's name in the Server header.
+        prefix: path of the location.
+        seconds: seconds after which an idle websocket was ended.
     """
     nginx = _nginx(prefix, "proxy_read_timeout 75s;")
     apache = _apache(_proxy_pass(prefix, "upgrade=websocket timeout=75"))
@@ -90,29 +90,29 @@ def longer(server: str, prefix: str, seconds: float) -> tuple[Remedy, ...]:
 
 
 def _interval(seconds: float) -> str:
-    """Return options that fit into a time-out: a pong must not be awaited for longer than both."""
+    """Return options for a timeout; pong_timeout must not be longer than ping_interval."""
     interval = max(1, int(seconds / 2))
     return f"ping_interval={interval}" + (f", pong_timeout={interval}" if interval < 20 else "")
 
 
 def uwsgi_router() -> Remedy:
-    """Return how to make uWSGI's router a tunnel."""
+    """Return how to make uWSGI's router forward frames."""
     return Remedy("uWSGI, beside `http = ...`", ("http-websockets = true",))
 
 
 def uwsgi_harakiri() -> Sequence[Remedy]:
-    """Return how to keep the worker alive: a page that takes too long ends all its websockets."""
+    """Return how to keep the worker alive: killing it for a slow request ends its websockets."""
     return (
         Remedy(
             "uWSGI, if its log says HARAKIRI",
-            ("harakiri = 120  # above what the slowest page takes",),
+            ("harakiri = 120  # more than the slowest request takes",),
         ),
         Remedy("gunicorn, if its log says WORKER TIMEOUT", ("--timeout 120",)),
     )
 
 
 def no_login(server: str, prefix: str) -> tuple[Remedy, ...]:
-    """Return how to ask nobody for a password at the websockets."""
+    """Return how to require no password for websockets."""
     nginx = _nginx(prefix, "auth_basic off;")
     apache = Remedy(
         "Apache, in the virtual host",
@@ -122,7 +122,7 @@ def no_login(server: str, prefix: str) -> tuple[Remedy, ...]:
 
 
 def keep_deflate(server: str, prefix: str) -> tuple[Remedy, ...]:
-    """Return how to hand on, or remove, the offer of permessage-deflate both ways."""
+    """Return how to forward, or remove, Sec-WebSocket-Extensions in both directions."""
     nginx = _nginx(
         prefix,
         'proxy_set_header Sec-WebSocket-Extensions "";'
@@ -140,5 +140,5 @@ def keep_deflate(server: str, prefix: str) -> tuple[Remedy, ...]:
 
 
 def http2_off() -> Remedy:
-    """Return how browsers are offered HTTP/1.1 too."""
+    """Return how to offer HTTP/1.1 to browsers as well."""
     return Remedy("nginx, in `server`", ("listen 80;  # without the word http2",))

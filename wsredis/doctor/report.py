@@ -1,4 +1,4 @@
-"""What an examination has found: steps, and at most one diagnosis with the lines to write."""
+"""The result of an examination: steps, and at most one diagnosis with the lines to write."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["Diagnosis", "Fault", "Remedy", "Report", "Step"]
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What to write, and where.
+    """A way to fix a fault.
 
     Args:
-        where: the program, file or call.
-        lines: what to write there.
+        where: the program, file or call to change.
+        lines: the lines to write there.
     """
 
     where: str
@@ -24,11 +24,11 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What is wrong.
+    """The diagnosis of a fault.
 
     Args:
-        fault: its name, for programs.
-        sentence: the same for people.
+        fault: name of the fault, for programs.
+        sentence: description of the fault, for people.
         remedies: ways to fix it; the likeliest first.
     """
 
@@ -39,7 +39,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How one step went, and what was seen."""
+    """The outcome of one step, and a text about what was observed."""
 
     name: str
     ok: bool
@@ -50,9 +50,9 @@ class Fault(Exception):
     """A fault, which ends the examination.
 
     Args:
-        seen: what was seen, for the line of the step.
-        fault: name of the diagnosis.
-        sentence: the diagnosis.
+        seen: what was observed, for the line of the step.
+        fault: name of the fault.
+        sentence: description of the fault.
         remedies: ways to fix it.
     """
 
@@ -64,10 +64,10 @@ class Fault(Exception):
 
 @dataclass(slots=True)
 class Report:
-    """The steps so far, shown as they come.
+    """The report of an examination, printed step by step.
 
     Args:
-        url: what is examined.
+        url: the URL that is examined.
         say: takes each line as soon as it is known.
     """
 
@@ -78,11 +78,11 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Return whether nothing is wrong."""
+        """Return whether no fault was found."""
         return self.diagnosis is None
 
     def passed(self, name: str, text: str) -> None:
-        """Add a step that went well."""
+        """Add a step that succeeded."""
         self._add(name, True, text)
 
     def failed(self, name: str, fault: Fault) -> None:
@@ -96,14 +96,14 @@ class Report:
                 self.say(f"    {line}")
 
     def _add(self, name: str, ok: bool, seen: str) -> None:
-        # A server may have written some of it: nothing in it can break the line or move a cursor.
+        # Parts of it may come from a server: control characters must not reach the terminal.
         text = "".join(c if c.isprintable() else " " for c in seen).strip()
         step = Step(name, ok, text)
         self.steps.append(step)
         self.say(f"{'ok' if step.ok else 'FAILED':<7} {step.name:<12} {step.text}")
 
     def json(self) -> str:
-        """Return everything as a JSON object."""
+        """Return the report as a JSON object."""
         steps = [asdict(step) for step in self.steps]
         diagnosis = self.diagnosis and asdict(self.diagnosis)
         return json.dumps(

@@ -1,8 +1,8 @@
-"""Websockets kept open to see what ends them: a time-out, or the end of their process.
+"""Websockets that are kept open to find what ends them: a timeout, or the end of their process.
 
-Two are quiet, the second one a little younger, and one is busy. A time-out for silence ends the
-quiet ones, each at the same age of its silence. A worker that dies takes along all it serves,
-quiet or busy, in the same moment. How to tell the visitor is `examination`'s business.
+Two websockets are idle, one of them opened a little later, and one is busy. An idle timeout ends
+the idle websockets, each after the same time of silence. A worker that ends takes down all its
+websockets, idle or busy, at the same moment. `examination` describes the result to the user.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ from .client import Gone, Socket
 __all__ = ["Outcome", "Verdict", "watch"]
 
 STAGGER = 1.0
-"""Seconds between the openings of the two quiet websockets; half of it tells two moments apart."""
+"""Seconds between opening the two idle websockets; half of it separates two points in time."""
 
 TICK = 0.05
-"""Seconds for which one websocket is read before the next has its turn."""
+"""Seconds for which one websocket is read before the next one is."""
 
 BUSY = 0.25
 """Seconds between two pings of the busy websocket."""
 
 PINGS = 2
-"""Pings of the server after which silence has lasted as long as it ever will."""
+"""Pings of the server after which the longest silence between two pings is known."""
 
 
 class Outcome(Enum):
-    """How it went."""
+    """The possible outcomes."""
 
     PINGED = "the server's pings came in time"
-    OPEN = "nothing was ended, and fewer than two pings came"
-    SILENCE = "the quiet ones were ended for their silence"
-    DEATH = "websockets were ended whether busy or not"
+    OPEN = "no websocket ended, and fewer than two pings came"
+    SILENCE = "the idle websockets were ended because of their silence"
+    DEATH = "websockets were ended, busy or idle"
     CLOSED = "the server sent a close frame"
-    UNCLEAR = "websockets were ended, and nobody looked at that moment"
+    UNCLEAR = "websockets were ended, but this process did not run at that moment"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcome.
+    """The outcome, with a duration.
 
     Args:
-        outcome: which one.
-        seconds: the ping interval, the length of the silence, or the age of what ended.
-        gone: what the server said, if it did.
+        outcome: the outcome.
+        seconds: the ping interval, the length of the silence, or the age of the ended websocket.
+        gone: the close frame of the server, if there was one.
     """
 
     outcome: Outcome
@@ -61,10 +61,10 @@ class _Watched:
     """A websocket that is observed until it ends.
 
     Attributes:
-        pings: when the server has pinged; `time.monotonic`.
-        gone: how it ended, None while it lives.
-        at: when that was seen.
-        silence: seconds since bytes have passed on it, up to its end.
+        pings: times of the server's pings (`time.monotonic`).
+        gone: how it ended, None while it is open.
+        at: time at which the end was noticed.
+        silence: seconds since bytes were last sent or received on it, until its end.
     """
 
     def __init__(self, socket: Socket, busy: bool) -> None:
@@ -76,7 +76,7 @@ class _Watched:
         self._asked = 0.0
 
     def look(self) -> None:
-        """Read it for a moment."""
+        """Read the websocket for `TICK` seconds."""
         if self.gone is not None:
             return
         last = self.socket.last
@@ -95,15 +95,15 @@ class _Watched:
 
 
 class _Round:
-    """A busy and two quiet websockets, watched until something is certain."""
+    """A busy and two idle websockets, watched until there is an outcome."""
 
     def __init__(self, open_socket: Callable[[], Socket]) -> None:
         self._open = open_socket
         self._all: list[_Watched] = []
-        self._absent = 0.0  # when nobody had looked for too long
+        self._absent = 0.0  # when this process had not read for too long
 
     def run(self, until: float) -> Verdict:
-        """Return what has become certain, at the latest soon after ``until``."""
+        """Return the outcome, at the latest soon after ``until``."""
         try:
             self._add(busy=True)
             self._add()
@@ -154,11 +154,11 @@ class _Round:
 
 
 def watch(open_socket: Callable[[], Socket], seconds: float) -> Verdict:
-    """Keep websockets open for some time, or until it is certain how long they live.
+    """Keep websockets open for some time, or until it is certain what ends them.
 
     Args:
-        open_socket: opens another one; what it raises goes through.
-        seconds: after which there is enough of it.
+        open_socket: opens another websocket; its exceptions are passed through.
+        seconds: maximum time.
     """
     until = time.monotonic() + seconds
     while True:

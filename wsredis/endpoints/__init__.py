@@ -1,4 +1,4 @@
-"""What a connection does with a message."""
+"""Endpoints: what a websocket subscribes to and does with its messages."""
 
 from .base import Endpoint, EndpointConnection, EndpointContext, EndpointFactory
 from .pubsub import PubSubEndpoint

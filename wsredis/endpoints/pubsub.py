@@ -1,23 +1,23 @@
-"""The default endpoint: the query string says what to subscribe to and where messages go."""
+"""The default endpoint: the query string names the channels to subscribe and publish to."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..access.policy import granted
+from ..access.policy import granted, not_granted
 from ..access.requests import REQUESTABLE, parse_channel_request
-from ..exceptions import HandshakeError, PermissionDenied
+from ..exceptions import HandshakeError
 from ..identity import Identity
 from ..identity.channels import identity_channels
 from ..message import Data
-from ..protocol.closing import CloseCode
+from ..protocol.closing import PUBLISH_DENIED
 from .base import Endpoint, EndpointConnection, EndpointContext
 
 __all__ = ["PubSubEndpoint"]
 
 NOTHING_REQUESTED = (
-    "This address needs at least one of subscribe-broadcast, subscribe-user, subscribe-group,"
-    " subscribe-session, or the same with publish-, in its query string."
+    "The query string requests no channel: write at least one of subscribe-broadcast,"
+    " subscribe-user, subscribe-group, subscribe-session, or the same with publish-."
 )
 
 
@@ -25,8 +25,8 @@ class PubSubEndpoint(Endpoint):
     """An endpoint that subscribes to ``?subscribe-...`` and publishes to ``publish-...``.
 
     Raises:
-        HandshakeError: 400 for a query that requests nothing or is misspelt.
-        PermissionDenied: the policy refuses, or grants nothing of what is requested.
+        HandshakeError: 400 for a query string that requests no channel or has a misspelled key.
+        PermissionDenied: the policy refuses, or grants none of the requested channels.
     """
 
     __slots__ = ("_echo", "_expire", "_publish", "channels")
@@ -42,22 +42,22 @@ class PubSubEndpoint(Endpoint):
         self.channels = _channels("subscribe", allowed, request.identity, context)
         self._publish = _channels("publish", allowed, request.identity, context)
         if not self.channels and not self._publish:
-            raise PermissionDenied
+            raise not_granted(request, wanted.requested, allowed)
         self._echo = wanted.echo
         self._expire = context.config.expire
 
     def received(self, connection: EndpointConnection, message: Data) -> None:
-        """Publish the message, or close with 1008 if this socket may not."""
+        """Publish the message, or close with 1008 if this websocket may not publish."""
         if self._publish:
             connection.publish(self._publish, message, echo=self._echo, expire=self._expire)
         else:
-            connection.close(CloseCode.POLICY_VIOLATION, "this socket may not publish")
+            connection.close(PUBLISH_DENIED.code, PUBLISH_DENIED.reason)
 
 
 def _channels(
     direction: str, allowed: tuple[str, ...], identity: Identity, context: EndpointContext
 ) -> tuple[str, ...]:
-    """Return the channels that the granted keys of one direction mean for this identity."""
+    """Return the channels that the granted keys of one direction name for this identity."""
     prefix, facility = context.config.key_prefix, context.facility
     channels: list[str] = []
     for key in allowed:

@@ -1,1 +1,1 @@
-"""The opening handshake (RFC 6455 section 4.2): what a request must be, and what it is answered."""
+"""The opening handshake (RFC 6455 section 4.2): checking the request and building the response."""

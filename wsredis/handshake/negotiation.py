@@ -1,4 +1,4 @@
-"""What client and server agree upon: the sub-protocol, and permessage-deflate (RFC 7692)."""
+"""Negotiation of the subprotocol and of permessage-deflate (RFC 7692)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.headers import build_extension, parse_extension
 
 from ..exceptions import HandshakeError
-from ..protocol.http import is_token
 
 __all__ = ["choose_subprotocol", "negotiate_deflate"]
 
@@ -19,14 +18,16 @@ _DEFLATE = ServerPerMessageDeflateFactory(
 
 
 def choose_subprotocol(offered: Iterable[str], known: Iterable[str]) -> str | None:
-    """Return the first sub-protocol of the client's list that is known here; '*' knows all."""
-    if "*" in known:
-        return next(filter(is_token, offered), None)
-    return next((name for name in offered if name in known), None)
+    """Return the first offered subprotocol that is known, or None; '*' stands for all names."""
+    return next((name for name in offered if name in known or "*" in known), None)
 
 
 def negotiate_deflate(offers: str) -> tuple[str, int]:
-    """Accept the first offer of permessage-deflate that can be met (RFC 7692 section 5).
+    """Accept the first acceptable offer of permessage-deflate (RFC 7692 section 5).
+
+    Returns:
+        The extension header and the window bits of messages to the client; "" and 0 for no
+        compression.
 
     Raises:
         HandshakeError: 400 for a header that cannot be parsed.
@@ -42,6 +43,6 @@ def negotiate_deflate(offers: str) -> tuple[str, int]:
             except NegotiationError:
                 continue
             bits: int = extension.local_max_window_bits
-            if bits > 8:  # zlib cannot deflate with less
+            if bits > 8:  # zlib cannot deflate with a smaller window
                 return build_extension([(name, agreed)]), bits
     return "", 0

@@ -1,4 +1,4 @@
-"""Which origins may connect (RFC 6454, RFC 6455 section 10.2)."""
+"""The check of the Origin header (RFC 6454, RFC 6455 section 10.2)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ from urllib.parse import urlsplit
 
 from ..config import Config
 from ..exceptions import HandshakeError
+from ..naming import printable
 from ..protocol.http import CHECKED_ORIGIN
 from ..proxies import forwarded_host, forwarded_scheme
 
-__all__ = ["NOT_LISTED", "NOT_OWN", "check_origin"]
+__all__ = ["MISMATCH", "NOT_LISTED", "NOT_OWN", "check_origin"]
 
-NOT_LISTED = "This origin may not connect; the site lists its origins."
-NOT_OWN = "This origin is not that of the site, as far as the Host tells that has arrived here."
+MISMATCH = " does not match Host "
+"""Part of `NOT_OWN` and of no other refusal; ``wsredis doctor`` looks for it."""
+
+NOT_LISTED = "Origin {origin} is not listed in `origins`. Add it there."
+NOT_OWN = (
+    "Origin {origin}" + MISMATCH + "{host}. Add it to `origins`, or make the proxy forward Host."
+)
+NO_ORIGIN = "A handshake with cookies needs an Origin header. Add it, or leave out the cookies."
 _PORTS = {"http": 80, "https": 443}
 
 
 def check_origin(environ: dict[str, Any], config: Config) -> None:
-    """Accept the site's own pages, or those of the listed origins.
+    """Accept the origin of the site itself, or the origins that the option ``origins`` lists.
 
-    A client that is no browser sends no Origin; it may connect unless it sends cookies.
+    A client that is not a browser sends no Origin; it may connect unless it sends cookies.
 
     Raises:
         HandshakeError: 403 for any other origin.
@@ -33,7 +40,7 @@ def check_origin(environ: dict[str, Any], config: Config) -> None:
     if origin is None:
         if "HTTP_COOKIE" not in environ:
             return
-        raise HandshakeError(403, "Cookies without an Origin are refused.")
+        raise HandshakeError(403, NO_ORIGIN)
     parsed = _parse(origin)
     if parsed is None:
         granted = False
@@ -42,13 +49,27 @@ def check_origin(environ: dict[str, Any], config: Config) -> None:
     else:
         granted = _is_own(parsed, environ, config)
     if not granted:
-        raise HandshakeError(403, NOT_OWN if allowed is None else NOT_LISTED)
+        raise HandshakeError(403, _explain(origin, environ, config))
     environ[CHECKED_ORIGIN] = origin
+
+
+def _explain(origin: str, environ: dict[str, Any], config: Config) -> str:
+    """Return why an origin is refused; without a Host header, the server's name is not shown."""
+    shown = printable(origin) or '""'
+    if config.origins is not None:
+        return NOT_LISTED.format(origin=shown)
+    host = "(none)"
+    if environ.get("HTTP_HOST"):
+        host = printable(forwarded_host(environ, config.trusted_proxies))
+    secure = forwarded_scheme(environ, config.trusted_proxies) == "https"
+    if origin.startswith("http:") and secure:
+        host += " with https"
+    return NOT_OWN.format(origin=shown, host=host)
 
 
 @lru_cache(maxsize=256)
 def _parse(origin: str) -> tuple[str, str, int] | None:
-    """Split an origin into scheme, host and port (RFC 6454); None if it is none."""
+    """Split an origin into scheme, host and port (RFC 6454); return None if it is not valid."""
     try:
         url = urlsplit(origin)
         port = url.port
@@ -62,10 +83,10 @@ def _parse(origin: str) -> tuple[str, str, int] | None:
 
 
 def _is_own(parsed: tuple[str, str, int], environ: dict[str, Any], config: Config) -> bool:
-    """Return whether an origin is the one that the request was sent to.
+    """Return whether an origin is that of the host that the request was sent to.
 
-    TLS may end before us, so an https page is at home on a host that we see as http; never the
-    other way round.
+    A proxy may terminate TLS, so an https origin matches a request that arrives over http. The
+    reverse is never accepted.
     """
     scheme, _, _ = parsed
     if scheme == "http" and forwarded_scheme(environ, config.trusted_proxies) == "https":

@@ -1,40 +1,74 @@
-"""The HTTP answer of a refused handshake."""
+"""The HTTP response of a refused handshake."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from http.client import responses
 from typing import Any
 
 from ..exceptions import HandshakeError
+from ..protocol.http import check_headers, http_head
 
-__all__ = ["REFUSED_BY", "answer"]
+__all__ = ["REFUSED_BY", "SERVER_ERROR", "answer", "answer_bytes"]
+
+log = logging.getLogger("wsredis.handshake")
 
 REFUSED_BY = "X-Refused-By"
 
-_REASONS = {
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    426: "Upgrade Required",
-    429: "Too Many Requests",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-    503: "Service Unavailable",
-}
+SERVER_ERROR = "This websocket cannot be opened because of a server error."
+"""What the client is told when the code of the application has failed."""
+
+_RESERVED = ("connection", "content-length", "content-type", "transfer-encoding", "upgrade")
 
 
 def answer(error: HandshakeError, start_response: Callable[..., Any]) -> list[bytes]:
-    """Send the HTTP answer of a refused handshake: one short plain sentence.
+    """Send the HTTP response of a refused handshake through the WSGI server.
 
-    It says who refuses, so that ``wsredis doctor`` can tell it from a proxy's answer or the site's.
+    A header names wsredis, so that ``wsredis doctor`` can tell the response from one of a proxy or
+    of the site.
     """
-    body = f"{error.text}\n".encode()
-    headers = [
-        ("Content-Type", "text/plain; charset=utf-8"),
+    try:
+        _check(error)
+    except ValueError as exc:
+        log.error("the refusal %d cannot be sent: %s", error.status, exc)
+        error = HandshakeError(500, SERVER_ERROR)
+    body = _body(error)
+    start_response(_status(error), _headers(error, body))
+    return [body]
+
+
+def answer_bytes(error: HandshakeError) -> bytes:
+    """Return the same response as bytes, for a socket that was taken from its WSGI server.
+
+    Raises:
+        ValueError: a header is not valid, or is one that wsredis sets itself.
+    """
+    _check(error)
+    body = _body(error)
+    headers = [*_headers(error, body), ("Connection", "close")]
+    return http_head(_status(error), headers) + body
+
+
+def _check(error: HandshakeError) -> None:
+    check_headers((("Content-Type", error.content_type),))
+    check_headers(error.headers, _RESERVED)
+
+
+def _body(error: HandshakeError) -> bytes:
+    body = f"{error.text}\n" if error.body is None else error.body
+    return body.encode() if isinstance(body, str) else body
+
+
+def _status(error: HandshakeError) -> str:
+    return f"{error.status} {responses.get(error.status, 'Refused')}"
+
+
+def _headers(error: HandshakeError, body: bytes) -> list[tuple[str, str]]:
+    return [
+        ("Content-Type", error.content_type),
         ("Content-Length", str(len(body))),
         ("Cache-Control", "no-store"),
         (REFUSED_BY, "wsredis"),
         *error.headers,
     ]
-    start_response(f"{error.status} {_REASONS.get(error.status, 'Refused')}", headers)
-    return [body]

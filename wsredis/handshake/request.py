@@ -1,4 +1,4 @@
-"""The request of a handshake, as resolvers, policies and endpoints get it."""
+"""The request that resolvers, policies and endpoints get."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["Request"]
 
 
 class Request(BaseRequest):
-    """A `webob.Request` with what a handshake has found out.
+    """A `webob.Request` with the identity and the address of the client.
 
-    The class has these attributes, as WebOb is slow to look for others.
+    Both are class attributes because WebOb is slow to set other attributes.
 
     Attributes:
-        identity: of the client, once the resolver has returned it.
-        client_address: where the client is, behind trusted proxies too; "" if that is unknown.
+        identity: the identity of the client, once the resolver has returned it.
+        client_address: IP address of the client, also behind trusted proxies; "" if unknown.
     """
 
     identity = ANONYMOUS

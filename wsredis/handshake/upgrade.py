@@ -1,12 +1,13 @@
-"""From a WSGI environ to a `Handshake`, or to a `HandshakeError` with its HTTP answer.
+"""From a WSGI environ to a `Handshake`, or to a `HandshakeError` with its HTTP response.
 
-The opening handshake of RFC 6455 section 4.2. Nothing is sent here: the 101 is written by
-`wsredis.servers`, and only once everything else has agreed.
+The opening handshake of RFC 6455 section 4.2. This module sends nothing: the response is sent once
+the policy and the endpoint have accepted the client too.
 """
 
 from __future__ import annotations
 
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,36 +16,64 @@ from websockets.utils import accept_key
 
 from ..config import Config
 from ..exceptions import HandshakeError
-from ..protocol.http import split_offers
+from ..protocol.http import check_headers, is_token, split_offers
 from .negotiation import choose_subprotocol, negotiate_deflate
 from .origin import check_origin
 
 __all__ = ["WITH_BODY", "Handshake", "facility_of", "read_handshake"]
 
 PLAIN = "This address serves websockets only: send GET with the headers of a websocket handshake."
-WITH_BODY = "A handshake has no body: its bytes would be taken for frames."
+WITH_BODY = "A websocket handshake must not have a body: it would be read as websocket frames."
+
+_RESERVED = ("connection", "content-length", "sec-websocket-", "transfer-encoding", "upgrade")
 
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """What a valid opening handshake has settled.
+    """The result of a valid opening handshake.
 
     Args:
-        headers: the headers of the 101.
-        subprotocol: the chosen sub-protocol, or None.
+        headers: the headers of the 101, without a subprotocol.
+        offered: the subprotocols that the client offers, in its order of preference.
+        subprotocol: the chosen subprotocol if the endpoint chooses none, or None.
         window_bits: 9 to 15 if messages to the client may be deflated, else 0.
     """
 
     headers: tuple[tuple[str, str], ...]
+    offered: tuple[str, ...] = ()
     subprotocol: str | None = None
     window_bits: int = 0
 
+    def answer(
+        self, subprotocol: str | None, headers: Sequence[tuple[str, str]]
+    ) -> tuple[tuple[str, str], ...]:
+        """Return the headers of the 101.
+
+        Args:
+            subprotocol: the chosen subprotocol, or None.
+            headers: additional headers.
+
+        Raises:
+            ValueError: the client does not offer that subprotocol, or a header is not valid.
+        """
+        answer = (*self.headers, *headers)
+        check_headers(headers, _RESERVED)
+        if subprotocol is not None:
+            if subprotocol != self.subprotocol and subprotocol not in self.offered:
+                offers = ", ".join(self.offered) or "none"
+                raise ValueError(
+                    f"The client does not offer the subprotocol {subprotocol!r}:"
+                    f" choose one of its offers: {offers}."
+                )
+            answer += (("Sec-WebSocket-Protocol", subprotocol),)
+        return answer
+
 
 def read_handshake(request: Request, config: Config) -> Handshake:
-    """Check an opening handshake and settle its sub-protocol and extension.
+    """Check an opening handshake and negotiate its extension and its default subprotocol.
 
     Raises:
-        HandshakeError: 400 for a request that is no handshake, 403 for a foreign origin,
+        HandshakeError: 400 for a request that is not a handshake, 403 for a foreign origin,
             426 for another version of the protocol.
     """
     environ = request.environ
@@ -55,22 +84,22 @@ def read_handshake(request: Request, config: Config) -> Handshake:
         ("Connection", "Upgrade"),
         ("Sec-WebSocket-Accept", accept_key(_key(environ))),
     ]
+    offered: tuple[str, ...] = ()
     subprotocol = None
     if "HTTP_SEC_WEBSOCKET_PROTOCOL" in environ:
-        offered, marker, _ = split_offers(environ)
+        names, marker, _ = split_offers(environ)
+        offered = tuple(filter(is_token, names))
         subprotocol = choose_subprotocol(offered, config.subprotocols) or marker
-    if subprotocol is not None:
-        headers.append(("Sec-WebSocket-Protocol", subprotocol))
     extension, window_bits = "", 0
     if config.compression and (offers := environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS")):
         extension, window_bits = negotiate_deflate(offers)
     if extension:
         headers.append(("Sec-WebSocket-Extensions", extension))
-    return Handshake(tuple(headers), subprotocol, window_bits)
+    return Handshake(tuple(headers), offered, subprotocol, window_bits)
 
 
 def facility_of(request: Request, prefix: str) -> str:
-    """Return what follows the prefix; the server has already decoded it (PEP 3333).
+    """Return the part of the path after the prefix; the server has decoded it (PEP 3333).
 
     Raises:
         HandshakeError: 400 for bytes that are not UTF-8.
@@ -78,35 +107,37 @@ def facility_of(request: Request, prefix: str) -> str:
     path: str = request.environ.get("PATH_INFO", "")
     try:
         facility = path[len(prefix) :].encode("latin-1").decode()
-        if "\ufffd" in facility:  # Werkzeug writes it for each byte that is wrong
+        if "\ufffd" in facility:  # Werkzeug replaces invalid bytes with it
             raise ValueError(facility)
     except ValueError as exc:
-        raise HandshakeError(400, "The address is not valid UTF-8.") from exc
+        raise HandshakeError(400, "The path of the URL is not valid UTF-8.") from exc
     return facility
 
 
 def _names(header: str, token: str) -> bool:
-    """Return whether a list of tokens has one, in whatever case; nearly always it is alone."""
-    header = header.lower()
-    return header == token or token in map(str.strip, header.split(","))
+    """Return whether a comma-separated header contains a token."""
+    return token in map(str.strip, header.split(","))
 
 
 def _check_upgrade(environ: dict[str, Any]) -> None:
     """Check points 1 to 6 of RFC 6455 section 4.2.1."""
     if environ["REQUEST_METHOD"] != "GET":
         raise HandshakeError(400, PLAIN, [("Allow", "GET")])
-    upgrade = _names(environ.get("HTTP_UPGRADE", ""), "websocket")
-    if not upgrade or not _names(environ.get("HTTP_CONNECTION", ""), "upgrade"):
+    upgrade = environ.get("HTTP_UPGRADE", "").lower()
+    connection = environ.get("HTTP_CONNECTION", "").lower()
+    if (upgrade != "websocket" and not _names(upgrade, "websocket")) or (
+        connection != "upgrade" and not _names(connection, "upgrade")
+    ):
         raise HandshakeError(400, PLAIN)
     if environ.get("SERVER_PROTOCOL") in ("HTTP/1.0", "HTTP/0.9"):
         raise HandshakeError(
-            400, "A websocket needs HTTP/1.1; behind nginx write: proxy_http_version 1.1;"
+            400, "Websockets need HTTP/1.1. Behind nginx, write: proxy_http_version 1.1;"
         )
     if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:
         raise HandshakeError(400, WITH_BODY)
     if environ.get("HTTP_SEC_WEBSOCKET_VERSION", "").strip() != "13":
         raise HandshakeError(
-            426, "Websocket version 13 is supported.", [("Sec-WebSocket-Version", "13")]
+            426, "Only websocket version 13 is supported.", [("Sec-WebSocket-Version", "13")]
         )
 
 

@@ -1,1 +1,1 @@
-"""Who subscribes to what in this process, and the fan-out to them. No transport is known here."""
+"""The hub: subscribers and channels of this process, and the fan-out of messages to them."""

@@ -1,4 +1,4 @@
-/* The loop of wsredis/hub/fanout.py in C: the same frames to many sockets. See there for its duties. */
+/* The loop of wsredis/hub/fanout.py in C: writes the same bytes to many sockets. See there. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -10,8 +10,8 @@
 #define MSG_NOSIGNAL 0 /* macOS; Python ignores SIGPIPE */
 #endif
 
-#define AT_ONCE 512 /* sockets whose descriptors are gathered before the GIL is released */
-#define WAITS (-2)  /* in place of a descriptor: something waits to be sent already */
+#define AT_ONCE 512 /* sockets whose descriptors are collected before the GIL is released */
+#define WAITS (-2)  /* in place of a descriptor: the subscriber has a send buffer */
 
 static PyObject *fd_name, *buffer_name;
 
@@ -30,11 +30,11 @@ static int descriptor(PyObject *subscriber)
     long fd = PyLong_AsLong(number);
     Py_DECREF(number);
     if (fd < 0 && !PyErr_Occurred())
-        PyErr_SetString(PyExc_ValueError, "a subscriber without a send buffer has a descriptor");
+        PyErr_SetString(PyExc_ValueError, "a subscriber without a send buffer needs a descriptor");
     return fd < 0 ? -1 : (int)fd;
 }
 
-/* Return the bytes that a socket took, or -1 if it is dead. */
+/* Return the number of bytes that a socket took, or -1 if it failed. */
 static Py_ssize_t send_to(int fd, const Py_buffer *data)
 {
     ssize_t sent = send(fd, data->buf, (size_t)data->len, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -51,7 +51,7 @@ static int note(PyObject *unsent, PyObject *subscriber, Py_ssize_t sent)
     return failed ? -1 : 0;
 }
 
-/* Send to subscribers start..stop-1 and add those that did not take everything to unsent. */
+/* Send to subscribers start..stop-1 and add those that did not take all bytes to unsent. */
 static int write_some(PyObject *all, Py_ssize_t start, Py_ssize_t stop, const Py_buffer *data,
                       PyObject *unsent)
 {
@@ -83,7 +83,7 @@ static PyObject *write_each(PyObject *module, PyObject *args)
     (void)module;
     if (!PyArg_ParseTuple(args, "Oy*:write_each", &subscribers, &data))
         return NULL;
-    /* A tuple of our own: nobody can change it while the GIL is released. */
+    /* A copy: other threads cannot change it while the GIL is released. */
     all = PySequence_Tuple(subscribers);
     unsent = all == NULL ? NULL : PyList_New(0);
     for (Py_ssize_t at = 0; unsent != NULL && at < PyTuple_GET_SIZE(all); at += AT_ONCE) {

@@ -1,20 +1,19 @@
-"""One channel's subscribers in this process, and the messages that not all of them have had.
+"""The subscribers of one channel in this process, and the messages that some have not got yet.
 
-Messages are numbered as they come. Subscribers stand in batches that are served in turn, round and
-round as long as anything waits: each batch gets all that has come since its last turn, in one
-chunk. So a message that comes while others are on their way travels with them from the next batch
-on, and needs no round of its own. Who writes the chunks, and when, is decided in
-`wsredis.hub.dispatch`.
+Messages are numbered in order of arrival. Subscribers are in batches, which are served in turn as
+long as messages wait: each batch gets all messages since its last turn, in one chunk. So a message
+that arrives while others are being sent is joined to them from the next batch on.
+`wsredis.hub.dispatch` decides when the chunks are written.
 
 Invariants:
 
 * ``head`` <= the cursor of every batch <= ``tail``. A batch's cursor is the number of the first
-  message its subscribers have not had; ``waiting`` holds exactly the messages from ``head`` to
-  ``tail`` - 1, and ``head`` is the lowest cursor whenever something waits.
-* A subscriber may be ahead of its batch, never behind it: ``_cursors`` holds the cursor of its own
+  message its subscribers have not got; ``waiting`` contains exactly the messages from ``head`` to
+  ``tail`` - 1, and ``head`` is the lowest cursor whenever messages wait.
+* A subscriber may be ahead of its batch, never behind it: ``_cursors`` contains its own cursor
   until the batch has caught up.
-* A subscriber in ``joining`` is in no batch: what comes is collected for it until `add`, and
-  written to it in one go after the retained messages.
+* A subscriber in ``joining`` is in no batch: messages are collected for it until `add`, and written
+  to it at once after the retained messages.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ from .subscriber import Subscriber
 __all__ = ["BATCH_SIZE", "JOIN_AT_MOST", "OVERHEAD", "Backlog", "Batch", "Channel", "Exceptions"]
 
 BATCH_SIZE = 128
-"""Subscribers of a batch: those written to before other work of the loop has its turn."""
+"""Maximum subscribers of a batch; other work of the loop may run after a batch was written to."""
 
 JOIN_AT_MOST = 1 << 16
-"""Bytes of several messages written as one chunk; a single message may be larger."""
+"""Maximum bytes of several messages in one chunk; a single message may be larger."""
 
 LAST_BATCHES = 8
-"""Batches that a subscriber may be added to: one for each encoding that is common at a time."""
+"""Number of batches that are checked for a place: enough for all encodings in use at a time."""
 
 OVERHEAD = 64
-"""Bytes counted for a message beside its payload."""
+"""Bytes counted for a message besides its payload."""
 
 
 def weight(message: Message) -> int:
@@ -49,9 +48,9 @@ class Batch:
     """Subscribers that are written to together.
 
     Attributes:
-        encoding: what messages look like for them.
-        cursor: the number of the first message that they have not had.
-        subscribers: those of the batch, in any order.
+        encoding: the encoding of their messages.
+        cursor: the number of the first message that they have not got.
+        subscribers: the subscribers of the batch, in any order.
     """
 
     __slots__ = ("cursor", "encoding", "subscribers")
@@ -63,24 +62,26 @@ class Batch:
 
 
 Backlog = tuple[list[Encoded], int]
-"""What one subscriber gets of some messages, and how many of them it skips as its own."""
+"""Messages for one subscriber, and how many others it skips because it has published them."""
 
 Exceptions = Mapping[Subscriber, Backlog]
-"""Who does not get what the batch gets, and what they get instead."""
+"""Subscribers that do not get the chunk of their batch, and their messages instead."""
 
 NO_EXCEPTIONS: Exceptions = {}
 
 
 class Channel:
-    """The subscribers of one channel, and its messages until all have had them.
+    """The subscribers of one channel, and its messages until all of them have got them.
 
     Attributes:
         head: the number of the oldest message that waits, or of the next one.
         members: the subscribers, each with its batch.
-        echoes: what members have published and do not want back, with the gaps seen by then.
-        joining: who waits for the retained messages, and what has come for each meanwhile.
-        waiting: messages that not all have had; see `wsredis.hub.dispatch`.
-        size: the bytes they count for.
+        echoes: messages that members have published and do not want back, with the number of gaps
+            at that time.
+        joining: subscribers that wait for the retained messages, and the messages that have arrived
+            for each meanwhile.
+        waiting: messages that some members have not got; see `wsredis.hub.dispatch`.
+        size: the bytes that these messages count for.
     """
 
     __slots__ = (
@@ -95,35 +96,35 @@ class Channel:
         self.joining: dict[Subscriber, list[Encoded]] = {}
         self.waiting: list[Encoded] = []
         self.size = 0
-        self._batches: list[Batch] = []  # the next one to be served first
-        self._own: dict[int, Subscriber] = {}  # who published which of those that wait
-        self._cursors: dict[Subscriber, int] = {}  # cursors of those ahead of their batch
-        self._chunk: tuple[int, int, Encoding, Encoded] | None = None  # made last, and of which
+        self._batches: list[Batch] = []  # the first is the next to be served
+        self._own: dict[int, Subscriber] = {}  # publishers of waiting messages, by number
+        self._cursors: dict[Subscriber, int] = {}  # of subscribers ahead of their batch
+        self._chunk: tuple[int, int, Encoding, Encoded] | None = None  # the last one, with its key
 
     @property
     def tail(self) -> int:
-        """Return the number of the next message to come."""
+        """Return the number of the next message to arrive."""
         return self.head + len(self.waiting)
 
     @property
     def is_empty(self) -> bool:
-        """Return whether nobody is subscribed or about to be."""
+        """Return whether the channel has no subscriber and none is joining."""
         return not self.members and not self.joining
 
     def prepare(self, subscriber: Subscriber, recent: list[Encoded]) -> None:
-        """Collect what comes for a new subscriber until `add`.
+        """Collect the messages that arrive for a new subscriber until `add`.
 
         Args:
-            subscriber: not subscribed yet.
-            recent: where messages are put, in the order in which they come; may be the same list
+            subscriber: the new subscriber.
+            recent: the list that messages are added to, in order of arrival; may be the same list
                 for several channels.
         """
         self.joining[subscriber] = recent
 
     def add(self, subscriber: Subscriber) -> None:
-        """Subscribe a client that was prepared; it gets what comes from now on."""
+        """Subscribe a prepared subscriber; it gets the messages that arrive from now on."""
         if self.joining.pop(subscriber, None) is None:
-            return  # it has left meanwhile
+            return  # it was removed meanwhile
         tail = self.head + len(self.waiting)
         batch = self._batch(subscriber.encoding, tail, 1)
         if batch is None:
@@ -134,7 +135,7 @@ class Channel:
         subscriber.sent -= tail
 
     def remove(self, subscriber: Subscriber) -> bool:
-        """Remove a client; return False for one neither subscribed nor about to be."""
+        """Remove a subscriber; return False if it was neither subscribed nor joining."""
         if (batch := self.members.pop(subscriber, None)) is None:
             return self.joining.pop(subscriber, None) is not None
         batch.subscribers.remove(subscriber)
@@ -145,14 +146,15 @@ class Channel:
         return True
 
     def wait(self, messages: Sequence[Message], gaps: int) -> None:
-        """Let messages wait that have arrived in this order.
+        """Add messages that have arrived, in this order, to those that wait.
 
-        What this process publishes comes back in the same order, so only the oldest that is
-        still out can be what has just arrived. A gap may have swallowed those from before it.
+        Messages published by this process come back in the same order, so only the oldest entry of
+        ``echoes`` can equal an arriving message. Entries from before a gap may be lost and are
+        dropped.
 
         Args:
-            messages: of this channel.
-            gaps: how many there were before these messages.
+            messages: messages of this channel.
+            gaps: the number of gaps before these messages.
         """
         if self.echoes:
             for number, message in enumerate(messages, self.tail):
@@ -169,7 +171,7 @@ class Channel:
             self._forget()
 
     def take_backlog(self, subscriber: Subscriber) -> Backlog:
-        """Return what waits for one subscriber, which gets it before its batch does."""
+        """Return the messages that wait for one subscriber, which gets them before its batch."""
         batch = self.members.get(subscriber)
         if batch is None or batch.cursor == self.tail:
             return [], 0
@@ -178,16 +180,17 @@ class Channel:
         return self._except_own(subscriber, start, self.tail)
 
     def serve(self) -> tuple[Encoded, Encoding, Sequence[Subscriber], Exceptions]:
-        """Take what waits for the next batch, as much of it as is written as one chunk.
+        """Take the messages that wait for the next batch, at most those of one chunk.
 
-        Call it only while something waits. The subscribers may be the batch's own list: write to
-        them before anybody joins or leaves.
+        Call it only while messages wait. The returned subscribers may be the batch's own list:
+        write to them before a subscriber joins or leaves.
 
         Returns:
-            The messages, the encoding, who gets them, and who of the batch gets something else.
+            The messages, the encoding, the subscribers that get them, and the subscribers of the
+            batch that get other messages.
         """
         batches, tail = self._batches, self.tail
-        while batches[0].cursor == tail:  # what waits is older than all of these
+        while batches[0].cursor == tail:  # these batches have got all messages
             batches.append(batches.pop(0))
         batch = batches[0]
         start = batch.cursor
@@ -205,14 +208,14 @@ class Channel:
         return chunk, batch.encoding, subscribers, exceptions
 
     def lost(self, message: Message, sender: Subscriber) -> None:
-        """Expect no longer that what a member has published comes back."""
-        for index, echo in enumerate(self.echoes):  # nearly always the first
+        """Stop expecting that a published message of a member comes back."""
+        for index, echo in enumerate(self.echoes):  # nearly always the first one
             if echo[:2] == (message, sender):
                 del self.echoes[index]
                 return
 
     def _batch(self, encoding: Encoding, cursor: int, size: int) -> Batch | None:
-        """Return one of the last batches that such subscribers fit into."""
+        """Return one of the last batches with this encoding, cursor and enough room, or None."""
         for batch in reversed(self._batches[-LAST_BATCHES:]):
             if (
                 batch.encoding is encoding
@@ -223,7 +226,7 @@ class Channel:
         return None
 
     def _settle(self, batch: Batch) -> None:
-        """Put a batch that was served behind the others, or let it fill up one of the last."""
+        """Move a served batch to the end, or merge it into one of the last batches."""
         other = self._batch(batch.encoding, batch.cursor, len(batch.subscribers))
         if other is None:
             self._batches.append(batch)
@@ -232,7 +235,7 @@ class Channel:
             self.members.update(dict.fromkeys(batch.subscribers, other))
 
     def _next_chunk(self, start: int, encoding: Encoding) -> Encoded:
-        """Return messages from a number on, as many as are written as one chunk."""
+        """Return the messages of one chunk, from a number on."""
         if len(self.waiting) == 1:
             return self.waiting[0]
         made = self._chunk
@@ -246,7 +249,7 @@ class Channel:
         return made[3]
 
     def _forget(self) -> None:
-        """Drop what all have had."""
+        """Drop messages that all subscribers have got."""
         head = tail = self.tail
         for batch in self._batches:
             if batch.cursor < head:
@@ -264,7 +267,7 @@ class Channel:
             self._own = {number: who for number, who in self._own.items() if number >= head}
 
     def _exceptions(self, batch: Batch, start: int) -> Exceptions:
-        """Return who of a batch has had some of its messages already, or has published some."""
+        """Return the subscribers of a batch that have got or published some of its messages."""
         senders = {self._own[n] for n in range(start, batch.cursor) if n in self._own}
         special = [each for each in batch.subscribers if each in self._cursors or each in senders]
         exceptions = {}
@@ -276,7 +279,7 @@ class Channel:
         return exceptions
 
     def _except_own(self, subscriber: Subscriber, start: int, stop: int) -> Backlog:
-        """Return those of some waiting messages that a subscriber has not published itself."""
+        """Return some waiting messages without those that a subscriber has published itself."""
         some = self.waiting[start - self.head : stop - self.head]
         numbered = enumerate(some, start)
         others = [one for number, one in numbered if self._own.get(number) is not subscriber]

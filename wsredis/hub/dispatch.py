@@ -1,13 +1,14 @@
-"""When subscribers are written to: few at once, many a batch at a time.
+"""Dispatch: messages of small channels are written at once, those of large channels in batches.
 
-A message to few goes out as soon as it is here. One to many is worked off between the loop's other
-work, and what comes for its channel meanwhile travels with it.
+A message to few subscribers is written when it arrives. A message to many is written batch by
+batch, so that other work of the loop runs in between; messages that arrive for the channel
+meanwhile are joined to it.
 
 Invariants:
 
-* To one subscriber, a message to few and one to many keep their order: who gets the one is first
-  given what waits of the other (`Channel.take_backlog`).
-* A channel is in the queue exactly while messages wait in it, and once.
+* One subscriber gets the messages of small and large channels in order of arrival: before it gets
+  a message of a small channel, it gets its backlog of large ones (`Channel.take_backlog`).
+* A channel is in the queue, once, exactly while messages wait in it.
 * Only the first channel of the queue may be in the middle of a round.
 """
 
@@ -31,15 +32,15 @@ __all__ = ["Dispatch"]
 log = get_logger("wsredis.dispatch")
 
 MAX_WAITING = 1 << 20
-"""Bytes that wait for their turn; before there is room, nothing more is taken."""
+"""Maximum bytes of waiting messages; no more messages are taken beyond that."""
 
 
 class Dispatch:
-    """The writing of messages to subscribers, in order and without holding up the loop.
+    """The writer of messages to subscribers, in order and without blocking the loop.
 
     Args:
-        loop: where all of this runs.
-        stats: where it counts what is delivered.
+        loop: the loop it runs on.
+        stats: the counters, for delivered messages.
         drops: whether messages may be dropped from a send buffer, see `Config.overflow`.
         on_failure: called when messages were not delivered because of an error.
     """
@@ -51,20 +52,21 @@ class Dispatch:
         self._stats = stats
         self._drops = drops
         self._on_failure = on_failure
-        self._queue: deque[Channel] = deque()  # whose messages wait, each once
-        self._round = 0  # subscribers of the first one served since others had their turn
-        self._written = 0  # subscribers of small ones served since others had their turn
-        self._timer: Any = None  # of the next batch
+        self._queue: deque[Channel] = deque()  # channels with waiting messages, each once
+        self._round = 0  # subscribers of the first channel served in this round
+        self._written = 0  # subscribers of small channels served since the last yield
+        self._timer: Any = None  # for the next batch
 
     def put(self, channel: Channel, messages: Sequence[Message], gaps: int) -> None:
-        """Write messages to few, or let them wait.
+        """Write messages of a small channel, or queue those of a large one.
 
-        Call `should_yield` before the next ones, and `flush` after all that one turn has brought.
+        Call `should_yield` before the next call, and `flush` after all messages of one iteration of
+        the loop.
 
         Args:
-            channel: who gets them.
-            messages: of this channel, in order.
-            gaps: how many there were before these messages, see `FeedStats`.
+            channel: the channel of the messages.
+            messages: messages of this channel, in order.
+            gaps: the number of gaps before these messages, see `FeedStats`.
         """
         if len(channel.members) > BATCH_SIZE:
             channel.wait(messages, gaps)
@@ -72,16 +74,16 @@ class Dispatch:
                 self._queue.append(channel)
             return
         if self._queue:
-            for subscriber in tuple(channel.members):  # those that are dead leave
+            for subscriber in tuple(channel.members):  # dead ones are removed meanwhile
                 self.send_backlog(subscriber)
         channel.wait(messages, gaps)
         while channel.waiting:
             self._written += self._serve(channel)
 
     def should_yield(self) -> bool:
-        """Start on the backlog if it is too large; return whether others have their turn now.
+        """Begin to write the backlog if it is too large; return whether to yield to other work.
 
-        Call it again after that turn, before the next messages.
+        Call it again after yielding, before the next messages.
         """
         if self._written >= BATCH_SIZE:
             self._written = 0
@@ -92,30 +94,30 @@ class Dispatch:
         return True
 
     def flush(self) -> None:
-        """Begin with what waits, unless that is being worked off."""
+        """Begin to write the waiting messages, unless that has begun already."""
         if self._timer is None:
             self._work()
 
     def send_backlog(self, subscriber: Subscriber) -> None:
-        """Write to a subscriber what waits for it, before its batch is served."""
+        """Write the messages that wait for a subscriber, before its batch is served."""
         for channel in self._queue:
             others, own_skipped = channel.take_backlog(subscriber)
             subscriber.sent -= own_skipped
             self._write_to(subscriber, others)
 
     def send_recent(self, subscriber: Subscriber, messages: Sequence[Encoded]) -> None:
-        """Write to a new subscriber what has come while it was joining, in that order."""
+        """Write to a new subscriber the messages that arrived while it was joining, in order."""
         self.send_backlog(subscriber)
         subscriber.sent += len(messages)
         for encoded in messages:
             self._write_to(subscriber, [encoded])
 
     def close(self) -> None:
-        """Write nothing any more; all sockets have been ended."""
+        """Stop writing; all sockets have been closed."""
         self._stop()
 
     def _work(self) -> None:
-        """Write to the next batch or to a few thin ones, and plan the rest."""
+        """Write to the next batch, or to a few small ones, and schedule the rest."""
         self._stop()
         written = 0
         try:
@@ -127,7 +129,7 @@ class Dispatch:
                 self._timer.start(self._work)
 
     def _serve_first(self) -> int:
-        """Serve a batch of the first channel; after a round others have their turn."""
+        """Serve a batch of the first channel; after a round the next channel is first."""
         channel = self._queue[0]
         written = self._serve(channel) if channel.waiting else 0
         self._round += written
@@ -145,7 +147,7 @@ class Dispatch:
             self._timer = None
 
     def _serve(self, channel: Channel) -> int:
-        """Write to the next batch what waits for it, and return the number of its subscribers."""
+        """Write the waiting messages to the next batch; return the number of its subscribers."""
         chunk, encoding, subscribers, exceptions = channel.serve()
         size = len(subscribers) + len(exceptions)
         for subscriber, (_, own_skipped) in exceptions.items():  # before any of them can end
@@ -163,7 +165,7 @@ class Dispatch:
     def _write(
         self, subscribers: Sequence[Subscriber], encoded: Encoded, encoding: Encoding
     ) -> None:
-        """Write messages to sockets; where that fails, all are told before the next ones."""
+        """Write messages to subscribers; after an error, call ``on_failure``."""
         delivered = len(encoded.messages) * len(subscribers)
         try:
             write_all(subscribers, encoded[encoding], encoded if self._drops else None)

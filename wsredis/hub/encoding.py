@@ -1,6 +1,6 @@
-"""What messages look like for each kind of client, encoded once for all clients of a kind.
+"""Messages that are encoded once for all clients of a kind.
 
-What a kind is, such as plain or deflated websocket frames, belongs to `wsredis.protocol`.
+`wsredis.protocol` defines the kinds, such as clients with plain or with deflated websocket frames.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ __all__ = ["Encoded", "Encoding"]
 
 
 class Encoding(Protocol):
-    """How messages look for one kind of client.
+    """The encoding of messages for one kind of client.
 
-    There is one object for each kind, and kinds are told apart by identity: clients with the same
-    object share what is encoded.
+    There is one object for each kind, compared by identity: clients with the same object share
+    encoded messages.
     """
 
     def encode(self, message: Message) -> bytes:
-        """Return the bytes that carry a message to a client of this kind."""
+        """Return the encoded message for clients of this kind."""
 
 
 class Encoded(dict[Encoding, bytes]):
-    """Messages of one channel, encoded when they are wanted: encoding -> their bytes, joined."""
+    """Messages of one channel, encoded on demand: a mapping of encodings to their joined bytes."""
 
     __slots__ = ("_each", "messages")
 
@@ -35,12 +35,12 @@ class Encoded(dict[Encoding, bytes]):
 
     @classmethod
     def joined(cls, each: Sequence[Encoded]) -> Encoded:
-        """Return several messages from those of each, at least one."""
+        """Join single messages, at least one, into one object."""
         return each[0] if len(each) == 1 else cls([one.messages[0] for one in each], each)
 
     @property
     def latest(self) -> Encoded:
-        """Return the newest message alone, made once."""
+        """Return the newest message alone; the result is cached."""
         if len(self.messages) == 1:
             return self
         if not self._each:
@@ -50,7 +50,7 @@ class Encoded(dict[Encoding, bytes]):
     def __missing__(self, encoding: Encoding) -> bytes:
         if len(self._each) == len(self.messages):
             chunks = [one[encoding] for one in self._each]
-            self._each = self._each[-1:]  # a send buffer may hold this for long
+            self._each = self._each[-1:]  # to free memory: a send buffer may keep this for long
         else:
             chunks = [encoding.encode(message) for message in self.messages]
         joined = self[encoding] = b"".join(chunks)

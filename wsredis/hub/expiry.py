@@ -1,7 +1,7 @@
-"""How long the subscribers of one process may stay: until their identity expires or is revoked.
+"""The end of identities: subscribers are closed when their identity expires or is revoked.
 
-A client whose identity was asked for just before a revocation came would slip through while it
-joins, so recent revocations apply to newcomers too. All of this runs on the hub's loop.
+A client that was identified just before a revocation arrived may join after it. So recent
+revocations also apply to new subscribers. All of this runs on the hub's loop.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from ..identity.revocation import Revocation, read_revocation
 from ..message import Message
-from ..protocol.closing import IDENTITY_ENDED
+from ..protocol.closing import IDENTITY_ENDED, default_reason
 from ..runtime.logs import get_logger
 from .subscriber import Subscriber
 
@@ -21,20 +21,21 @@ __all__ = ["Expiry"]
 log = get_logger("wsredis.revocation")
 
 SKEW = 2.0
-"""Seconds by which the clocks of two hosts may differ."""
+"""Maximum seconds by which the clocks of two hosts may differ."""
 
 SPARE = 20.0
-"""Seconds beyond the handshake's time-out for which a revocation applies to newcomers."""
+"""Seconds beyond the handshake timeout for which a revocation applies to new subscribers."""
 
 
 class Expiry:
-    """The ends of identities, and who must leave because of them.
+    """The closing of subscribers whose identity has expired or was revoked.
 
-    What is counted here are the subscribers that were not about to end anyway.
+    The methods return the number of subscribers that they close; those that are already closing do
+    not count.
 
     Args:
-        subscribers: gives all subscribers of the process, joining ones too.
-        handshake_timeout: seconds that may pass until a newcomer is among them.
+        subscribers: returns all subscribers of the process, including joining ones.
+        handshake_timeout: maximum seconds from the handshake of a subscriber until it is watched.
     """
 
     def __init__(
@@ -43,10 +44,10 @@ class Expiry:
         self._subscribers = subscribers
         self._remembered = handshake_timeout + SPARE
         self._until: dict[Subscriber, float] = {}  # Unix time
-        self._recent: deque[tuple[float, Revocation]] = deque()  # and when they were given
+        self._recent: deque[tuple[float, Revocation]] = deque()  # with their monotonic times
 
     def watch(self, subscriber: Subscriber) -> int:
-        """Take a newcomer; return 1 if it has to leave at once, else 0."""
+        """Watch a new subscriber; return 1 if it is closed at once, else 0."""
         until = subscriber.identity.expires
         if until is not None:
             if until <= time.time():
@@ -57,11 +58,11 @@ class Expiry:
         return sum(_revoke(subscriber, when, revocation) for when, revocation in self._recent)
 
     def forget(self, subscriber: Subscriber) -> None:
-        """Drop a subscriber that ends."""
+        """Stop watching a subscriber that has ended."""
         self._until.pop(subscriber, None)
 
     def expire(self) -> int:
-        """Close those whose time is over; return how many these were."""
+        """Close subscribers whose identity has expired; return their number."""
         now = time.time()
         over = [subscriber for subscriber, until in self._until.items() if until <= now]
         for subscriber in over:
@@ -72,15 +73,15 @@ class Expiry:
         return sum(map(_expire, over))
 
     def apply(self, message: Message) -> int:
-        """Carry out a revocation that has just come; return how many subscribers it ends."""
+        """Apply a revocation that has just arrived; return the number of subscribers it closes."""
         revocation = _read(message)
         return 0 if revocation is None else self._carry_out(time.monotonic(), revocation)
 
     def catch_up(self, message: Message, skew: float = SKEW) -> int:
-        """Carry out a revocation from the log; return how many subscribers it ends.
+        """Apply a revocation from the log; return the number of subscribers it closes.
 
-        It concerns nobody whose identity was asked for after it was given, as far as two clocks
-        that differ by ``skew`` seconds can tell.
+        It does not apply to clients that were identified after it was published. The comparison
+        allows for clocks that differ by ``skew`` seconds.
         """
         revocation = _read(message)
         if revocation is None:
@@ -98,15 +99,17 @@ def _read(message: Message) -> Revocation | None:
     try:
         return read_revocation(message)
     except ValueError as exc:
-        # Its text may hold what somebody else has written: one line of it, and not all.
+        # The text may contain parts of a foreign message, so it is escaped and shortened.
         log.error("a message on the control channel was ignored: %.200r", str(exc))
         return None
 
 
 def _revoke(subscriber: Subscriber, when: float, revocation: Revocation) -> bool:
     meant = subscriber.since <= when and revocation.matches(subscriber.identity)
-    return meant and subscriber.kick(revocation.code, revocation.reason)
+    return meant and subscriber.kick(
+        revocation.code, revocation.reason or default_reason(revocation.code)
+    )
 
 
 def _expire(subscriber: Subscriber) -> bool:
-    return subscriber.kick(IDENTITY_ENDED, "the session has expired")
+    return subscriber.kick(IDENTITY_ENDED.code, IDENTITY_ENDED.reason)

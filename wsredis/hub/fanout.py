@@ -1,11 +1,11 @@
-"""The innermost loop: the same bytes to many sockets.
+"""The innermost loop of a broadcast: writing the same bytes to many sockets.
 
-Nearly all that a broadcast costs is the kernel's work of sending. What remains is this loop, so
-there is one in C beside the one in Python, `_fanout.c`, which is built where there is a compiler
-and used where it is. Both do the same, and tests/hub/test_fanout.py checks them against each other.
+Most of the cost of a broadcast is sending in the kernel; the rest is this loop. So there is a C
+version, `_fanout.c`, besides the Python version; it is built if there is a compiler, and used if it
+was built. tests/hub/test_fanout.py checks that both behave the same.
 
 Invariant: a socket is written to only while its ``send_buffer`` is None, so bytes never overtake
-those that wait for it.
+bytes that wait for it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from .subscriber import Subscriber
 __all__ = ["Unsent", "write_all", "write_each", "write_each_in_python"]
 
 Unsent = list[tuple[Subscriber, int]]
-"""Subscribers that did not take everything: with the bytes they took, or -1 if they are dead."""
+"""Subscribers whose socket did not take all bytes, with the number it took, or -1 if it failed."""
 
 
 def write_each_in_python(subscribers: Sequence[Subscriber], data: bytes) -> Unsent:
-    """Write bytes to each socket for which nothing waits, and return who did not take them all.
+    """Write bytes to each socket without a send buffer.
 
     Args:
-        subscribers: those with a send buffer are not written to and come back with 0 bytes.
-        data: whole frames or events, at least one byte.
+        subscribers: the subscribers; those with a send buffer are returned with 0 bytes.
+        data: complete frames or events, at least one byte.
+
+    Returns:
+        The subscribers whose socket did not take all bytes.
     """
     write, size = os.write, len(data)
     unsent: Unsent = []
@@ -49,23 +52,23 @@ def write_each_in_python(subscribers: Sequence[Subscriber], data: bytes) -> Unse
 
 try:
     from ._fanout import write_each
-except ImportError:  # no compiler when it was installed
+except ImportError:  # installed without a compiler
     write_each = write_each_in_python
 
 
 def write_all(
     subscribers: Sequence[Subscriber], data: bytes, encoded: Encoded | None = None
 ) -> None:
-    """Write bytes to each socket; what one does not take now waits in its send buffer.
+    """Write bytes to each socket; bytes that it does not take wait in its send buffer.
 
     Args:
-        subscribers: in any state; those that are closing get nothing.
-        data: whole frames or events, at least one byte.
-        encoded: the messages of a channel that they carry, if they do.
+        subscribers: subscribers in any state; those that are closing get nothing.
+        data: complete frames or events, at least one byte.
+        encoded: the messages of a channel that the bytes contain, or None.
     """
     unsent = write_each(subscribers, data)
     if unsent:
-        # Those in the middle of a frame first: handling the others may close these as well.
+        # First the sockets with a partly written frame: handling others may close these as well.
         unsent.sort(key=itemgetter(1), reverse=True)
         for subscriber, sent in unsent:
             subscriber.on_partial_write(sent, data, encoded)

@@ -1,13 +1,13 @@
-"""What is done when messages may have been lost: nobody goes on as if nothing had happened.
+"""The handling of gaps: subscribers that may have missed messages are closed.
 
 A feed counts a gap before it delivers the first message after it. From then on it delivers through
-here until all who were there before the gap have been told; at all other times it delivers to the
-hub itself, and nothing here is in the way. All of this runs on the hub's loop.
+`Gaps`, until all subscribers from before the gap are closed. At all other times it delivers
+directly to the hub. All of this runs on the hub's loop.
 
 Invariants:
 
-* ``_told`` <= ``stats.gaps``. The feed delivers to the hub itself only while the two are equal.
-* ``_caught_up`` <= ``stats.gaps``: for the gaps up to there the log of revocations has been read.
+* ``_told`` <= ``stats.gaps``. The feed delivers directly to the hub only while the two are equal.
+* ``_caught_up`` <= ``stats.gaps``: the log of revocations was read after that many gaps.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..config import Config
 from ..exceptions import BrokerUnavailable
 from ..identity.revocation import control_channel
 from ..message import Message
-from ..protocol.closing import CloseCode
+from ..protocol.closing import MESSAGES_LOST
 from ..runtime.logs import get_logger
 from ..runtime.loop import NEXT_TURN
 from .channel import BATCH_SIZE
@@ -33,14 +33,13 @@ log = get_logger("wsredis.gaps")
 
 
 class Gaps:
-    """The gaps of a feed, and the closing of those who may have missed something.
+    """The gaps of a feed, and the closing of subscribers that may have missed messages.
 
     Args:
         config: its ``on_gap`` says whether subscribers are closed.
-        feed: delivers to the hub; its ``deliver`` is replaced after a gap.
-        subscribers: gives all subscribers of the process, joining ones too.
-        catch_up: carries out the revocations that were missed; may block, raises
-            BrokerUnavailable.
+        feed: the feed of the hub; its ``deliver`` is replaced after a gap.
+        subscribers: returns all subscribers of the process, including joining ones.
+        catch_up: applies the revocations that were missed; may block, raises BrokerUnavailable.
     """
 
     def __init__(
@@ -62,13 +61,13 @@ class Gaps:
         self._stats.on_gap = self._on_gap
 
     def fail(self) -> None:
-        """Count a gap and tell all at once: what comes after it may be on its way already."""
+        """Count a gap and close all subscribers at once, before further messages are delivered."""
         self._stats.count_gap()
         for _ in self._tell():
             pass
 
     def check(self) -> None:
-        """Do what is left to do after a gap; call it now and then."""
+        """Continue the recovery from a gap if necessary; called periodically."""
         done = self._told == self._caught_up == self._stats.gaps
         if not done and self._stats.connected and not self._busy:
             self._busy = True
@@ -78,7 +77,7 @@ class Gaps:
         self._feed.deliver = self._deliver_after_gap
 
     def _deliver_after_gap(self, messages: list[Message]) -> Iterator[None]:
-        # Revocations first, so that those they close get that code and not 1012.
+        # Revocations first, so that their subscribers are closed with that code and not with 1012.
         yield from self._deliver([m for m in messages if m.channel == self._control])
         yield from self._tell()
         yield from self._deliver([m for m in messages if m.channel != self._control])
@@ -88,7 +87,7 @@ class Gaps:
         try:
             self._catch_up()
             self._caught_up = gaps
-        except BrokerUnavailable as exc:  # again, when it is back
+        except BrokerUnavailable as exc:  # retried when the broker is back
             log.warning("revocations could not be caught up: %s", exc)
         finally:
             for _ in self._tell():
@@ -96,16 +95,16 @@ class Gaps:
             self._busy = False
 
     def _tell(self) -> Iterator[None]:
-        """Close those who were there before the gap; yields where others may have their turn.
+        """Close the subscribers from before the gap; yield so that other work can run.
 
-        May run twice at once; only a run that finishes knows that everybody was told.
+        It may run twice concurrently; only a run that finishes has closed all of them.
         """
         gaps, lost_at = self._stats.gaps, self._stats.lost_at
         if self._closes and self._told != gaps:
             before = [s for s in self._subscribers() if s.channels and s.since < lost_at]
             for start in range(0, len(before), BATCH_SIZE):
                 for subscriber in before[start : start + BATCH_SIZE]:
-                    subscriber.close(CloseCode.SERVICE_RESTART, "messages may have been lost")
+                    subscriber.close(MESSAGES_LOST.code, MESSAGES_LOST.reason)
                 yield
         self._told = max(self._told, gaps)
         if gaps == self._stats.gaps:

@@ -1,17 +1,17 @@
-"""Who subscribes to what in this process, and the fan-out to them.
+"""The hub: the subscribers and channels of this process, and the fan-out of messages.
 
-A hub belongs to one process and one gevent loop, and everything here runs on that loop unless it
-says otherwise. It encodes a message once for each kind of client and writes it to each socket of
-its channel; no greenlet wakes for a subscriber. It knows brokers only by the interfaces of
-`wsredis.brokers.base`, and subscribers only by `wsredis.hub.subscriber`.
+A hub belongs to one process and one gevent loop, and all methods run on that loop unless stated
+otherwise. It encodes a message once for each kind of client and writes it to each socket of its
+channel; no greenlet is woken for a subscriber. It depends on the interfaces of
+`wsredis.brokers.base` and `wsredis.hub.subscriber` only.
 
 Invariants:
 
-* The slots of a subscriber are the hub's from `admit` on; they are given back once, by `forget` or
+* The hub owns the slots of a subscriber from `admit` on; they are given back once, by `forget` or
   by a refusal.
-* A channel is in ``_channels``, and wanted from the broker, exactly while somebody is subscribed
-  to it or about to be.
-* The control channel is subscribed to before the first other one: no revocation is missed.
+* A channel is in ``_channels``, and subscribed to at the broker, exactly while a client is
+  subscribed to it or joining.
+* The control channel is subscribed to before any other channel, so that no revocation is missed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..config import Config
 from ..exceptions import HandshakeError
 from ..identity.revocation import control_channel
 from ..message import Message, decode
-from ..protocol.closing import CloseCode
+from ..protocol.closing import CHANNEL_REFUSED, NOT_PUBLISHED, RESTART
 from ..protocol.http import RETRY_SOON
 from ..runtime.loop import NEXT_TURN, Loop
 from .channel import Channel
@@ -50,16 +50,16 @@ CHANNEL = attrgetter("channel")
 class Hub:
     """The subscribers of one process and their channels.
 
-    Make it on the loop it belongs to.
+    It must be made on its loop.
 
     Args:
         config: the options of the middleware.
-        broker: where messages come from and go to.
-        loop: the loop all of this runs on.
+        broker: carries the messages.
+        loop: the loop of the hub.
 
     Attributes:
         limits: the slots of the process, its users and addresses; usable from any thread.
-        exit_hooks: what the server keeps alive for the end of the process.
+        exit_hooks: objects that must stay referenced until the process ends.
     """
 
     def __init__(self, config: Config, broker: Broker, loop: Loop) -> None:
@@ -74,7 +74,7 @@ class Hub:
         self._everybody = Keepalive(config, self.stats)
         self._expiry = Expiry(self.subscribers, config.handshake_timeout)
         self._control = control_channel(config.key_prefix)
-        self._controlled = False  # whether it is subscribed to the control channel
+        self._controlled = False  # whether the control channel is subscribed to
         self._channels: dict[str, Channel] = {}
         self._feed = broker.open(loop, self.deliver)
         self._gaps = Gaps(config, self._feed, self.subscribers, self._catch_up)
@@ -85,7 +85,7 @@ class Hub:
             self._every(min(0.25, config.close_timeout / 4), self._everybody.sweep),
             self._every(0.5, self._expire),
         ]
-        self.heartbeats: Sequence[str | bytes] = ()  # swallowed when a client sends them
+        self.heartbeats: Sequence[str | bytes] = ()  # ignored when a client sends them
         if config.heartbeat is not None:
             self.heartbeats = config.heartbeat, config.heartbeat.encode()
             interval = config.heartbeat_interval / BUCKETS
@@ -96,10 +96,10 @@ class Hub:
         timer.start(callback)
         return timer
 
-    # Coming and going
+    # Joining and leaving
 
     def admit(self, subscriber: Subscriber) -> None:
-        """Take a newcomer, and with it its slots, which are given back when it ends or is refused.
+        """Add a new subscriber and take over its slots, which are released when it ends.
 
         Raises:
             HandshakeError: 503 when the process is about to end.
@@ -115,15 +115,16 @@ class Hub:
     ) -> None:
         """Subscribe a client to more channels, and send it their retained messages first.
 
-        Blocks the calling greenlet until the broker has confirmed. What arrives meanwhile is sent
-        after the retained messages, in the order in which it came.
+        Blocks the calling greenlet until the broker has confirmed. Messages that arrive meanwhile
+        are sent after the retained messages, in order of arrival.
 
         Args:
-            subscriber: admitted, be it open or not; where it closes or has ended, nothing happens.
-            channels: full names; those that it has already, or that another call is still
-                subscribing it to, are left out. With none at all a newcomer still has to find the
-                broker available, and this process receives revocations from then on.
-            retained: whether it gets retained messages.
+            subscriber: an admitted client, open or not; nothing happens if it is closing or has
+                ended.
+            channels: full names; channels that it has, or that another call is subscribing it to,
+                are ignored. Even without any channel a new subscriber needs an available broker,
+                and from then on this process receives revocations.
+            retained: whether the client gets retained messages.
 
         Raises:
             BrokerUnavailable: the broker does not answer or refuses; nothing is subscribed then.
@@ -142,7 +143,7 @@ class Hub:
             channel.prepare(subscriber, recent)
         try:
             found = self._subscribe(names)
-            joined = self._joining(subscriber, names, recent)  # the others it has left meanwhile
+            joined = self._joining(subscriber, names, recent)  # it may have left some meanwhile
             if found and retained:
                 news = {one.messages[0] for one in recent}
                 first = [m for m in found if m not in news and m.channel in joined]
@@ -151,7 +152,7 @@ class Hub:
             self.unsubscribe(subscriber, self._joining(subscriber, names, recent))
             self._feed.unsubscribe([name for name in names if name not in self._channels])
             raise
-        if len(joined) < len(names):  # the feed may have begun with them after it was told to stop
+        if len(joined) < len(names):  # the feed may have subscribed after the earlier unsubscribe
             self._feed.unsubscribe([name for name in names if name not in self._channels])
         for channel in joined.values():
             channel.add(subscriber)
@@ -162,9 +163,9 @@ class Hub:
     def _joining(
         self, subscriber: Subscriber, names: Sequence[str], recent: list[Encoded]
     ) -> dict[str, Channel]:
-        """Return those of some channels that still collect messages for a client.
+        """Return the channels, out of some, that still collect messages for a client.
 
-        It may have left some of them, and even be about to come back, by another `subscribe`.
+        It may have left some of them meanwhile, and even joined again by another `subscribe`.
         """
         joining = {}
         for name in names:
@@ -174,28 +175,36 @@ class Hub:
         return joining
 
     def _subscribe(self, channels: Sequence[str]) -> list[Message]:
-        """Subscribe to channels, and before the first of them to revocations."""
+        """Subscribe to channels; before the first of them, subscribe to revocations."""
         if self._controlled:
             return self._feed.subscribe(channels)
         retained = self._feed.subscribe((self._control, *channels))
         for revocation in self._feed.logged(self._control):
-            # Nobody is here yet who was before it: a client that logs in anew must stay.
+            # No subscriber is older than the revocation: a client that has logged in again stays.
             self.stats.revoked += self._expiry.catch_up(revocation, skew=0.0)
         self._controlled = True
         return retained
 
     def unsubscribe(self, subscriber: Subscriber, channels: Collection[str]) -> None:
-        """Unsubscribe a client from some of its channels; others are ignored."""
+        """Unsubscribe a client from channels; channels that it does not have are ignored."""
         subscriber.channels = tuple(name for name in subscriber.channels if name not in channels)
         self._leave(subscriber, channels)
 
+    def begin_handshake(self, subscriber: Subscriber) -> None:
+        """Start the deadline for answering a handshake, after which the client is closed."""
+        self._everybody.begin_handshake(subscriber)
+
+    def end_handshake(self, subscriber: Subscriber) -> None:
+        """Cancel the deadline of a handshake that was answered, or whose client has ended."""
+        self._everybody.end_handshake(subscriber)
+
     def closing(self, subscriber: Subscriber) -> None:
-        """Unsubscribe a client that closes from all channels, and end it at the deadline."""
+        """Unsubscribe a closing client from all channels, and abort it at the deadline."""
         self._leave(subscriber, subscriber.channels)
         self._everybody.expect_end(subscriber)
 
     def forget(self, subscriber: Subscriber) -> None:
-        """Forget a client that has ended, and give its slots back."""
+        """Remove a client that has ended, and release its slots."""
         self._leave(subscriber, subscriber.channels)
         if self._everybody.remove(subscriber):
             self._expiry.forget(subscriber)
@@ -214,9 +223,9 @@ class Hub:
     # Out
 
     def deliver(self, messages: list[Message]) -> Iterator[None]:
-        """Write what one turn of the loop has brought, or plan to; `Dispatch` keeps the order.
+        """Write the messages of one iteration of the loop, or queue them; `Dispatch` keeps order.
 
-        Yields where others may have their turn; the feed brings nothing else before the end.
+        Yields so that other work can run; the feed delivers no more messages until it ends.
         """
         gaps = self._feed.stats.gaps
         dispatch = self._dispatch
@@ -238,17 +247,17 @@ class Hub:
     def publish(
         self, sender: Sender, channels: Sequence[str], payload: bytes, echo: bool, expire: int
     ) -> None:
-        """Publish what a client has sent; every process, this one too, gets it from the broker.
+        """Publish a message of a client; all processes, including this one, get it from the broker.
 
-        ``sender.on_ack`` is called once, when it is published or lost. In the latter case the
-        sender is closed with 1013, so that the loss does not go unseen.
+        ``sender.on_ack`` is called once, when the message is published or lost. If it is lost, the
+        sender is closed with 1013, so that the client notices the loss.
         """
         if not echo:
             gaps, envelope = self._feed.stats.gaps, self.config.envelope
             connected = self._feed.stats.connected
             for name in channels:
                 channel = self._channels.get(name)
-                # Without a link, what a joining client publishes goes out before it is subscribed.
+                # Without a link, a joining client's message is published before it is subscribed.
                 joining = connected and channel is not None and sender in channel.joining
                 if channel is not None and (sender in channel.members or joining):
                     channel.echoes.append((decode(name, payload, envelope), sender, gaps))
@@ -264,36 +273,36 @@ class Hub:
         for name in channels:
             if (channel := self._channels.get(name)) is not None:
                 channel.lost(decode(name, payload, self.config.envelope), sender)
-        sender.close(CloseCode.TRY_AGAIN_LATER, "a message may not have been published")
+        sender.close(NOT_PUBLISHED.code, NOT_PUBLISHED.reason)
 
     # Time
 
     def _expire(self) -> None:
-        """Close those whose time is over, and do what is left to do after a gap."""
+        """Close subscribers whose identity has expired, and continue the recovery from a gap."""
         self.stats.revoked += self._expiry.expire()
         self._gaps.check()
 
     def _catch_up(self) -> None:
-        """Carry out the revocations that were missed, and close who would hear nothing any more.
+        """Apply the revocations that were missed, and close subscribers of refused channels.
 
         Raises:
-            BrokerUnavailable: it is unavailable again.
+            BrokerUnavailable: the broker is unavailable again.
         """
         for revocation in self._feed.logged(self._control):
             self.stats.revoked += self._expiry.catch_up(revocation)
             gevent.sleep(NEXT_TURN)
         deaf = [self._channels[name] for name in self._feed.refused() if name in self._channels]
         for subscriber in {member for channel in deaf for member in channel.members}:
-            subscriber.close(CloseCode.TRY_AGAIN_LATER, "the broker refuses a channel")
+            subscriber.close(CHANNEL_REFUSED.code, CHANNEL_REFUSED.reason)
             gevent.sleep(NEXT_TURN)
 
     # The end
 
     def drain(self) -> None:
-        """Refuse newcomers and close everybody with 1012 (service restart)."""
+        """Refuse new subscribers and close all others with 1012 (service restart)."""
         self.draining = True
         for subscriber in tuple(self.subscribers()):
-            subscriber.close(CloseCode.SERVICE_RESTART, "service restart")
+            subscriber.close(RESTART.code, RESTART.reason)
 
     def close(self) -> None:
         """End every socket and the feed at once."""
@@ -310,7 +319,7 @@ class Hub:
     # Numbers
 
     def subscribers(self) -> Iterator[Subscriber]:
-        """Iterate over all subscribers, those that are joining too."""
+        """Iterate over all subscribers, including those that are joining."""
         return iter(self._everybody)
 
     NUMBERS = (
@@ -321,7 +330,7 @@ class Hub:
     """The keys of `numbers`."""
 
     def numbers(self) -> dict[str, int]:
-        """Return the counters that `WebSocketMiddleware.stats` shows."""
+        """Return the counters of `WebSocketMiddleware.stats`."""
         feed = self._feed.stats
         return {
             "connections": len(self._everybody),

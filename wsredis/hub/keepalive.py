@@ -1,7 +1,7 @@
-"""Everybody who is connected to this process, and the timers that notice who is gone.
+"""All subscribers of this process, and the timers that detect dead ones.
 
-Subscribers are spread over buckets that are pinged one after the other, so that no moment has them
-all. Which bytes a ping is belongs to the transports.
+Subscribers are spread over buckets that are pinged one after the other, so that they are not all
+pinged at the same time. The transports define the bytes of a ping.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from ..config import Config
 from ..message import Message
+from ..protocol.closing import HANDSHAKE_TIMEOUT
 from .encoding import Encoded
 from .stats import HubStats
 from .subscriber import Subscriber
@@ -18,25 +19,27 @@ from .subscriber import Subscriber
 __all__ = ["BUCKETS", "Keepalive"]
 
 BUCKETS = 31
-"""Parts of all subscribers that are pinged one after the other."""
+"""Number of buckets."""
 
 
 class Keepalive:
-    """All subscribers of a hub: pinged, sent heartbeats, and ended where they do not answer.
+    """The subscribers of a hub: it pings them, sends heartbeats, and ends those that do not answer.
 
     Args:
-        config: its intervals and deadlines are used.
-        stats: counts who has not answered in time.
+        config: the options, for intervals and deadlines.
+        stats: the counters, for timeouts.
     """
 
     def __init__(self, config: Config, stats: HubStats) -> None:
         self._stats = stats
         self._close_timeout = config.close_timeout
+        self._handshake_timeout = config.handshake_timeout
         self._pong_ticks = max(1, round(config.pong_timeout / config.ping_interval * BUCKETS))
         self._heartbeat = Encoded([Message("", (config.heartbeat or "").encode())])
         self._ping_at = self._heartbeat_at = 0
         self._buckets: list[set[Subscriber]] = [set() for _ in range(BUCKETS)]
         self._closing: dict[Subscriber, float] = {}
+        self._handshakes: dict[Subscriber, float] = {}
 
     def stays(self, subscriber: Subscriber) -> bool:
         """Return whether a client is connected and not closing."""
@@ -51,12 +54,12 @@ class Keepalive:
         return sum(map(len, self._buckets))
 
     def add(self, subscriber: Subscriber) -> None:
-        """Take a newcomer into the half that is pinged last: nobody is pinged at once."""
+        """Add a subscriber to a bucket of the half that is pinged last, so not immediately."""
         subscriber.bucket = (self._ping_at - 1 - (hash(subscriber) >> 5) % (BUCKETS // 2)) % BUCKETS
         self._buckets[subscriber.bucket].add(subscriber)
 
     def remove(self, subscriber: Subscriber) -> bool:
-        """Remove a client; return False for one that is not connected."""
+        """Remove a client; return False if it is not connected."""
         self._closing.pop(subscriber, None)
         bucket = self._buckets[subscriber.bucket]
         if subscriber not in bucket:
@@ -64,12 +67,20 @@ class Keepalive:
         bucket.remove(subscriber)
         return True
 
+    def begin_handshake(self, subscriber: Subscriber) -> None:
+        """Start the deadline for answering a handshake, counted from its request."""
+        self._handshakes[subscriber] = subscriber.since + self._handshake_timeout
+
+    def end_handshake(self, subscriber: Subscriber) -> None:
+        """Cancel the deadline of a handshake that was answered, or whose client has ended."""
+        del self._handshakes[subscriber]
+
     def expect_end(self, subscriber: Subscriber) -> None:
-        """Give a client that closes until the deadline to end."""
+        """Start the deadline for the end of a closing client."""
         self._closing[subscriber] = time.monotonic() + self._close_timeout
 
     def ping(self) -> None:
-        """End those of one bucket that did not answer the last ping, and ping another one."""
+        """End subscribers of one bucket that did not answer the last ping; ping another bucket."""
         for subscriber in tuple(self._buckets[(self._ping_at - self._pong_ticks) % BUCKETS]):
             if subscriber.is_silent:
                 self._stats.timeouts += 1
@@ -86,8 +97,12 @@ class Keepalive:
         self._heartbeat_at = (self._heartbeat_at + 1) % BUCKETS
 
     def sweep(self) -> None:
-        """End those who have not answered a close frame in time."""
+        """End subscribers that have not answered a close frame, or got no answer, in time."""
         now = time.monotonic()
+        late = [each for each, deadline in self._handshakes.items() if deadline <= now]
+        for subscriber in late:
+            self._stats.timeouts += 1
+            subscriber.close(HANDSHAKE_TIMEOUT.code, HANDSHAKE_TIMEOUT.reason)
         while self._closing:
             subscriber, deadline = next(iter(self._closing.items()))
             if deadline > now:

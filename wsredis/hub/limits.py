@@ -1,10 +1,10 @@
-"""How many websockets one process, one user and one address may have.
+"""Limits on the websockets of one process, one user and one address.
 
-The numbers are those of this process: a site with several lets each of them have so many. All of
-an IPv6 network that one customer gets, a /64 (RFC 6177), counts as one address.
+The limits apply to each process separately. All addresses of a /64 IPv6 network, which one customer
+gets (RFC 6177), count as one address.
 
-Slots are taken in the thread or greenlet of a request and given back on the hub's loop, so they are
-counted under a lock. It is the system's own: nothing waits while it is held.
+Slots are taken in the thread or greenlet of a request and released on the hub's loop, so they are
+counted under a lock. It is a lock of the operating system, which is never held while waiting.
 """
 
 from __future__ import annotations
@@ -20,25 +20,29 @@ from .subscriber import Slots
 
 __all__ = ["Limits"]
 
+FULL = "This server process has reached its limit of websockets; try again later."
+
 TLS = ("descriptors", "tls")
-"""The slot of a websocket whose server ends TLS itself; its `Tunnel` takes two descriptors more."""
+"""The slot of a websocket whose server terminates TLS itself; see `TUNNEL`."""
 
 TUNNEL = 2
+"""Additional descriptors of such a websocket, taken by its `Tunnel`."""
 
 _allocate_lock = gevent.monkey.get_original("_thread", "allocate_lock")
 
 
 class Limits:
-    """The slots that are taken, and the refusal of what is too much.
+    """The slots in use, and the refusal of websockets beyond the limits.
 
     Attributes:
-        count: the websockets that have a slot of the process, those in a handshake too.
+        count: the websockets that have a slot of the process, including those in a handshake.
     """
 
     def __init__(self, config: Config) -> None:
         self.count = 0
         self._max = config.connection_limit()
-        self._tunnel = TUNNEL if config.max_connections is None else 0  # that one counts websockets
+        # max_connections counts websockets; the default limit counts descriptors.
+        self._tunnel = TUNNEL if config.max_connections is None else 0
         self._max_of_address = config.max_connections_per_address
         self._max_of_user = config.max_connections_per_user
         self._taken: dict[tuple[str, str], int] = {}
@@ -47,20 +51,20 @@ class Limits:
     def take(self, address: str = "", tls: bool = False) -> Slots:
         """Take a slot of the process and of a client's address.
 
-        What is returned must be given back with `release`, whatever becomes of the handshake.
+        The returned slots must be given back with `release`, whether the handshake succeeds or not.
 
         Args:
-            address: the client's, or "" where that does not count.
-            tls: whether the server itself ends TLS.
+            address: the client's address, or "" to take no slot of an address.
+            tls: whether the server terminates TLS itself.
 
         Raises:
-            HandshakeError: 503 when the process is full, 429 when the address has enough.
+            HandshakeError: 503 when the process is full, 429 when the address is at its limit.
         """
         slots: Slots = (TLS,) if tls else ()
         with self._lock:
             taken = self.count + self._tunnel * (self._taken.get(TLS, 0) + len(slots))
             if taken >= self._max:
-                raise HandshakeError(503, "No room for another websocket.", RETRY_SOON)
+                raise HandshakeError(503, FULL, RETRY_SOON)
             if self._max_of_address is not None and address:
                 slots += (self._check("address", _network(address), self._max_of_address),)
             self.count += 1
@@ -69,10 +73,10 @@ class Limits:
         return slots
 
     def take_user(self, slots: Slots, user: str | None) -> Slots:
-        """Take a slot of a user too, and return all slots.
+        """Take a slot of a user as well, and return all slots.
 
         Raises:
-            HandshakeError: 429 when the user has enough.
+            HandshakeError: 429 when the user is at its limit.
         """
         if user is None or self._max_of_user is None:
             return slots
@@ -82,7 +86,7 @@ class Limits:
         return (*slots, slot)
 
     def release(self, slots: Slots) -> None:
-        """Give back what `take` and `take_user` returned."""
+        """Give back the slots that `take` and `take_user` returned."""
         with self._lock:
             self.count -= 1
             for slot in slots:
@@ -93,10 +97,11 @@ class Limits:
     def _check(self, kind: str, name: str, most: int) -> tuple[str, str]:
         slot = kind, name
         if self._taken.get(slot, 0) >= most:
-            raise HandshakeError(429, f"Too many websockets of one {kind}.", RETRY_SOON)
+            text = f"Too many websockets of one {kind}. Close some, or try again later."
+            raise HandshakeError(429, text, RETRY_SOON)
         return slot
 
 
 def _network(address: str) -> str:
-    """Return what an address counts as; it is written as `wsredis.proxies` does."""
+    """Return the address or network that an address, as `wsredis.proxies` writes it, counts as."""
     return str(ip_network((address, 64), strict=False)) if ":" in address else address

@@ -1,4 +1,4 @@
-"""What a hub has done, counted."""
+"""The counters of a hub."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ class HubStats:
     Attributes:
         accepted: websockets that were opened.
         delivered: messages written to a socket or into its send buffer.
-        slow_consumers: sockets that were closed because their send buffer was full.
-        messages_dropped: messages that were dropped from a send buffer that was full.
-        over_limit: sockets that were closed because they sent too much in a second.
-        revoked: sockets that were closed because their identity expired or was revoked.
-        timeouts: sockets that answered neither a ping nor a close frame in time.
+        slow_consumers: websockets closed because their send buffer was full.
+        messages_dropped: messages dropped from full send buffers.
+        over_limit: websockets closed because they sent too much in one second.
+        revoked: websockets closed because their identity expired or was revoked.
+        timeouts: websockets that did not answer a ping or a close frame in time, or whose handshake
+            was not answered in time.
     """
 
     accepted: int = 0

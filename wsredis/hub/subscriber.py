@@ -1,4 +1,4 @@
-"""What the hub needs of whoever subscribes to channels. No transport is known here."""
+"""The interface of subscribers, which transports implement for the hub."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from .encoding import Encoded, Encoding
 __all__ = ["Sender", "Slots", "Subscriber"]
 
 Slots = tuple[tuple[str, str], ...]
-"""What a subscriber takes of the limits beside its place in the process: kinds and names."""
+"""The slots of a subscriber besides that of the process, as pairs of kind and name."""
 
 
 class Subscriber(Protocol):
-    """One client that the hub writes to; used on the hub's loop only.
+    """A client that the hub writes to; used on the hub's loop only.
 
-    The hub itself keeps ``bucket`` and ``channels`` here and counts in ``sent``.
+    The hub sets ``bucket`` and ``channels`` and counts in ``sent``.
 
     Attributes:
-        bucket: the part of all subscribers that it is pinged with.
+        bucket: the bucket of `Keepalive` that it is pinged with.
         channels: the channels it is subscribed to.
-        encoding: what messages look like for it.
-        identity: of the client.
-        sent: messages that were written to it or into its send buffer.
-        since: when its handshake began, and so before its identity was asked for (monotonic).
-        slots: what it takes of the limits.
+        encoding: the encoding of its messages.
+        identity: the identity of the client.
+        sent: number of messages written to its socket or into its send buffer.
+        since: time at which its handshake began, before it was identified (monotonic).
+        slots: its slots of the limits.
     """
 
     bucket: int
@@ -38,15 +38,15 @@ class Subscriber(Protocol):
 
     @property
     def fd(self) -> int:
-        """Return the descriptor of its socket; used only where ``send_buffer`` is None."""
+        """Return the descriptor of its socket; used only while ``send_buffer`` is None."""
 
     @property
     def send_buffer(self) -> object | None:
-        """Return what waits to be sent; None if nothing does, and it is written to at once."""
+        """Return the send buffer; None if no bytes wait and the socket is written to directly."""
 
     @property
     def send_buffer_size(self) -> int:
-        """Return the bytes that wait to be sent."""
+        """Return the number of bytes that wait to be sent."""
 
     @property
     def is_open(self) -> bool:
@@ -54,36 +54,36 @@ class Subscriber(Protocol):
 
     @property
     def is_silent(self) -> bool:
-        """Return whether nothing has come from an open one since `ping`."""
+        """Return whether it is open and has sent nothing since `ping`."""
 
     def ping(self) -> None:
-        """Ask an open one for a sign of life."""
+        """Send a ping if it is open."""
 
     def write(self, data: bytes, encoded: Encoded | None = None) -> None:
-        """Send bytes now, or keep what the socket does not take.
+        """Send bytes now, or buffer the bytes that the socket does not take.
 
         Args:
-            data: whole frames or events.
-            encoded: the messages of a channel that they carry, if they do.
+            data: complete frames or events.
+            encoded: the messages of a channel that the bytes contain, or None.
         """
 
     def on_partial_write(self, sent: int, data: bytes, encoded: Encoded | None = None) -> None:
-        """Take care of bytes that the socket has not taken at once (see `wsredis.hub.fanout`).
+        """Handle bytes that the socket did not take at once (see `wsredis.hub.fanout`).
 
         Args:
-            sent: the bytes of them it has taken, -1 if it is dead.
-            data: whole frames or events.
-            encoded: the messages of a channel that they carry, if they do.
+            sent: number of bytes that it took, -1 if it failed.
+            data: complete frames or events.
+            encoded: the messages of a channel that the bytes contain, or None.
         """
 
     def send_retained(self, messages: list[Encoded]) -> None:
-        """Send retained messages, whatever the limit of the send buffer."""
+        """Send retained messages, regardless of the limit of the send buffer."""
 
     def close(self, code: int, reason: str = "") -> None:
-        """Begin to close, after what waits to be sent."""
+        """Begin to close, after the buffered bytes are sent."""
 
     def kick(self, code: int, reason: str) -> bool:
-        """Close without sending what waits; return False for one that is closing already."""
+        """Close without sending buffered bytes; return False if it is already closing."""
 
     def abort(self) -> None:
         """End the socket at once."""

@@ -1,7 +1,7 @@
-"""The identity of a client: `Identity`, and a resolver for each way to find it out.
+"""The identity of a client: `Identity`, and resolvers that determine it.
 
-They need no framework: a resolver reads the WSGI environ of its request. Which one is for what, and
-how to write one's own, is told in ``docs/identity.md``.
+Resolvers need no framework: they read the WSGI environ of the request. ``docs/identity.md`` says
+when to use which resolver, and how to write your own.
 """
 
 from .base import ANONYMOUS, Identity, IdentityResolver, anonymous, chain

@@ -1,8 +1,8 @@
-"""`Identity`, what is known of a client, and `IdentityResolver`, what finds it out.
+"""`Identity`, the identity of a client, and `IdentityResolver`, the interface of resolvers.
 
 A resolver is called once for each handshake, in the request's own greenlet or thread, so it may
-read a session store. What it returns decides the user, group and session channels. What a channel
-is called belongs to `wsredis.naming`, what is granted to `wsredis.access`.
+block on a session store. The identity determines the user, group and session channels of the
+client. `wsredis.naming` defines the names of channels, `wsredis.access` grants them.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ __all__ = ["ANONYMOUS", "Identity", "IdentityResolver", "Request", "anonymous", 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The person behind a request.
+    """The identity of the client that sent a request.
 
     Args:
-        user: the user's name, or None for nobody.
+        user: the user's name; None for an anonymous client.
         groups: the names of the user's groups.
-        session: the key of a session that was really loaded, or None.
-        expires: Unix time in seconds after which all this no longer holds, or None. A websocket
-            is closed then (4401).
+        session: the key of the client's session, which must exist in the session store; or None.
+        expires: Unix time in seconds at which the identity expires, or None. The websocket is
+            closed then (4401).
 
     Raises:
         TypeError: a name is not a non-empty string, ``groups`` is a bare string, or ``expires``
-            is no number.
+            is not a number.
     """
 
     user: str | None = None
@@ -40,64 +40,64 @@ class Identity:
     def __post_init__(self) -> None:
         groups: object = self.groups
         if isinstance(groups, str):
-            raise TypeError(f"groups takes several names: write groups=({groups!r},)")
+            raise TypeError(f"groups must be a tuple of names: write groups=({groups!r},)")
         object.__setattr__(self, "groups", tuple(dict.fromkeys(self.groups)))
         names: tuple[object, ...] = (self.user, self.session, *self.groups)
         for name in names:
             if name is not None and (not isinstance(name, str) or not name):
-                raise TypeError(f"an identity's names are non-empty strings, not {name!r}")
+                raise TypeError(f"names of an identity must be non-empty strings, not {name!r}")
         expires: object = self.expires
         if expires is not None and (
             not isinstance(expires, int | float) or not math.isfinite(expires)
         ):
-            raise TypeError(f"expires is a Unix time in seconds, or None, not {expires!r}")
+            raise TypeError(f"expires must be a Unix time in seconds or None, not {expires!r}")
 
     def __bool__(self) -> bool:
-        """Return whether anything at all is known of the client."""
+        """Return whether there is a user, a group or a session."""
         return bool(self.user or self.groups or self.session)
 
 
 ANONYMOUS = Identity()
-"""Nobody: no user, no group, no session, and so none of their channels."""
+"""The anonymous identity: no user, group or session, and so none of their channels."""
 
 
 class Request(Protocol):
-    """What a resolver needs of a `webob.Request`."""
+    """The part of `webob.Request` that resolvers need."""
 
     @property
     def environ(self) -> dict[str, Any]: ...
 
 
 class IdentityResolver(Protocol):
-    """What finds out the identity of a client: any callable that takes a `webob.Request`.
+    """A callable that takes a `webob.Request` and returns the identity of the client.
 
     Returns:
-        An `Identity`; None or `ANONYMOUS` for nobody.
+        An `Identity`; None or `ANONYMOUS` for an anonymous client.
 
-    An exception denies the handshake (403) and is logged.
+    If it raises an exception, the handshake is refused (403) and the exception is logged.
     """
 
     def __call__(self, request: Any, /) -> Identity | None: ...
 
 
 def anonymous(request: Any) -> Identity:
-    """Return nobody; the resolver of a middleware that was given none."""
+    """Return `ANONYMOUS`; the default resolver of the middleware."""
     return ANONYMOUS
 
 
 def chain(*resolvers: IdentityResolver) -> IdentityResolver:
-    """Ask several resolvers in order; the first that knows somebody decides.
+    """Return a resolver that calls several resolvers and returns the first non-anonymous identity.
 
-    One that raises ends the search: it denies the handshake, later ones are not asked.
+    If a resolver raises, the handshake is refused and later resolvers are not called.
 
     Raises:
-        ConfigurationError: one is no resolver.
+        ConfigurationError: an argument is not a resolver.
     """
     every: tuple[object, ...] = resolvers
     for one in every:
         if not callable(one) or isinstance(one, type):
             raise ConfigurationError(
-                f"{one!r:.200} is no resolver: write a function, or an object like"
+                f"{one!r:.200} is not a resolver: write a function, or an object like"
                 " RemoteUserResolver()."
             )
 

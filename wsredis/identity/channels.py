@@ -1,4 +1,4 @@
-"""The channels that belong to an identity. What a channel is called is said in `wsredis.naming`."""
+"""The channels of an identity; `wsredis.naming` defines their names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["identity_channels"]
 def identity_channels(
     prefix: str, audience: Audience, facility: str, identity: Identity
 ) -> tuple[str, ...]:
-    """Return the channels of an audience that belong to an identity; none for nobody."""
+    """Return the channels of an audience that belong to an identity; none if it has no name."""
     if audience is Audience.BROADCAST:
         return (channel_name(prefix, audience, facility),)
     names: tuple[str | None, ...] = identity.groups

@@ -1,10 +1,10 @@
-"""Where in a handshake a ticket or a token may stand; what it is worth, its resolver knows.
+"""Finding a ticket or a token in a handshake; the resolvers check it.
 
-A browser's script cannot set headers of a handshake, but it can offer sub-protocols (RFC 6455
-section 4.1, point 10). So a credential may be offered right behind a marker, as in
-``Sec-WebSocket-Protocol: chat.v1, wsredis.ticket, TICKET``. The server answers with ``chat.v1`` if
-it supports that, else with the marker, never with the credential: a browser wants one of its offers
-back, and no more than one.
+A script in a browser cannot set headers of a handshake, but it can offer subprotocols (RFC 6455
+section 4.1, point 10). So a credential may be offered directly after a marker, as in
+``Sec-WebSocket-Protocol: chat.v1, wsredis.ticket, TICKET``. The server chooses ``chat.v1`` if it
+supports that, else the marker, and never the credential: browsers require that the response names
+exactly one of the offers.
 """
 
 from __future__ import annotations
@@ -29,14 +29,16 @@ def presented(
     """Return the credential of a handshake, or None if there is none.
 
     Args:
-        environ: of the handshake.
-        marker: the sub-protocol behind which it may stand.
-        query: name of the query parameter it may have.
-        header: whether it may stand in ``Authorization: Bearer`` (RFC 6750 section 2.1).
-        cookie: name of the cookie it may have, in a handshake with an origin that was let in.
+        environ: the environ of the handshake.
+        marker: the subprotocol that may precede it; None to ignore subprotocols.
+        query: name of the query parameter that may contain it, or None.
+        header: whether ``Authorization: Bearer`` may contain it (RFC 6750 section 2.1).
+        cookie: name of the cookie that may contain it, in a handshake with an accepted origin, or
+            None.
 
     Raises:
-        PermissionDenied: there are several, or one in a cookie and no such origin.
+        PermissionDenied: there are several credentials, or one in a cookie without an accepted
+            origin.
     """
     found: list[str] = []
     if marker is not None:
@@ -50,7 +52,7 @@ def presented(
     if cookie is not None:
         found += _cookies(environ, cookie)
     if len(found) > 1:
-        raise PermissionDenied("Send the credential in one way only.")
+        raise PermissionDenied("There are several credentials. Send one, in one way only.")
     return found[0] if found else None
 
 
@@ -59,9 +61,9 @@ def _query(environ: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _cookies(environ: dict[str, Any], name: str) -> list[str]:
-    """Return the cookies of a name; a browser sends them with handshakes of any site's pages."""
+    """Return the cookies with a name; browsers also send them with handshakes of other sites."""
     pairs = [part.partition("=") for part in environ.get("HTTP_COOKIE", "").split(";")]
     found = [value.strip().strip('"') for key, _, value in pairs if key.strip() == name]
     if found and not environ.get(CHECKED_ORIGIN):
-        raise PermissionDenied("A cookie counts only together with an origin that is let in.")
+        raise PermissionDenied("A credential in a cookie needs an Origin header that is accepted.")
     return found

@@ -14,7 +14,7 @@ __all__ = ["KeyFile"]
 class KeyFile:
     """The keys of a file, which is read again when it has changed.
 
-    A file that cannot be read any more lets nobody in: a key that was taken out must not live on.
+    If the file can no longer be read, all tokens are refused: a removed key must not stay valid.
 
     Raises:
         ConfigurationError: the file is missing or has no key for signatures.
@@ -36,7 +36,7 @@ class KeyFile:
                 keys = json.load(file)["keys"]
             found = [key for key in keys if key["kty"] and key.get("use", "sig") == "sig"]
         except (OSError, ValueError, LookupError, TypeError) as exc:
-            # The text of the error may show a key.
+            # The text of the error may contain a key.
             raise ConfigurationError(
                 f"jwks={self._path!r} cannot be used ({type(exc).__name__}): write the path of a"
                 ' file like {"keys": [{"kty": "RSA", "kid": "1", ...}]}.'
@@ -46,10 +46,10 @@ class KeyFile:
         self._keys, self._seen = found, seen
 
     def key(self, kid: object, algorithm: str) -> Any:
-        """Return the key that a token names, or the only one if it names none.
+        """Return the key that a token names, or the only key if it names none.
 
         Raises:
-            ConfigurationError: the file cannot be read any more.
+            ConfigurationError: the file can no longer be read.
             PyJWTError: there is no such key for this algorithm.
         """
         from jwt import InvalidKeyError, PyJWK

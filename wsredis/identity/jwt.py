@@ -1,4 +1,4 @@
-"""Whoever a JSON Web Token names (RFC 7519), by PyJWT, which the extra ``jwt`` brings."""
+"""Identities from JSON Web Tokens (RFC 7519), with PyJWT, which the extra ``jwt`` installs."""
 
 from __future__ import annotations
 
@@ -18,34 +18,35 @@ __all__ = ["JWTResolver"]
 log = logging.getLogger("wsredis.identity")
 
 MAX_TOKEN = 8192
-"""Characters of a token; a longer one is not looked at."""
+"""Maximum characters of a token; longer tokens are refused without parsing."""
 
 
 class JWTResolver:
-    """A resolver that trusts a token which has been signed with a key.
+    """A resolver that accepts tokens signed with a key.
 
-    A browser's script offers it as a sub-protocol: ``new WSRedis(uri, {protocols:
-    ["wsredis.token", token]})``. The socket is closed with 4401 when the token expires.
+    A script in a browser offers the token as a subprotocol: ``new WSRedis(uri, {protocols:
+    ["wsredis.token", token]})``. The websocket is closed with 4401 when the token expires.
 
     Args:
-        key: the secret (HS256 and its like) or the public key in PEM.
-        jwks: path of a file with keys instead (RFC 7517); it is read again when it changes.
-        algorithms: those that are accepted, like ``["RS256"]``.
-        audience: what ``aud`` must contain; None refuses tokens that have an audience.
-        issuer: what ``iss`` must be; None for anybody.
-        leeway: seconds by which other machines' clocks may be wrong.
+        key: the secret (for HS256, HS384, HS512) or the public key in PEM.
+        jwks: path of a file with keys, instead of ``key`` (RFC 7517); read again when it changes.
+        algorithms: the accepted algorithms, like ``["RS256"]``.
+        audience: the value that ``aud`` must contain; None refuses tokens that have an audience.
+        issuer: the required value of ``iss``; None accepts any issuer.
+        leeway: tolerance in seconds for clocks of other machines.
         require_expiry: whether a token without ``exp`` is refused.
         user_claim: the claim with the user's name.
-        groups_claim: the claim with the names of the groups, a list or separated by spaces; a
-            list of keys leads to an inner one. None for no groups.
-        header: whether the token may come as ``Authorization: Bearer``.
-        subprotocol: whether it may come as the sub-protocol behind ``wsredis.token``.
-        query: name of the query parameter in which it may come, if any. Addresses are logged.
-        cookie: name of the cookie in which it may come, if any; only from an origin that is let
-            in, so not with ``origins=["*"]``.
+        groups_claim: the claim with the names of the groups, as a list or separated by spaces; a
+            list of keys names a nested claim. None for no groups.
+        header: whether the token may be sent as ``Authorization: Bearer``.
+        subprotocol: whether the token may be the subprotocol after ``wsredis.token``.
+        query: name of the query parameter that may contain the token, or None. Note that servers
+            log URLs.
+        cookie: name of the cookie that may contain the token, or None; only with an accepted
+            origin, and so not with ``origins=["*"]``.
 
     Raises:
-        ConfigurationError: PyJWT is missing, or the arguments are not valid or are not safe.
+        ConfigurationError: PyJWT is not installed, or the arguments are not valid or not safe.
     """
 
     def __init__(
@@ -91,18 +92,18 @@ class JWTResolver:
         if token is None:
             return ANONYMOUS
         if not token.isascii() or len(token) > MAX_TOKEN:
-            raise PermissionDenied("This is no token.")
+            raise PermissionDenied("The token is malformed.")
         try:
             claims = self._claims(token)
-        except ConfigurationError:  # the file of keys is gone: for the log, and nobody comes in
+        except ConfigurationError:  # the key file cannot be read: the middleware logs and refuses
             raise
         except (self._jwt.PyJWTError, ValueError, TypeError, OverflowError) as exc:
-            # Only the kind of error is logged: its text may have parts of the token.
-            log.info("a token is refused: %s", type(exc).__name__)
+            # Only the kind of error is logged: its text may contain parts of the token.
+            log.info("a token was refused: %s", type(exc).__name__)
             raise PermissionDenied(self._explain(exc)) from None
         user = claims.get(self._user)
         if not isinstance(user, str) or not user:
-            raise PermissionDenied("This token names no user.")
+            raise PermissionDenied("The token names no user.")
         expires = claims.get("exp")
         return Identity(
             user,
@@ -131,22 +132,22 @@ class JWTResolver:
 
     def _explain(self, exc: Exception) -> str:
         for kind, text in (
-            (self._jwt.ExpiredSignatureError, "This token has expired."),
-            (self._jwt.ImmatureSignatureError, "This token is not valid yet."),
-            (self._jwt.InvalidAudienceError, "This token is for another audience."),
-            (self._jwt.InvalidIssuerError, "This token is from another issuer."),
-            (self._jwt.MissingRequiredClaimError, "This token lacks a claim."),
+            (self._jwt.ExpiredSignatureError, "The token has expired. Request a new one."),
+            (self._jwt.ImmatureSignatureError, "The token is not valid yet."),
+            (self._jwt.InvalidAudienceError, "The token is for another audience."),
+            (self._jwt.InvalidIssuerError, "The token is from another issuer."),
+            (self._jwt.MissingRequiredClaimError, "The token lacks a required claim."),
         ):
             if isinstance(exc, kind):
                 return text
-        return "This token is not accepted."
+        return "The token is not accepted."
 
 
 def _checked_algorithms(algorithms: Sequence[str]) -> list[str]:
     from jwt.algorithms import get_default_algorithms
 
     if isinstance(algorithms, str) or not algorithms:
-        raise ConfigurationError("algorithms are a list: write algorithms=['RS256'].")
+        raise ConfigurationError("algorithms must be a list: write algorithms=['RS256'].")
     known = [name for name in get_default_algorithms() if name != "none"]
     for name in algorithms:
         if name not in known:
@@ -157,26 +158,28 @@ def _checked_algorithms(algorithms: Sequence[str]) -> list[str]:
 
 
 def _checked_key(key: str | bytes, algorithms: Sequence[str]) -> str | bytes:
-    """Refuse a key that does not fit: one that is public must never be taken for a secret."""
+    """Refuse a key that does not fit the algorithms: a public key must never serve as a secret."""
     from jwt.algorithms import get_default_algorithms
 
     secret = key.encode() if isinstance(key, str) else key
     for name in algorithms:
         if name.startswith("HS") and len(secret) < int(name[2:]) // 8:
             raise ConfigurationError(
-                f"A secret for {name} has at least {int(name[2:]) // 8} bytes (RFC 7518, 3.2)."
+                f"A secret for {name} must have at least {int(name[2:]) // 8} bytes"
+                " (RFC 7518, 3.2)."
             )
         try:
             get_default_algorithms()[name].prepare_key(key)
-        except Exception:  # its text may show the key
+        except Exception:  # its text may contain the key
             raise ConfigurationError(
-                f"The key is none for {name}: write a secret for HS256, a public key in PEM else."
+                f"The key cannot be used for {name}: write a secret for HS256, else a public key"
+                " in PEM."
             ) from None
     return key
 
 
 def _groups(claims: Mapping[str, Any], path: Sequence[str]) -> tuple[str, ...]:
-    """Follow keys inwards; a token that lacks them has no groups."""
+    """Return the groups of a nested claim; a token without the claim has no groups."""
     found: Any = claims
     for name in path:
         found = found.get(name) if isinstance(found, Mapping) else None
@@ -185,5 +188,5 @@ def _groups(claims: Mapping[str, Any], path: Sequence[str]) -> tuple[str, ...]:
     if found is None:
         return ()
     if not isinstance(found, list) or not all(isinstance(name, str) and name for name in found):
-        raise PermissionDenied("The groups of this token are no list of names.")
+        raise PermissionDenied("The groups of the token are not a list of names.")
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Whoever a proxy in front of us has named in a header."""
+"""Identities from a header that a proxy sets."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ log = logging.getLogger("wsredis.identity")
 _DENIED = "The client could not be identified."
 
 _FOLDED = (
-    "this server folds headers whose names differ in dashes and underscores into one, so a client"
+    "this server does not distinguish dashes and underscores in header names, so a client"
     " could send %s: write a header without dashes, like 'Remoteuser', or twins_dropped=True if"
     " the proxy drops headers with underscores, as nginx does"
 )
 
-# The major versions from which on servers drop headers with an underscore. uWSGI and wsgiref fold
-# them; what others do is not known here.
+# The first major versions of servers that drop headers with an underscore. uWSGI and wsgiref do
+# not drop them, and other servers may not.
 _DROPPING = {"gevent": 20, "gunicorn": 22, "Werkzeug": 3}
 
 
 class ProxyHeaderResolver:
-    """A resolver that trusts a proxy's header, if the request comes straight from that proxy.
+    """A resolver that trusts a proxy's header if the request comes directly from that proxy.
 
-    The proxy must set each header, or take it away, in every request. Several values, which mean
-    that a client has sent one too, are refused; so is a header that could be another one's twin:
-    WSGI gives ``X-Forwarded-User`` and ``X_Forwarded_User`` one name.
+    The proxy must set or remove each header in every request. A header with several values is
+    refused, as the client must have sent one of them. A header that could be the twin of another
+    header is refused too: WSGI has the same name for ``X-Forwarded-User`` and ``X_Forwarded_User``.
 
     Args:
         user_header: name of the header with the user, in UTF-8.
-        groups_header: name of the header with the groups, separated by commas; None for none.
+        groups_header: name of the header with the groups, separated by commas; None for no groups.
         proxies: addresses and networks of the proxies, and ``unix`` for one on a Unix socket.
-        twins_dropped: whether no twin gets past the proxy: it drops headers with underscores, or
-            sets the headers in every request, whoever sends it.
+        twins_dropped: whether no twin gets past the proxy, because it drops headers with
+            underscores or sets the headers in all requests of all clients.
 
     Raises:
         ConfigurationError: there are no proxies, or an argument is not valid.
@@ -58,15 +58,21 @@ class ProxyHeaderResolver:
         names = [name for name in (user_header, groups_header) if name is not None]
         for name in names:
             if not name or not name.isascii() or not name.replace("-", "a").isalnum():
-                raise ConfigurationError(f"{name!r} is no header: write one like 'X-Remote-User'.")
+                raise ConfigurationError(
+                    f"{name!r} is not a header name: write one like 'X-Remote-User'."
+                )
         if isinstance(proxies, str) or not proxies:
             raise ConfigurationError(
-                "proxies are addresses and networks: write proxies=['127.0.0.1'], or ['unix']."
+                "proxies must be a list of addresses and networks:"
+                " write proxies=['127.0.0.1'], or ['unix']."
             )
         try:
             self._proxies = Proxies(proxies)
         except ValueError as exc:
-            raise ConfigurationError(f"proxies={proxies!r} is not valid: {exc}.") from exc
+            raise ConfigurationError(
+                f"proxies={proxies!r} is not valid: write addresses, networks like '10.0.0.0/8'"
+                " (not of all addresses), or 'unix'."
+            ) from exc
         self._user, *rest = map(_variable, names)
         self._groups = rest[0] if rest else None
         with_twins = [] if twins_dropped else [name for name in names if "-" in name]
@@ -77,7 +83,7 @@ class ProxyHeaderResolver:
         if self._user not in environ:
             return ANONYMOUS
         if not self._proxies.trusts(environ):
-            log.info("a header that names the user is ignored: no listed proxy has sent it")
+            log.info("the header for the user is ignored: it was not sent by a listed proxy")
             return ANONYMOUS
         if self._twins and not _drops_twins(environ):
             log.error(_FOLDED, self._twins)
@@ -86,7 +92,7 @@ class ProxyHeaderResolver:
         if not user:
             return ANONYMOUS
         if "," in user:
-            log.warning("a handshake with several values of the header for the user is refused")
+            log.warning("a handshake was refused: the header for the user has several values")
             raise PermissionDenied(_DENIED)
         groups = _text(environ, self._groups).split(",") if self._groups else []
         return Identity(user, tuple(filter(None, map(str.strip, groups))))
@@ -98,7 +104,7 @@ def _variable(header: str) -> str:
 
 
 def _text(environ: dict[str, Any], name: str) -> str:
-    """Return a header; PEP 3333 hands its bytes over as latin-1."""
+    """Return a header as UTF-8 text; PEP 3333 decodes its bytes as latin-1."""
     value: str = environ.get(name, "")
     return value.encode("latin-1").decode().strip()
 

@@ -1,4 +1,4 @@
-"""Whoever the WSGI server, or a middleware around us, has named."""
+"""Identities from ``REMOTE_USER``, set by the WSGI server or an outer middleware."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["RemoteUserResolver"]
 
 
 class RemoteUserResolver:
-    """A resolver that trusts ``REMOTE_USER``, set by the WSGI server or a middleware around us.
+    """A resolver that trusts ``REMOTE_USER``, set by the WSGI server or an outer middleware.
 
-    The variable cannot be set by a client's header (headers arrive as ``HTTP_*``; CGI, RFC 3875
-    section 4.1.11 and 4.1.18).
+    A client's headers cannot set this variable (they arrive as ``HTTP_*``; CGI, RFC 3875 sections
+    4.1.11 and 4.1.18).
 
     Args:
-        groups: names of groups for a user, as a mapping from user to groups.
+        groups: the groups of each user, as a mapping from user to groups.
     """
 
     def __init__(self, groups: Mapping[str, tuple[str, ...]] | None = None) -> None:

@@ -1,9 +1,9 @@
-"""The order to end websockets whose identity has ended: on a logout, say.
+"""Revocations: requests to end websockets whose identity has ended, for example on a logout.
 
-`wsredis.disconnect` publishes it. It goes through the broker to every process, on a channel that no
-client can name, and is logged there for those that do not receive it at that moment: a process that
-has lost its link, or one whose first websocket is just joining. `wsredis.hub.expiry` carries it
-out.
+`wsredis.disconnect` publishes them. The broker carries them to every process, on a channel that no
+client can name, and logs them for processes that do not receive them at that moment: because their
+link to Redis is lost, or because their first websocket is joining. `wsredis.hub.expiry` applies
+them.
 """
 
 from __future__ import annotations
@@ -18,56 +18,57 @@ from .base import Identity
 __all__ = ["LOG_LENGTH", "LOG_SECONDS", "Revocation", "control_channel", "read_revocation"]
 
 LOG_SECONDS = 600
-"""Seconds for which a revocation stays in the log for a process that does not receive it."""
+"""Seconds for which a revocation stays in the log."""
 
 LOG_LENGTH = 1000
-"""Revocations that the log holds at the same time; the oldest are dropped."""
+"""Maximum revocations in the log; the oldest are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """An order to end websockets: whose, and how. All names that are given must match.
+    """A request to end the websockets of matching identities; all given names must match.
 
     Args:
         user, group, session: names of the identity, at least one; None for any.
-        code: 1000, 1008, 1012, 1013, or 3000 to 4999 (RFC 6455 section 7.4).
-        reason: goes to the client with the code, at most 123 bytes.
-        at: Unix time in seconds: whom the site has let in since then stays.
+        code: close code: 1000, 1008, 1012, 1013, or 3000 to 4999 (RFC 6455 section 7.4).
+        reason: close reason, at most 123 bytes; by default that of the table in
+            `wsredis.protocol.closing`, if the code has one there.
+        at: Unix time in seconds; websockets that were identified later stay open.
 
     Raises:
-        TypeError, ValueError: nobody is named, or the code or the reason cannot be sent.
+        TypeError, ValueError: no name is given, or the code or the reason cannot be sent.
     """
 
     user: str | None = None
     group: str | None = None
     session: str | None = None
-    code: int = IDENTITY_ENDED
+    code: int = IDENTITY_ENDED.code
     reason: str = ""
     at: float = 0.0
 
     def __post_init__(self) -> None:
         names: dict[str, object] = {"user": self.user, "session": self.session, "group": self.group}
         if all(name is None for name in names.values()):
-            raise TypeError("at least one of user=, session= and group= is needed")
+            raise TypeError("no name is given: write at least one of user=, session= and group=")
         for name, value in names.items():
             if value is not None and (not isinstance(value, str) or not value):
-                raise TypeError(f"{name} takes a non-empty string, not {value!r}")
+                raise TypeError(f"{name} must be a non-empty string, not {value!r}")
         code: object = self.code
         if not isinstance(code, int) or code not in SENDABLE:
-            raise ValueError(f"code takes 1000, 1008, 1012, 1013 or 3000 to 4999, not {code!r}")
+            raise ValueError(f"code must be 1000, 1008, 1012, 1013 or 3000 to 4999, not {code!r}")
         reason: object = self.reason
         if not isinstance(reason, str) or len(reason.encode()) > MAX_REASON:
-            raise ValueError(f"reason takes text of at most {MAX_REASON} bytes, not {reason!r}")
+            raise ValueError(f"reason must be text of at most {MAX_REASON} bytes, not {reason!r}")
         at: object = self.at
-        if not (isinstance(at, int | float) and abs(at) < 2**53):  # nor NaN, nor infinite
-            raise TypeError(f"at takes a Unix time in seconds, not {at!r}")
+        if not (isinstance(at, int | float) and abs(at) < 2**53):  # not NaN or infinite
+            raise TypeError(f"at must be a Unix time in seconds, not {at!r}")
 
     def encode(self) -> bytes:
-        """Return the payload that stands for this revocation."""
+        """Return the payload of the message for this revocation."""
         return json.dumps(asdict(self), separators=(",", ":")).encode()
 
     def matches(self, identity: Identity) -> bool:
-        """Return whether an identity is meant."""
+        """Return whether the revocation applies to an identity."""
         return (
             self.user in (None, identity.user)
             and self.session in (None, identity.session)
@@ -76,15 +77,15 @@ class Revocation:
 
 
 def control_channel(prefix: str) -> str:
-    """Return the channel of revocations; no audience has its name, so no client reaches it."""
+    """Return the channel of revocations; it matches no audience, so clients cannot reach it."""
     return f"{prefix or 'wsredis'}:control"
 
 
 def read_revocation(message: Message) -> Revocation:
-    """Return the revocation that a message of the control channel stands for.
+    """Parse the revocation in a message of the control channel.
 
     Raises:
-        ValueError: it is none of ours; the text may hold what somebody else has written.
+        ValueError: the message is not a revocation; the text may contain parts of the message.
     """
     try:
         return Revocation(**json.loads(message.payload))

@@ -1,4 +1,4 @@
-"""Whoever a server-side session names, of any library that gives a mapping."""
+"""Identities from server-side sessions, of any library whose sessions are mappings."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ __all__ = ["SessionResolver"]
 
 
 class SessionResolver:
-    """A resolver that reads user and groups from a session, which a callable loads.
+    """A resolver that reads user and groups from a session that a callable loads.
 
     ::
 
         SessionResolver(lambda request: request.environ["beaker.session"], key=beaker_key)
 
-    A session that the library has only just made, for a visitor without one, names nobody.
+    A new session, which the library has just made for a client without one, is anonymous.
 
     Args:
         load: takes the request and returns the session, a mapping, or None.
-        user: the session's key under which the user stands, a string or a whole number.
-        groups: the key under which the names of the groups stand, a list; None for no groups.
-        key: takes the session and returns what names it in its own channel, or None where it was
-            not really loaded; by default sessions have no channel.
+        user: the key of the user in the session; the value is a string or an int.
+        groups: the key of the group names in the session, a list; None for no groups.
+        key: takes the session and returns the name of its channel, or None if the session did not
+            exist before; by default sessions have no channel.
 
     Raises:
-        ConfigurationError: ``load`` or ``key`` is nothing that can be called.
+        ConfigurationError: ``load`` or ``key`` is not callable.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class SessionResolver:
         for name, given in callables.items():
             if not callable(given):
                 raise ConfigurationError(
-                    f"{name}={given!r:.200} cannot be called: write"
+                    f"{name}={given!r:.200} is not callable: write"
                     " SessionResolver(lambda request: request.environ['beaker.session'],"
                     " key=lambda session: session.id)."
                 )

@@ -1,7 +1,7 @@
 """Websocket framing (RFC 6455 section 5, RFC 7692) on top of the Sans-I/O layer of `websockets`.
 
-`FrameEncoding` makes the frames that all clients of a kind share. `Receiver` turns the bytes of one
-client into messages. Neither touches a socket: that is done in `wsredis.transports`.
+`FrameEncoding` makes the frames that all clients of a kind share. `Receiver` parses the bytes of
+one client into messages. Neither does I/O: `wsredis.transports` does.
 """
 
 from __future__ import annotations
@@ -19,11 +19,18 @@ from websockets.protocol import SERVER, Protocol, State
 from websockets.streams import StreamReader
 
 from ..message import Data, Message
-from .closing import MAX_CONTROL, MAX_REASON, CloseCode
+from .closing import (
+    MAX_CONTROL,
+    MAX_REASON,
+    RATE_LIMIT,
+    TEXT_ONLY,
+    TOO_MANY_FRAGMENTS,
+    CloseCode,
+)
 
 try:
     from websockets.speedups import apply_mask
-except ImportError:  # no compiler when it was installed
+except ImportError:  # installed without a compiler
     from websockets.utils import apply_mask
 
 __all__ = [
@@ -36,10 +43,10 @@ __all__ = [
 ]
 
 COMPRESS_FROM = 128
-"""Bytes from which on a message is worth compressing."""
+"""Minimum bytes of a message to compress."""
 
 MAX_BEHIND = 16
-"""Bytes that may follow a final block of deflate in a message: an empty one (RFC 7692, 7.2.3.4)."""
+"""Maximum bytes after a final deflate block in a message: an empty block (RFC 7692, 7.2.3.4)."""
 
 PING = b"\x89\x00"
 """A ping frame without payload."""
@@ -51,7 +58,7 @@ _TAIL = b"\x00\x00\xff\xff"
 
 
 class _Logger(logging.LoggerAdapter[logging.Logger]):
-    """A logger that lets errors of the framing layer pass, and no more than those."""
+    """A logger that is only enabled for errors."""
 
     def isEnabledFor(self, level: int) -> bool:
         return level >= logging.ERROR and super().isEnabledFor(level)
@@ -70,13 +77,13 @@ def _frame(head: int, payload: bytes) -> bytes:
 
 
 def encode_message(payload: bytes, binary: bool = False, window_bits: int = 0) -> bytes:
-    """Return the one frame that carries a message to every client with the same window.
+    """Return the frame of a message for all clients with the same window.
 
     Args:
         payload: UTF-8 text, or binary.
-        binary: which of the two it is.
-        window_bits: 9 to 15 for a client that negotiated permessage-deflate; 0 for one that did
-            not. There is no context between messages (RFC 7692 section 7.1.1.1).
+        binary: whether the payload is binary.
+        window_bits: 9 to 15 for clients that negotiated permessage-deflate, else 0. No context is
+            kept between messages (RFC 7692 section 7.1.1.1).
     """
     head = _WHOLE_BINARY if binary else _WHOLE_TEXT
     if not window_bits or len(payload) < COMPRESS_FROM:
@@ -87,7 +94,7 @@ def encode_message(payload: bytes, binary: bool = False, window_bits: int = 0) -
 
 
 class FrameEncoding:
-    """Messages as websocket frames, for all clients that have agreed upon the same window.
+    """The encoding of messages as websocket frames, for all clients with the same window.
 
     Args:
         window_bits: 9 to 15 for clients with permessage-deflate, 0 for those without.
@@ -99,22 +106,22 @@ class FrameEncoding:
         self.window_bits = window_bits
 
     def encode(self, message: Message) -> bytes:
-        """Return the frame that carries a message."""
+        """Return the frame of a message."""
         return encode_message(message.payload, message.binary, self.window_bits)
 
 
 FRAME_ENCODINGS = {bits: FrameEncoding(bits) for bits in (0, *range(9, 16))}
-"""The encoding for each window, made once: clients with the same one share what is encoded."""
+"""The encoding for each window; clients with the same encoding share encoded messages."""
 
 
 def encode_close(code: int, reason: str = "") -> bytes:
-    """Return a close frame; the reason is shortened to what a control frame holds."""
+    """Return a close frame; a reason that is too long for it is shortened."""
     text = reason.encode()[:MAX_REASON].decode(errors="ignore").encode()
     return _frame(_FIN | Opcode.CLOSE, struct.pack("!H", code) + text)
 
 
 class _Reader(StreamReader):
-    """A reader that knows where frames start, and of which kind the last one is."""
+    """A reader that knows whether it is at the start of a frame, and the kind of the last frame."""
 
     at_start = control = False
 
@@ -127,7 +134,7 @@ class _Reader(StreamReader):
 
 
 class _Deflate(PerMessageDeflate):
-    """permessage-deflate with the limits of a message, and a count of what fragments grow by."""
+    """permessage-deflate with the limits of a message, and a count of the bytes it inflates by."""
 
     grown = 0
 
@@ -135,31 +142,31 @@ class _Deflate(PerMessageDeflate):
         inflated = super().decode(frame, max_size=max_size)
         self.grown += max(0, len(inflated.data) - len(frame.data))
         if max_size is not None and len(inflated.data) > max_size:
-            # zlib takes a limit of 0, where nothing is left to come, for no limit.
+            # For zlib a limit of 0, which is left after a full message, means no limit.
             raise PayloadTooBig(len(inflated.data), max_size)
         decoder = getattr(self, "decoder", None)
         if decoder is not None and len(decoder.unused_data) > MAX_BEHIND:
-            # zlib keeps what follows its final block, of every fragment, and inflates none of it.
-            raise ProtocolError("data behind the end of a compressed message")
+            # zlib stores the data after its final block, of all fragments, without inflating it.
+            raise ProtocolError("data after the end of a compressed message")
         return inflated
 
 
 class Receiver(Protocol):
-    """The parser of one client's bytes, which also answers its pings and close frames.
+    """A parser of one client's bytes, which also answers pings and close frames.
 
-    It keeps nothing between two messages, so a connection needs one only while it is `busy`.
+    It has no state between two messages, so a connection needs one only while it is `busy`.
 
     Args:
         deflate: whether the client negotiated permessage-deflate.
-        max_size: bytes of one message, counted after inflation; more is 1009.
-        max_fragments: frames of one message; more is 1008.
-        binary: whether binary messages are accepted; if not, one is 1003.
-        max_grown: bytes by which all that is fed at once may grow when it is inflated, or None;
-            more is 1008.
+        max_size: maximum bytes of one message, after inflation; more fails with 1009.
+        max_fragments: maximum frames of one message; more fail with 1008.
+        binary: whether binary messages are accepted; else they fail with 1003.
+        max_grown: maximum bytes by which the data of one `feed` may grow by inflation, or None;
+            more fail with 1008.
 
     Attributes:
-        frames: how many came with the last bytes.
-        heard: how many whole messages, pings and pongs.
+        frames: number of frames in the last bytes.
+        heard: number of complete messages, pings and pongs in the last bytes.
     """
 
     reader: _Reader
@@ -176,7 +183,7 @@ class Receiver(Protocol):
         self.reader = _Reader()
         self.parser = self.parse()
         next(self.parser)
-        # No context is taken over, and a large window inflates what a smaller one has deflated.
+        # There is no context takeover, and a large window inflates data of any smaller window.
         self._inflater = _Deflate(True, True, 15, 15) if deflate else None
         self.extensions = [self._inflater] if self._inflater else []
         self.deflate = deflate
@@ -191,9 +198,9 @@ class Receiver(Protocol):
 
     @property
     def max_message_size(self) -> int | None:
-        """Return what the parser holds the next frame to, with what its message has so far.
+        """Return the limit for the next frame together with the earlier fragments of its message.
 
-        A control frame belongs to no message, and may stand in the middle of one that is full.
+        A control frame does not count, as it may come in the middle of a message that is full.
         """
         return MAX_CONTROL + (self.current_size or 0) if self.reader.control else self._max_size
 
@@ -203,29 +210,35 @@ class Receiver(Protocol):
 
     @property
     def grown(self) -> int:
-        """Return by how many bytes what came last has grown when it was inflated."""
+        """Return the number of bytes by which the last bytes have grown by inflation."""
         return self._inflater.grown if self._inflater else 0
 
     @property
     def busy(self) -> bool:
-        """Return whether part of a frame or message is held here, or the connection closes."""
+        """Return whether part of a frame or message is buffered, or the connection is closing."""
         return not self.reader.at_start or self._fragments > 0 or self.state is not State.OPEN
 
     @property
     def closing(self) -> bool:
-        """Return whether a close frame has come or something failed."""
+        """Return whether a close frame was received or parsing failed."""
         return self.state is not State.OPEN or self.close_rcvd is not None
 
     @property
     def code(self) -> int:
-        """Return the code of the close frame that came first; 1006 if there was none."""
+        """Return the code of the first close frame, received or sent; 1006 if there was none."""
         first = self.close_rcvd or self.close_sent
         return CloseCode.ABNORMAL_CLOSURE if first is None else first.code
 
-    def feed(self, data: bytes) -> list[Data]:
-        """Take bytes of the client and return the messages that are now whole.
+    @property
+    def reason(self) -> str:
+        """Return the reason of that close frame; "" if there was none."""
+        first = self.close_rcvd or self.close_sent
+        return "" if first is None else first.reason
 
-        Write what `data_to_send` gives afterwards, whatever this returns.
+    def feed(self, data: bytes) -> list[Data]:
+        """Take bytes of the client and return the messages that are now complete.
+
+        Afterwards, the caller must always write the bytes that `data_to_send` returns.
         """
         self.frames = self.heard = 0
         if self._inflater:
@@ -239,9 +252,9 @@ class Receiver(Protocol):
         return messages
 
     def _take_plain(self, data: bytes) -> bytes:
-        """Read messages that are one plain frame each, as nearly all are, and return the rest.
+        """Parse messages of one plain frame each, the common case, and return the other bytes.
 
-        What is long, fragmented, deflated, not whole or wrong is left to the parser.
+        Long, fragmented, deflated, incomplete and invalid frames are left to the parser.
         """
         at, end = 0, len(data)
         while end - at >= 6:
@@ -268,7 +281,7 @@ class Receiver(Protocol):
         return data[at:]
 
     def recv_frame(self, frame: Frame) -> None:
-        """Take one frame; the parser turns a UnicodeDecodeError into 1007."""
+        """Handle one frame; the parser turns a UnicodeDecodeError into 1007."""
         opcode: int = frame.opcode
         self.frames += 1
         self.heard += opcode in (Opcode.PING, Opcode.PONG)
@@ -279,10 +292,10 @@ class Receiver(Protocol):
         if opcode > Opcode.BINARY:
             return
         if self._inflater and self._max_grown is not None and self.grown > self._max_grown:
-            self.fail(CloseCode.POLICY_VIOLATION, "too much in one second")
+            self.fail(RATE_LIMIT.code, RATE_LIMIT.reason)
             return
         if opcode == Opcode.BINARY and not self._binary:
-            self.fail(CloseCode.UNSUPPORTED_DATA, "only text is understood here")
+            self.fail(TEXT_ONLY.code, TEXT_ONLY.reason)
         elif opcode == Opcode.CONT or not frame.fin:
             self._collect(opcode, bytes(frame.data), frame.fin)
         else:
@@ -290,20 +303,20 @@ class Receiver(Protocol):
             self._messages.append(data.decode() if opcode == Opcode.TEXT else data)
 
     def fail(self, code: CloseCode | int, reason: str = "") -> None:
-        """Close with a code; a control frame that is too large breaks the protocol, no limit."""
+        """Close with a code; an oversized control frame is a protocol error, not 1009."""
         if code == CloseCode.MESSAGE_TOO_BIG and self.reader.control:
             code, reason = CloseCode.PROTOCOL_ERROR, "control frame too long"
         super().fail(code, reason)
 
     def _collect(self, opcode: int, data: bytes, fin: bool) -> None:
-        """Add a fragment to its message (RFC 6455 section 5.4); bad text fails at once."""
+        """Add a fragment to its message (RFC 6455 section 5.4); invalid text fails at once."""
         if opcode != Opcode.CONT:
             is_text = opcode == Opcode.TEXT
             self._decoder = codecs.getincrementaldecoder("utf-8")() if is_text else None
             self._parts = [] if is_text else bytearray()
         self._fragments += 1
         if self._fragments > self._max_fragments:
-            self.fail(CloseCode.POLICY_VIOLATION, "too many fragments in one message")
+            self.fail(TOO_MANY_FRAGMENTS.code, TOO_MANY_FRAGMENTS.reason)
             return
         if isinstance(self._parts, bytearray):
             self._parts += data

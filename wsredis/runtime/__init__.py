@@ -1,1 +1,1 @@
-"""Where code runs: the gevent loop, calls that block, logging from callbacks."""
+"""The runtime: the gevent loop, blocking calls, logging from callbacks."""

@@ -1,7 +1,7 @@
-"""Calls that block a thread, made beside the gevent loop.
+"""Blocking calls that do not block the gevent loop.
 
 In a greenlet of a process that is not monkey-patched they run in gevent's thread pool, so that a
-slow server never holds up the loop. Nothing here knows what is called.
+slow server never blocks the loop.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ _socket_users: list[ModuleType] = []
 
 
 def uses_sockets(module: ModuleType) -> None:
-    """Register a module whose blocking calls go through its own name ``socket``.
+    """Register a module whose blocking calls use its global name ``socket``.
 
-    Where somebody has put gevent's there, as without monkey-patching, its calls do not block.
+    If that name was replaced with gevent's module, its calls do not block the loop, as with
+    monkey-patching.
     """
     _socket_users.append(module)
 
 
 _without_pool = False
-"""Whether this is a child that a greenlet has forked: the pool's threads are not in it."""
+"""Whether this is a child forked by a greenlet, in which the pool's threads do not exist."""
 
 
 def _after_fork() -> None:
@@ -48,22 +49,21 @@ _undisturbed: set[Callable[[], bool]] = set()
 
 
 def stay_while(busy: Callable[[], bool]) -> None:
-    """Make `blocking` hold up the loop as long as a function says that no other greenlet may run.
+    """Make `blocking` block the loop while a function returns that no other greenlet may run.
 
-    For an adapter whose framework keeps something for a thread that is one request's alone, such
-    as a transaction.
+    For an adapter whose framework keeps state of one request per thread, such as a transaction.
     """
     _undisturbed.add(busy)
 
 
 def blocking(function: Callable[..., T], *args: Any) -> T:
-    """Call a function that blocks a thread without holding up the gevent loop we may be on."""
+    """Call a function that blocks its thread, without blocking a gevent loop of the caller."""
     if not in_gevent() or _is_patched() or _without_pool:
         return function(*args)
     if any(busy() for busy in _undisturbed):
         return function(*args)
 
-    def work() -> tuple[Any, Exception | None]:  # the pool prints what is raised in it
+    def work() -> tuple[Any, Exception | None]:  # the pool would print exceptions
         try:
             return function(*args), None
         except Exception as exc:
@@ -76,7 +76,7 @@ def blocking(function: Callable[..., T], *args: Any) -> T:
 
 
 def _is_patched() -> bool:
-    """Return whether sockets are gevent's: by monkey-patching, or set in a registered module."""
+    """Return whether gevent's sockets are used: by monkey-patching, or in a registered module."""
     return gevent.monkey.is_module_patched("socket") or any(
         getattr(module, "socket", None) is gevent.socket for module in _socket_users
     )

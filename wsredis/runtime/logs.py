@@ -1,8 +1,8 @@
-"""Logging from where nothing may block: callbacks of the gevent loop.
+"""Logging from callbacks of the gevent loop, which must not block.
 
-In a monkey-patched process a handler may yield in the middle of a record, to a log server, say,
-and hold its lock meanwhile. Whoever logs from the loop itself would have to wait for that lock,
-which the loop cannot do. So those records are handed to a greenlet.
+In a monkey-patched process a handler may yield while it writes a record, for example to a log
+server, and hold its lock meanwhile. A callback of the loop cannot wait for that lock. So its
+records are written by a new greenlet.
 """
 
 from __future__ import annotations
@@ -30,5 +30,5 @@ class _Logger(logging.LoggerAdapter[logging.Logger]):
 
 
 def get_logger(name: str) -> logging.LoggerAdapter[logging.Logger]:
-    """Return a logger that may be used in a callback of the loop too."""
+    """Return a logger that may also be used in callbacks of the loop."""
     return _Logger(logging.getLogger(name), {})

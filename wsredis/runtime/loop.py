@@ -1,8 +1,8 @@
-"""Where the hub's gevent loop runs.
+"""The gevent loop of the hub.
 
-Under a gevent server it is the server's own loop, and what the hub does happens beside the
-requests. Under a threaded server it is the loop of one background thread. Nothing else differs:
-`Loop.run` calls into it from wherever a request is.
+Under a gevent server it is the server's own loop, which the hub shares with the requests. Under a
+threaded server it is the loop of a background thread. `Loop.run` hides the difference: it calls a
+function on the loop from any thread or greenlet.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gevent.hub import Hub as GeventHub
 __all__ = ["NEXT_TURN", "READ", "WRITE", "Loop", "TimeLimit", "in_gevent"]
 
 NEXT_TURN = 1e-6
-"""Seconds until work goes on that has yielded; 0 would be a callback, which goes before sockets."""
+"""Seconds until work that has yielded continues; 0 would run it before events of sockets."""
 
 READ, WRITE = 1, 2
 """Events of a gevent io watcher."""
@@ -27,7 +27,7 @@ READ, WRITE = 1, 2
 T = TypeVar("T")
 
 _thread_ident: Callable[[], int] = gevent.monkey.get_original("_thread", "get_ident")
-"""The system's thread: patched, the standard function tells greenlets apart."""
+"""Returns the id of the system thread; the monkey-patched function returns that of a greenlet."""
 
 
 def in_gevent() -> bool:
@@ -36,11 +36,11 @@ def in_gevent() -> bool:
 
 
 class TimeLimit:
-    """A TimeoutError after so many seconds; where a thread does the work, only at its end.
+    """A context manager that raises TimeoutError after some seconds; in a thread only at its end.
 
-    A greenlet is interrupted wherever it yields, by a `gevent.Timeout`, which is no `Exception`
-    and so passes what code does about its own errors. Nothing can interrupt a thread, or code
-    that holds up the loop.
+    A greenlet is interrupted where it yields, by a `gevent.Timeout`. That is not an `Exception`, so
+    ``except Exception`` in the code does not catch it. A thread, or code that blocks the loop,
+    cannot be interrupted.
     """
 
     __slots__ = ("_limit", "_seconds", "_until")
@@ -64,8 +64,8 @@ class TimeLimit:
 class Loop:
     """One gevent loop, usable from any thread.
 
-    Make it where the hub is made: in a greenlet it takes the loop that runs that greenlet, in a
-    plain thread it starts a background thread with a loop of its own.
+    Made in a greenlet, it is the loop that runs this greenlet. Made in a thread without a running
+    loop, it starts a background thread with its own loop.
     """
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Loop:
     def _main(self, ready: threading.Event) -> None:
         self._adopt()
         awake = self.gevent.async_()
-        awake.start(lambda: None)  # keeps the loop alive while nobody is connected
+        awake.start(lambda: None)  # keeps the loop alive while no client is connected
         ready.set()
         gevent.get_hub().join()
 
@@ -97,25 +97,25 @@ class Loop:
 
     @property
     def fits(self) -> bool:
-        """Return whether a loop made by the caller would be this one, or as good.
+        """Return whether the caller can use this loop instead of making another.
 
-        In a greenlet it is the loop that runs it, elsewhere any background one.
+        In a greenlet this is the loop that runs it, elsewhere any loop of a background thread.
         """
         return self.gevent is gevent.get_hub().loop if in_gevent() else not self.native
 
     def soon(self, function: Callable[..., Any], *args: Any) -> None:
-        """Call a function in the loop's next turn, from any thread; it must not block."""
+        """Call a function, which must not block, in the loop's next iteration; from any thread."""
         self.gevent.run_callback_threadsafe(function, *args)
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
-        """Call a function, which may block, in a greenlet of its own; only from the loop."""
+        """Call a function, which may block, in a new greenlet; only from the loop's thread."""
         gevent.spawn(function, *args)
 
     def run(self, function: Callable[..., T], *args: Any, timeout: float | None = None) -> T:
         """Call a function, which may block, in a greenlet of the loop and return its result.
 
         Raises:
-            TimeoutError: it took longer than ``timeout`` seconds; it goes on by itself.
+            TimeoutError: it took longer than ``timeout`` seconds; it continues to run.
         """
         if self.is_here:
             return function(*args)

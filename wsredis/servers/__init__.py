@@ -1,4 +1,4 @@
-"""One small class for each kind of WSGI server; `server_for` knows which one a request is on."""
+"""One small class for each kind of WSGI server; `server_for` chooses the class for a request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .uwsgi import UWSGI
 __all__ = ["Detached", "Server", "server_for"]
 
 NO_SOCKET = (
-    "This WSGI server does not hand out its socket, so it cannot serve websockets: use uWSGI,"
+    "This WSGI server does not give access to its socket, so it cannot serve websockets. Use uWSGI,"
     " gunicorn (worker class gevent or gthread), gevent.pywsgi or, for development, Werkzeug."
 )
 
@@ -20,10 +20,11 @@ _UWSGI = UWSGI()
 
 
 def server_for(environ: dict[str, Any]) -> Server:
-    """Return how to deal with the server that made this environ, for this request.
+    """Return the server object for a request's environ.
 
     Raises:
-        HandshakeError: 501 when it has no way to a socket; the text names servers that work.
+        HandshakeError: 501 if the server gives no access to its socket; the text names servers
+            that do.
     """
     if "uwsgi.version" in environ:
         return _UWSGI

@@ -1,4 +1,4 @@
-"""What a handshake needs of a WSGI server: the client's socket, the 101, the end of the request."""
+"""The interface to WSGI servers: taking over the socket, sending the 101, ending the request."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from typing import Any, Protocol
 from .descriptor import ready
 from .tls import Tunnel, is_tls
 
-__all__ = ["Detached", "Headers", "Server", "peek", "switching_protocols", "take"]
+__all__ = ["Detached", "Headers", "Server", "detach", "peek"]
 
 Headers = Iterable[tuple[str, str]]
-Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
 
 class Detached:
-    """A client's socket that the hub may keep after the request has ended.
+    """A client's socket that was taken from its server and stays open after the request.
 
     Args:
-        fd: the client's descriptor, non-blocking; it belongs to whoever holds this.
-        early: what the client has sent right behind its handshake and the server has read.
-        tunnel: what decrypts for the descriptor, or None; to be started on the hub's loop.
+        fd: the non-blocking descriptor; the owner of this object must close it.
+        early: bytes that the client sent right after its handshake and that the server has read.
+        tunnel: the TLS tunnel behind the descriptor, or None; to be started on the hub's loop.
     """
 
     __slots__ = ("early", "fd", "tunnel")
@@ -36,36 +35,31 @@ class Server(Protocol):
     """One request on one kind of WSGI server.
 
     Attributes:
-        ends_tls: whether the server itself encrypts, so that the websocket needs a tunnel.
+        ends_tls: whether the server terminates TLS itself, so that the websocket needs a tunnel.
     """
 
     @property
     def ends_tls(self) -> bool: ...
 
-    def upgrade(
-        self, environ: Environ, start_response: StartResponse, headers: Headers
-    ) -> Detached:
-        """Send the 101 and take the client's socket away from the server.
+    def upgrade(self, start_response: StartResponse, headers: Headers) -> Detached:
+        """Send the 101 and take the client's socket from the server.
 
         Raises:
-            OSError: the client has gone.
+            OSError: the client has disconnected.
         """
+
+    def take(self, start_response: StartResponse) -> Detached:
+        """Take the client's socket from the server before a response is sent."""
 
     def finish(self, start_response: StartResponse) -> Iterable[bytes]:
-        """End the request so that the server sends nothing more.
+        """End the request so that the server sends nothing more; return the response body.
 
-        Return what the WSGI application returns, or raise what this server expects.
+        It must not raise: code around the middleware would report an error of the application.
         """
 
 
-def switching_protocols(headers: Headers) -> bytes:
-    """Return the answer that ends the opening handshake (RFC 6455 section 4.2.2)."""
-    lines = [f"{name}: {value}\r\n" for name, value in headers]
-    return ("HTTP/1.1 101 Switching Protocols\r\n" + "".join(lines) + "\r\n").encode("latin-1")
-
-
-def take(sock: Any, early: bytes = b"") -> Detached:
-    """Take the client away from a server's socket object."""
+def detach(sock: Any, early: bytes = b"") -> Detached:
+    """Take the client's descriptor from a server's socket object."""
     if not is_tls(sock):
         return Detached(ready(sock.detach()), early)
     tunnel = Tunnel(sock)
@@ -73,12 +67,12 @@ def take(sock: Any, early: bytes = b"") -> Detached:
 
 
 def peek(reader: Any, sock: Any) -> bytes:
-    """Return what a buffered reader holds already, without waiting for more."""
+    """Return the bytes that a buffered reader has already read, without waiting for more."""
     timeout = sock.gettimeout()
     sock.setblocking(False)
     try:
         held: bytes = reader.peek()
-    except (OSError, ValueError):  # nothing there; TLS says so in a way of its own
+    except (OSError, ValueError):  # nothing was read; TLS raises its own errors
         held = b""
     finally:
         sock.settimeout(timeout)

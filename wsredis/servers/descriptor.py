@@ -1,4 +1,4 @@
-"""What is done to a socket of which only the descriptor is known."""
+"""Operations on sockets of which only the descriptor is known."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import fcntl
 import os
 import resource
 import socket
-from _socket import socket as Socket  # the one under all others, which nothing patches
+from _socket import socket as Socket  # the C base class, which monkey-patching does not replace
 from contextlib import suppress
 
 __all__ = ["hang_up", "ready", "reserve", "shutdown", "swap"]
 
 MOST_RESERVED = 1 << 14
-"""Descriptors there is room for from the start; the kernel takes 8 bytes for each."""
+"""Maximum descriptors to reserve; the kernel needs 8 bytes for each."""
 
 
 def reserve(count: int) -> None:
-    """Make room in the kernel for so many descriptors of this process, all at once.
+    """Make the kernel allocate this process's table of descriptors at once.
 
-    By itself it doubles the room whenever that is full, and in a process with several threads each
-    time waits until no CPU reads the old table any more: 6 to 20 ms in which nobody is served.
+    Otherwise the kernel doubles the table whenever it is full. In a process with several threads
+    it then waits until no CPU reads the old table: 6 to 20 ms in which no request is served.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError):  # then it grows by itself
+    with suppress(OSError):  # then the table grows on demand
         one = os.open(os.devnull, os.O_RDONLY)
         try:
             os.close(fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, min(count, limit, MOST_RESERVED) - 1))
@@ -31,12 +31,12 @@ def reserve(count: int) -> None:
 
 
 def _socket(fd: int) -> Socket:
-    """Return an object for a connection, whatever its kind; with all three named, none is asked."""
+    """Return a socket object for any kind of connection; explicit arguments save system calls."""
     return Socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fd)
 
 
 def ready(fd: int) -> int:
-    """Make a socket's descriptor non-blocking and let small frames go at once."""
+    """Make a socket's descriptor non-blocking and disable Nagle's algorithm."""
     sock = _socket(fd)
     sock.setblocking(False)
     try:
@@ -47,9 +47,10 @@ def ready(fd: int) -> int:
 
 
 def shutdown(fd: int, how: int) -> None:
-    """Shut a connection down, if it still is one: all copies of it, and with a FIN.
+    """Shut down a connection with all copies of its descriptor, so that a FIN is sent.
 
-    To close one copy would send none while a server holds another.
+    Closing one copy would send no FIN while the server has another one open. A connection that has
+    already ended is ignored.
     """
     sock = _socket(fd)
     with suppress(OSError):
@@ -58,19 +59,19 @@ def shutdown(fd: int, how: int) -> None:
 
 
 def hang_up(fd: int) -> None:
-    """End a connection at once and give its descriptor back."""
+    """End a connection at once and close its descriptor."""
     shutdown(fd, socket.SHUT_RDWR)
     os.close(fd)
 
 
 def swap(fd: int) -> int:
-    """Return a copy of a descriptor and leave its number to a socket at its end of file.
+    """Return a copy of a descriptor and replace the original with a socket at end of file.
 
-    Whatever the server still does to its number, like a shutdown, no longer reaches the client.
+    Later operations of the server on the original, such as a shutdown, do not reach the client.
     """
-    copy = os.dup(fd)
     near, far = socket.socketpair()
     far.close()
-    os.dup2(near.fileno(), fd)
-    near.close()
+    with near:
+        copy = os.dup(fd)
+        os.dup2(near.fileno(), fd)
     return copy

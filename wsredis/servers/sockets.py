@@ -1,27 +1,29 @@
-"""The servers that show their socket in the environ: gunicorn, gevent.pywsgi, and those of
+"""Servers whose socket can be found in the environ: gunicorn, gevent.pywsgi, and those based on
 `socketserver` (Werkzeug, wsgiref, Django's runserver).
 
-The 101 is written by us, then the descriptor leaves the server's socket object: some of these
-servers shut a socket down when the request ends, and that must not reach the client.
+wsredis writes the 101 and takes the descriptor from the server's socket object, as some of these
+servers shut down the socket when the request ends, which must not affect the websocket.
 """
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
-from .base import Detached, Environ, Headers, StartResponse, peek, switching_protocols, take
+from ..protocol.http import SWITCHING_PROTOCOLS, http_head
+from .base import Detached, Headers, StartResponse, detach, peek
 from .descriptor import ready, swap
 from .tls import is_tls
 
 __all__ = ["Gunicorn", "PyWSGI", "SocketServer", "buffered_reader", "reader_socket"]
 
 
-def buffered_reader(environ: Environ) -> Any:
+def buffered_reader(environ: dict[str, Any]) -> Any:
     """Return the buffered reader below ``wsgi.input``, or None.
 
-    pywsgi keeps it in ``rfile``, Django's runserver behind the bound method ``_read``.
+    pywsgi has it in ``rfile``, Django's runserver behind the bound method ``_read``.
     """
     stream: Any = environ.get("wsgi.input")
     for candidate in (
@@ -40,17 +42,27 @@ def reader_socket(reader: Any) -> Any:
     return getattr(getattr(reader, "raw", None), "_sock", None)
 
 
-def _gone() -> BrokenPipeError:
-    """Return what these servers take as the quiet end of a client."""
-    return BrokenPipeError(errno.EPIPE, "the websocket has left the request")
+@lru_cache(maxsize=8)
+def _disconnected(kind: type) -> type:
+    """Return the class for a server's socket object whose descriptor was taken.
+
+    Writes of the server fail as if the client had disconnected, which all of these servers handle
+    silently. An exception raised by the middleware would end the request as well, but error
+    trackers around the middleware would report it.
+    """
+
+    def send(*args: Any) -> int:
+        raise BrokenPipeError(errno.EPIPE, "the websocket has left the request")
+
+    return type(kind.__name__, (kind,), {"__slots__": (), "send": send, "sendall": send})
 
 
 class PythonServer:
-    """A request on a server that shows its socket.
+    """A request on a server that gives access to its socket.
 
     Args:
         sock: the server's socket object.
-        reader: the buffered reader over it, if it is known.
+        reader: the buffered reader on top of it, if it is known.
     """
 
     __slots__ = ("_reader", "_sock", "ends_tls")
@@ -60,72 +72,66 @@ class PythonServer:
         self._reader = reader
         self.ends_tls = is_tls(sock)
 
+    def upgrade(self, start_response: StartResponse, headers: Headers) -> Detached:
+        self._sock.sendall(http_head(SWITCHING_PROTOCOLS, headers))
+        return self.take(start_response)
+
+    def take(self, start_response: StartResponse) -> Detached:
+        sock, reader = self._sock, self._reader
+        client = detach(sock, b"" if reader is None else peek(reader, sock))
+        if not self.ends_tls:
+            sock.__class__ = _disconnected(type(sock))  # type: ignore[arg-type]
+        return client
+
+    def finish(self, start_response: StartResponse) -> Iterable[bytes]:
+        """Give the server a response for its access log, which it can no longer send."""
+        start_response(SWITCHING_PROTOCOLS, [])
+        return []
+
 
 class Gunicorn(PythonServer):
     """A request on gunicorn's gevent and gthread workers."""
 
     __slots__ = ()
 
-    def upgrade(
-        self, environ: Environ, start_response: StartResponse, headers: Headers
-    ) -> Detached:
-        self._sock.sendall(switching_protocols(headers))
-        return take(self._sock)
-
-    def finish(self, start_response: StartResponse) -> Iterable[bytes]:
-        raise _gone()
-
 
 class PyWSGI(PythonServer):
-    """A request on gevent.pywsgi, also as gunicorn's worker class."""
+    """A request on gevent.pywsgi, including its use as gunicorn's worker class."""
 
     __slots__ = ()
 
-    def upgrade(
-        self, environ: Environ, start_response: StartResponse, headers: Headers
-    ) -> Detached:
-        sock = self._sock
-        sock.sendall(switching_protocols(headers))
-        early = peek(self._reader, sock)
-        handler: Any = getattr(start_response, "__self__", None)
-        if self.ends_tls and handler is not None:
-            handler.socket = None  # or it would close what is below the TLS
-        return take(sock, early)
-
     def finish(self, start_response: StartResponse) -> Iterable[bytes]:
         handler: Any = getattr(start_response, "__self__", None)
-        if handler is not None:
-            handler.status = "101 Switching Protocols"  # for its access log
-        raise _gone()
+        if not hasattr(handler, "close_connection"):  # start_response is wrapped
+            return super().finish(start_response)
+        handler.status = SWITCHING_PROTOCOLS  # for its access log
+        handler.response_headers = []  # for gunicorn's access log
+        handler.headers_sent = True
+        handler.close_connection = True
+        return []
 
 
 class SocketServer(PythonServer):
     """A request on a `socketserver`: Werkzeug, wsgiref, Django's runserver, threaded or not.
 
-    Such a server goes on reading its own number, where it finds the end of file.
+    Such a server continues to read from its own descriptor, where it finds the end of file.
     """
 
     __slots__ = ()
 
-    def upgrade(
-        self, environ: Environ, start_response: StartResponse, headers: Headers
-    ) -> Detached:
-        sock, reader = self._sock, self._reader
-        sock.sendall(switching_protocols(headers))
-        early = peek(reader, sock) if reader is not None else b""
+    def take(self, start_response: StartResponse) -> Detached:
         if self.ends_tls:
-            return take(sock, early)
+            return super().take(start_response)
+        sock, reader = self._sock, self._reader
+        early = b"" if reader is None else peek(reader, sock)
         return Detached(ready(swap(sock.fileno())), early)
 
     def finish(self, start_response: StartResponse) -> Iterable[bytes]:
         handler: Any = getattr(start_response, "__self__", None)
         if not hasattr(handler, "request_handler"):
-            # Werkzeug writes this into its log, and then to a client that has gone. An error would
-            # be taken for one by its debugger.
-            start_response("101 Switching Protocols", [])
-            return []
-        # wsgiref's handler: let it believe that the answer is out, and it ends in silence.
-        handler.status = "101 Switching Protocols"
+            return super().finish(start_response)
+        # wsgiref's handler ends silently if the headers are marked as sent.
+        handler.status = SWITCHING_PROTOCOLS
         handler.headers_sent = True
         handler.request_handler.close_connection = True
         return []

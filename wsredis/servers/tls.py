@@ -1,11 +1,11 @@
-"""A client behind TLS that a Python server ends itself (gunicorn's certfile, pywsgi, Werkzeug).
+"""Connections whose TLS a Python server terminates (gunicorn's certfile, pywsgi, Werkzeug).
 
-The state of such a connection lives in the server's `SSLSocket` and cannot leave it. So the object
-is taken as it is, its server sees a dead one, and a `Tunnel` on the hub's loop carries the bytes
-between it and a plain socket, which the hub then treats like any other.
+The TLS state of such a connection is inside the server's `SSLSocket` and cannot be moved. So the
+object itself is taken over: to the server it looks closed, and a `Tunnel` on the hub's loop copies
+bytes between it and a plain socket, which the hub treats like any other.
 
-It uses the object below, ``_sslobj``, which the standard library and gevent share: their own
-methods differ in how they say that nothing can be read or written at the moment.
+The tunnel uses the inner object ``_sslobj``, which the standard library and gevent share; their
+own methods differ in how they signal that a read or write would block.
 """
 
 from __future__ import annotations
@@ -24,50 +24,51 @@ from .descriptor import ready, shutdown
 __all__ = ["Tunnel", "is_tls"]
 
 READ_SIZE = 1 << 14
-"""Bytes carried at once: what a TLS record holds at the most (RFC 8446 section 5.1)."""
+"""Bytes copied at once: the maximum of a TLS record (RFC 8446 section 5.1)."""
 
 PATIENCE = 30.0
-"""Seconds in which a client takes at least something of what is left when the hub has hung up."""
+"""Seconds in which a client must read some of the remaining bytes after the hub has hung up."""
 
 
 def is_tls(sock: Any) -> bool:
-    """Return whether a socket is encrypted, be it the standard library's or gevent's."""
+    """Return whether a socket of the standard library or of gevent is encrypted."""
     return getattr(sock, "_sslobj", None) is not None
 
 
 class Tunnel:
-    """A carrier of bytes between a TLS client and a plain socket.
+    """A copier of bytes between a TLS client and a plain socket.
 
-    Each direction holds one chunk at most: the next is read when that has gone on. To read never
-    waits for room to write: who asks for new keys (RFC 8446 section 4.6.3) is answered with the
-    next chunk, and OpenSSL 3 lets no client negotiate TLS 1.2 anew. Made in the request's own
-    thread or greenlet; `start` and all that follows run on the hub's loop.
+    Each direction buffers one chunk at most and reads the next one after the chunk was written.
+    Reading never waits for writing: a request for new keys (RFC 8446 section 4.6.3) is answered
+    with the next chunk, and OpenSSL 3 does not allow renegotiation of TLS 1.2 by clients. The
+    tunnel is made in the request's own thread or greenlet; `start` and everything after it run on
+    the hub's loop.
 
     Args:
-        sock: the server's `SSLSocket`, its 101 sent.
+        sock: the server's `SSLSocket`, after the 101 was sent.
 
     Attributes:
-        fd: the other end of the plain socket, for the hub.
+        fd: the hub's end of the plain socket.
     """
 
     def __init__(self, sock: Any) -> None:
         self._tls = sock
         sock.setblocking(False)
-        ready(sock.fileno())
+        self._client = ready(sock.fileno())
         self._lock = threading.Lock()
-        self._holders = 2  # the hub and the server, which closes it when the request has ended
+        self._holders = 2  # the hub, and the server, which closes it at the end of the request
         self._bury()
         self._plain, far = socket.socketpair()
         self._plain.setblocking(False)
         self.fd = far.detach()
-        self._in = b""  # on its way to the hub
-        self._out = b""  # on its way to the client
-        self._stuck = b""  # what of this was there at the last look
+        self._in = b""  # to be written to the hub
+        self._out = b""  # to be written to the client
+        self._stuck = b""  # the value of _out at the last `_look`
         self._watchers: list[Any] = []
 
     def start(self, loop: Any) -> None:
-        """Begin to carry, on a gevent loop."""
-        tls, plain = self._tls.fileno(), self._plain.fileno()
+        """Begin to copy, on a gevent loop."""
+        tls, plain = self._client, self._plain.fileno()
         self._tls_readable, self._tls_writable = loop.io(tls, READ), loop.io(tls, WRITE)
         self._plain_readable, self._plain_writable = loop.io(plain, READ), loop.io(plain, WRITE)
         self._patience = loop.timer(PATIENCE, PATIENCE, ref=False)
@@ -81,7 +82,7 @@ class Tunnel:
         self._carry_in()
 
     def _carry_in(self) -> None:
-        """Decrypt until there is nothing more: what the TLS object holds wakes no watcher."""
+        """Decrypt until nothing is left: bytes buffered in the TLS object wake no watcher."""
         try:
             while True:
                 if not self._in:
@@ -107,7 +108,7 @@ class Tunnel:
                     if not self._out:
                         self._end()
                         return
-                # OpenSSL wants the very same bytes again after it could not send them.
+                # After a failed write OpenSSL requires the same bytes again.
                 self._out = self._out[self._tls._sslobj.write(self._out) :]
         except ssl.SSLWantWriteError:
             self._plain_readable.stop()
@@ -122,9 +123,9 @@ class Tunnel:
             self._end()
 
     def _look(self) -> None:
-        """End a client that has taken nothing since the last look, if the hub has hung up.
+        """End a client that has read nothing since the last look, if the hub has hung up.
 
-        What is left may go on for as long as it likes, but nobody would notice that it stands.
+        Without the hub, no other timeout would notice that the client has stopped reading.
         """
         if self._out is self._stuck:
             try:
@@ -134,28 +135,30 @@ class Tunnel:
         self._stuck = self._out
 
     def _end(self) -> None:
-        """End both sides; the hub has sent its last byte, or nobody is left to read it."""
+        """End both sides: the hub has sent its last byte, or the client has disconnected."""
         for watcher in self._watchers:
             watcher.stop()
             watcher.close()
         self._watchers = []
         self._plain.close()
         with suppress(OSError, ValueError):
-            # One alert says that nothing is missing (RFC 8446 section 6.1); the answer is not
-            # waited for.
+            # Send the close_notify alert, which proves that nothing was truncated (RFC 8446 section
+            # 6.1), and do not wait for the reply.
             self._tls._sslobj.shutdown()
-        shutdown(self._tls.fileno(), socket.SHUT_RDWR)
+        shutdown(self._client, socket.SHUT_RDWR)
         self._let_go()
 
     def _let_go(self) -> None:
-        """Close the socket once neither the hub nor the server needs its number any more."""
+        """Close the socket once neither the hub nor the server needs its descriptor."""
         with self._lock:
             self._holders -= 1
             if not self._holders:
+                if self._below is not None:
+                    self._tls._sock = self._below
                 os.close(self._tls.detach())
 
     def _bury(self) -> None:
-        """Make the object look closed to the server, which goes on using it."""
+        """Make the object look closed to the server, which continues to use it."""
 
         def gone(*args: Any) -> None:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
@@ -173,3 +176,16 @@ class Tunnel:
         sock.shutdown = sock.unwrap = sock.send = sock.sendall = gone
         sock.recv = lambda *args: b""
         sock.recv_into = lambda *args: 0
+        self._below = getattr(sock, "_sock", None)
+        if self._below is not None:  # gevent's inner socket, which pywsgi reads from and closes
+            sock._sock = _Closed()
+
+
+class _Closed:
+    """A closed socket, in place of the one inside gevent's `SSLSocket`."""
+
+    def recv(self, size: int) -> bytes:
+        return b""
+
+    def close(self) -> None:
+        pass

@@ -1,7 +1,7 @@
-"""uWSGI: its descriptor is copied and its websocket functions are never called.
+"""uWSGI: its descriptor is duplicated, and its websocket functions are not used.
 
-Those fail parts of RFC 6455, mix the fragments of two clients and can crash the worker. The 101
-goes out through ``start_response``, so that uWSGI's log says 101.
+Those functions violate parts of RFC 6455, mix fragments of two clients and can crash the worker.
+The 101 is sent through ``start_response``, so that it appears in uWSGI's log.
 """
 
 from __future__ import annotations
@@ -17,88 +17,108 @@ from typing import Any
 import gevent
 import gevent.monkey
 
+from ..protocol.http import SWITCHING_PROTOCOLS
 from ..runtime.loop import Loop, in_gevent
-from .base import Detached, Environ, Headers, StartResponse
-from .descriptor import ready
+from .base import Detached, Headers, StartResponse
+from .descriptor import hang_up, ready
 
 __all__ = ["UWSGI", "on_exit", "prepare_workers"]
 
 
 class UWSGI:
-    """A request on uWSGI with ``--gevent`` or ``--threads``, its router before it or not."""
+    """A request on uWSGI with ``--gevent`` or ``--threads``, with or without its router."""
 
     ends_tls = False
 
-    def upgrade(
-        self, environ: Environ, start_response: StartResponse, headers: Headers
-    ) -> Detached:
-        write = start_response("101 Switching Protocols", list(headers))
+    def upgrade(self, start_response: StartResponse, headers: Headers) -> Detached:
+        write = start_response(SWITCHING_PROTOCOLS, list(headers))
         write(b"")
+        return _copy(_uwsgi().connection_fd())
+
+    def take(self, start_response: StartResponse) -> Detached:
         fd = _uwsgi().connection_fd()
-        copy = os.dup(fd)
-        if in_gevent() and sys.platform == "linux":
-            _forget(fd)
-        return Detached(ready(copy))
+        nothing = os.open(os.devnull, os.O_RDWR)  # uWSGI may read it too, for the next request
+        try:
+            client = _copy(fd)
+            try:
+                os.dup2(nothing, fd)
+                start_response(SWITCHING_PROTOCOLS, [])  # for its log; it is not sent
+            except BaseException:
+                hang_up(client.fd)
+                raise
+        finally:
+            os.close(nothing)
+        return client
 
     def finish(self, start_response: StartResponse) -> Iterable[bytes]:
         return []
 
 
+def _copy(fd: int) -> Detached:
+    copy = os.dup(fd)
+    if in_gevent() and sys.platform == "linux":
+        _forget(fd)
+    return Detached(ready(copy))
+
+
 @lru_cache(maxsize=1)
 def _uwsgi() -> Any:
-    """Return uWSGI's module, which only its own processes have; an import each time would cost."""
+    """Return uWSGI's module, which exists only in its own processes; cached for speed."""
     import uwsgi
 
     return uwsgi
 
 
 def _forget(fd: int) -> None:
-    """Take uWSGI's number of the socket out of the loop's epoll set.
+    """Remove uWSGI's descriptor of the socket from the loop's epoll set.
 
-    uWSGI waited for it there and closes it soon, but with our copy alive the kernel would keep
-    the entry. At the client's first byte libev would find an event for a number it does not know,
-    and build the whole set anew: a cost that grows with the square of the sockets.
+    uWSGI has added it there and closes it soon, but while our copy is open the kernel keeps the
+    entry. At the client's first byte libev would get an event for an unknown descriptor and rebuild
+    the whole set, at a total cost that grows with the square of the number of sockets.
     """
     loop: Any = gevent.get_hub().loop
     number = loop.fileno()
-    if number is None:  # libev's poll and select have no set that the kernel keeps
+    if number is None:  # libev's poll and select keep no set in the kernel
         return
-    # The entry is gone already where the client has said more or half-closed since its request:
-    # libev met an event that nobody waits for and took it out. libuv never leaves one.
+    # The entry is already removed if the client has sent bytes or half-closed since its request:
+    # libev got an event without a watcher and removed it. libuv never leaves an entry.
     with suppress(OSError):
         _epoll(os.getpid(), number).unregister(fd)
 
 
 @lru_cache(maxsize=1)
 def _epoll(pid: int, number: int) -> Any:
-    """Return an object for the epoll set of this process's loop, over a copy of its descriptor.
+    """Return an epoll object for the loop of this process, on a copy of its descriptor.
 
-    Monkey-patching takes the class out of `select`; gevent keeps it.
+    Monkey-patching removes the class from `select`; gevent keeps the original.
     """
     return gevent.monkey.get_original("select", "epoll").fromfd(os.dup(number))
 
 
 def prepare_workers() -> None:
-    """Make a worker end that is asked to before uWSGI can handle it; called when the site loads.
+    """Let SIGINT end a worker before uWSGI has its handlers; called when the site loads.
 
-    Until then a forked worker has Python's handler. Its KeyboardInterrupt would only be printed,
-    and the master would wait for that worker until its mercy ends, 60 seconds by default.
+    Until then a forked worker has Python's handler, whose KeyboardInterrupt would only be printed.
+    The master would wait for the worker for its ``worker-reload-mercy``, 60 seconds by default.
     """
     import uwsgi
 
     python = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if python and uwsgi.worker_id() == 0:
-        with suppress(ValueError):  # a sub-interpreter may not
+        with suppress(ValueError):  # not allowed in a sub-interpreter
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def on_exit(loop: Loop, drain: Callable[[], None], wait: Callable[[], None]) -> Any:
-    """Install hooks for the end of this worker; keep what this returns.
+    """Install hooks for the end of this worker.
 
     Args:
-        loop: where the hub runs.
-        drain: tells every client; quick, called on the loop.
-        wait: the same, and waits a moment for the answers; called from any thread.
+        loop: the loop of the hub.
+        drain: closes all websockets without waiting; called on the loop.
+        wait: closes all websockets and waits a moment for the clients; called from any thread.
+
+    Returns:
+        The hooks; the caller must keep a reference to them.
     """
     import uwsgi
 
@@ -113,8 +133,8 @@ def on_exit(loop: Loop, drain: Callable[[], None], wait: Callable[[], None]) -> 
     module.atexit = leave
     if not loop.native:
         return leave
-    # uWSGI's gevent plugin has watchers of its own for these. They stop new requests, wait for
-    # those that run and end the worker, which can take long.
+    # uWSGI's gevent plugin has its own watchers for these signals. They stop accepting requests,
+    # wait for running requests and end the worker, which can take long.
     watchers = [loop.gevent.signal(n, ref=False) for n in _signals()]
     for watcher in watchers:
         watcher.start(drain)

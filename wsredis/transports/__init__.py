@@ -1,1 +1,1 @@
-"""Sockets that are written to: what they share, and what a websocket adds."""
+"""Transports: the common base of sockets that the hub writes to, and websockets."""

@@ -1,4 +1,4 @@
-"""What a transport needs of the hub of its process. The hub itself is not known here."""
+"""The interface of the hub that transports use."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["Host"]
 
 
 class Host(Protocol):
-    """The hub, as its transports see it; used on its loop.
+    """The part of the hub that transports use, on the hub's loop.
 
     Attributes:
         config: the options of the middleware.
-        stats: where transports count.
-        heartbeats: messages that are swallowed when a client sends them.
+        stats: the counters of the hub.
+        heartbeats: messages that are ignored when a client sends them.
         io: makes a watcher of the loop for a descriptor and events.
-        soon: calls a function in the loop's next turn, from any thread.
+        soon: calls a function in the loop's next iteration, from any thread.
     """
 
     config: Config
@@ -32,10 +32,16 @@ class Host(Protocol):
     def publish(
         self, sender: Sender, channels: Sequence[str], payload: bytes, echo: bool, expire: int
     ) -> None:
-        """Publish what a client has sent, and call ``sender.on_ack`` once."""
+        """Publish a message of a client, and call ``sender.on_ack`` once."""
+
+    def begin_handshake(self, subscriber: Subscriber) -> None:
+        """Start the deadline for answering a handshake, after which it is closed (1013)."""
+
+    def end_handshake(self, subscriber: Subscriber) -> None:
+        """Cancel the deadline of a handshake that was answered, or whose client has ended."""
 
     def closing(self, subscriber: Subscriber) -> None:
-        """Take out of its channels one that is closing; it is aborted at the deadline."""
+        """Unsubscribe a closing subscriber from its channels, and abort it at the deadline."""
 
     def forget(self, subscriber: Subscriber) -> None:
-        """Drop everything that is known of one that has ended."""
+        """Remove a subscriber that has ended."""

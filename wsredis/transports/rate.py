@@ -1,4 +1,4 @@
-"""How much one socket has sent lately: too much in a second, or more than the broker has acked."""
+"""The rate limit of one websocket, and the count of its bytes that the broker has not acked."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ..config import Config
 __all__ = ["RateLimit"]
 
 MAX_UNACKED, OVERHEAD = 1 << 18, 256
-"""Bytes one socket may have published that the broker has not acked, and what a frame or a message
-costs beside its payload."""
+"""Maximum bytes published by one websocket that the broker has not acked, and the bytes counted for
+a frame or a message besides its payload."""
 
 
 class RateLimit:
-    """The counts of what one socket sends; made when it first sends something."""
+    """The counts of the data that one websocket sends; made when it first sends some."""
 
     __slots__ = ("_bytes", "_count", "_second", "_unacked")
 
@@ -22,13 +22,13 @@ class RateLimit:
         self._second = self._count = self._bytes = self._unacked = 0
 
     def over_limit(self, config: Config, size: int, frames: int, messages: int) -> bool:
-        """Return whether this second of the clock has brought too much, with what came just now.
+        """Count received data; return whether the current second of the clock is over a limit.
 
         Args:
-            config: the limits.
-            size: bytes.
-            frames: of all kinds; a message may come in many.
-            messages: whole messages, pings and pongs.
+            config: the options, for the limits.
+            size: number of bytes.
+            frames: number of frames of all kinds; a message may have many.
+            messages: number of complete messages, pings and pongs.
         """
         second = int(time.monotonic())
         if second != self._second:
@@ -41,7 +41,7 @@ class RateLimit:
         )
 
     def publish(self, size: int) -> None:
-        """Count bytes on their way to the broker."""
+        """Count bytes that are sent to the broker."""
         self._unacked += size + OVERHEAD
 
     def ack(self, size: int) -> None:
@@ -50,5 +50,5 @@ class RateLimit:
 
     @property
     def over_watermark(self) -> bool:
-        """Return whether the broker must catch up before more is read."""
+        """Return whether reading must pause until the broker has acked more bytes."""
         return self._unacked > MAX_UNACKED

@@ -1,4 +1,4 @@
-"""The parsers of a process, lent to the websockets that are in the middle of a message."""
+"""The pool of parsers of a process, for the websockets that are in the middle of a message."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from ..protocol.frames import Receiver
 __all__ = ["SPARE_RECEIVERS", "Receivers"]
 
 SPARE_RECEIVERS = 64
-"""Idle receivers kept for the next client that sends something."""
+"""Maximum idle receivers per kind in the pool."""
 
 
 class Receivers:
-    """A pool of receivers without content; used on one loop.
+    """A pool of idle receivers; used on one loop.
 
     Args:
-        config: its limits for messages.
+        config: the options, for the limits of messages.
     """
 
     def __init__(self, config: Config) -> None:
@@ -23,7 +23,7 @@ class Receivers:
         self._spare: dict[bool, list[Receiver]] = {False: [], True: []}
 
     def lend(self, deflate: bool) -> Receiver:
-        """Return a receiver for a client that has sent something."""
+        """Return a receiver for a client that has sent bytes."""
         spare = self._spare[deflate]
         if spare:
             return spare.pop()
@@ -32,7 +32,7 @@ class Receivers:
         return Receiver(deflate, c.max_message_size, c.max_fragments, c.binary, most)
 
     def take_back(self, receiver: Receiver) -> None:
-        """Take a receiver that is not busy for the next client."""
+        """Put a receiver that is not busy back into the pool."""
         spare = self._spare[receiver.deflate]
         if len(spare) < SPARE_RECEIVERS:
             spare.append(receiver)

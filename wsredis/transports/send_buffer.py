@@ -1,11 +1,11 @@
-"""What a slow reader has not taken yet, and what is dropped when that is too much.
+"""The send buffer of a slow client, and the messages that are dropped when it is full.
 
 The frames of one write stay together as a chunk.
 
 Invariants:
 
-* A chunk that is partly sent must go out to its end.
-* What belongs to no channel is never dropped: answers, pings, messages to this socket alone.
+* A chunk that is partly sent must be sent to its end.
+* Frames that belong to no channel are never dropped: pongs, pings, messages to this client only.
 * The newest message of a channel is never dropped while the socket stays open.
 """
 
@@ -20,16 +20,16 @@ from ..hub.encoding import Encoded, Encoding
 __all__ = ["SendBuffer"]
 
 CHUNKS_AT_ONCE = 64
-"""Whole chunks written with one call of the system."""
+"""Maximum complete chunks written with one system call."""
 
 Chunk = tuple[bytes, Encoded | None]
 
 
 class SendBuffer:
-    """The bytes that wait for one socket.
+    """A buffer of the bytes that wait to be sent to one socket.
 
     Attributes:
-        size: their number.
+        size: number of bytes.
     """
 
     __slots__ = ("_begun", "_chunks", "size")
@@ -43,22 +43,34 @@ class SendBuffer:
         return self.size > 0
 
     def put(self, data: bytes, encoded: Encoded | None = None) -> None:
-        """Add a chunk; with the messages of a channel that it carries it may be dropped."""
+        """Add a chunk; it may be dropped if ``encoded``, the messages it contains, is given."""
         self._chunks.append((data, encoded))
         self.size += len(data)
 
+    def prepend(self, data: bytes) -> None:
+        """Put bytes before all chunks; like a chunk that is partly sent, they are never discarded.
+
+        Nothing may have been sent before.
+        """
+        self._begun = memoryview(data)
+        self.size += len(data)
+
     def put_each(self, messages: Iterable[Encoded], encoding: Encoding) -> None:
-        """Add messages, a channel's each."""
+        """Add messages, each object those of one channel."""
         for encoded in messages:
             self.put(encoded[encoding], encoded)
 
     def next_chunks(self) -> list[bytes | memoryview]:
-        """Return chunks to write at once."""
+        """Return the chunks to write with one system call."""
         begun = (self._begun,) if self._begun else ()
         return [*begun, *(data for data, _ in islice(self._chunks, CHUNKS_AT_ONCE))]
 
     def mark_sent(self, size: int) -> None:
-        """Forget as many bytes as the socket has taken."""
+        """Remove the bytes that the socket has taken.
+
+        Args:
+            size: number of bytes.
+        """
         self.size -= size
         while size:
             if not self._begun:
@@ -68,24 +80,24 @@ class SendBuffer:
             self._begun = rest
 
     def discard(self) -> None:
-        """Keep only what the socket is in the middle of."""
+        """Remove everything but the rest of a partly sent chunk."""
         self._chunks.clear()
         self.size = len(self._begun)
 
     def is_over(self, limit: int) -> bool:
-        """Return whether more waits than a limit, beside what is partly sent.
+        """Return whether more bytes wait than a limit, not counting a partly sent chunk.
 
-        A single chunk may be larger.
+        A single chunk may be larger than the limit.
         """
         return self.size - len(self._begun) > limit and len(self._chunks) > 1
 
     def drop(self, limit: int, overflow: str, encoding: Encoding) -> int:
-        """Drop messages, if too much waits, in the way of the option ``overflow``.
+        """Drop messages if the buffer is over a limit, as the option ``overflow`` says.
 
         Args:
-            limit: bytes that may wait.
+            limit: maximum bytes that may wait.
             overflow: see `Config`.
-            encoding: of the socket.
+            encoding: the encoding of the client.
 
         Returns:
             The number of messages that were dropped.
@@ -93,12 +105,12 @@ class SendBuffer:
         if overflow == "close" or not self.is_over(limit):
             return 0
         dropped = self._keep_latest(encoding) if overflow == "keep-latest" else 0
-        if self.is_over(limit):  # an eighth more, or each new message would search them all
+        if self.is_over(limit):  # an eighth more, else each new message would search the buffer
             dropped += self._drop_oldest(limit - limit // 8)
         return dropped
 
     def _drop_oldest(self, limit: int) -> int:
-        """Drop the oldest messages, never the newest, until the rest fits."""
+        """Drop the oldest messages, but never the newest, until the rest fits."""
         dropped = 0
         passed: list[Chunk] = []
         while self.is_over(limit):

@@ -1,15 +1,14 @@
-"""One socket that is written to: bytes out, what a slow reader has not taken, the end.
+"""A socket that the hub writes to: sending, buffering for slow clients, closing.
 
-No greenlet belongs to a stream. The loop calls `_flush` while bytes wait; the hub calls `write`
-with bytes that are ready to go. What the bytes are, and whether something is read, belongs to the
-transports built on this.
+A stream has no greenlet. The loop calls `_flush` while bytes wait; the hub calls `write` with
+encoded messages. Transports based on this class define the bytes, and read.
 
 Invariants:
 
-* ``send_buffer`` is None exactly while the stream is open and nothing waits: only then are bytes
-  written past it (see `wsredis.hub.fanout`).
-* A writer watches the descriptor only while something waits.
-* ``fd`` is valid from `open` until the state is `State.CLOSED`.
+* ``send_buffer`` is None exactly while the stream is open and no bytes wait; only then are bytes
+  written directly to the socket (see `wsredis.hub.fanout`).
+* A writer watches the descriptor only while bytes wait.
+* ``fd`` is valid from the moment the socket is taken until the state is `State.CLOSED`.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from ..hub.fanout import write_all
 from ..hub.subscriber import Slots
 from ..identity import Identity
 from ..naming import encode_name, loggable
-from ..protocol.closing import CloseCode
+from ..protocol.closing import ABNORMAL, SLOW, CloseCode
 from ..runtime.loop import WRITE
 from ..servers.descriptor import hang_up
 from .host import Host
@@ -36,7 +35,7 @@ __all__ = ["State", "Stream"]
 
 
 class State(IntEnum):
-    """The states of a stream (those of RFC 6455 section 7.1, and before them joining)."""
+    """The states of a stream: those of RFC 6455 section 7.1, and joining before them."""
 
     JOINING = 0
     OPEN = 1
@@ -49,19 +48,20 @@ class Stream(ABC):
 
     Args:
         host: the hub of this process.
-        encoding: what messages look like for the client.
-        identity: of the client.
+        encoding: the encoding of messages for the client.
+        identity: the identity of the client.
 
     Attributes:
-        alive: whether bytes have passed since the last ping.
+        alive: whether bytes were sent or received since the last ping.
         bucket, channels, sent, since, slots: see `wsredis.hub.subscriber`.
-        close_code: what it is closed with; 1006 until then.
-        fd: the socket's descriptor, -1 before it is open and when it is closed.
-        send_buffer: what waits to be sent; None when nothing does, so that it is written at once.
+        close_code, close_reason: code and reason of the close; 1006 and "" until then.
+        fd: the socket's descriptor, -1 before it is open and after it is closed.
+        send_buffer: the bytes that wait to be sent; None if there are none.
     """
 
     __slots__ = (
         "__weakref__",
+        "_drained",
         "_host",
         "_pending_close",
         "_writer",
@@ -69,6 +69,7 @@ class Stream(ABC):
         "bucket",
         "channels",
         "close_code",
+        "close_reason",
         "encoding",
         "fd",
         "identity",
@@ -86,18 +87,20 @@ class Stream(ABC):
         self.alive = True
         self.bucket = 0
         self.channels: tuple[str, ...] = ()
-        self.close_code: int = CloseCode.ABNORMAL_CLOSURE
+        self.close_code: int = ABNORMAL
+        self.close_reason = ""
         self.fd = -1
         self.send_buffer: SendBuffer | None = SendBuffer()
         self.sent = 0
         self.since = time.monotonic()
         self.slots: Slots = ()
         self.state = State.JOINING
+        self._drained = True  # whether `WebSocket.send` has not returned False since
         self._writer: Any = None
-        self._pending_close: tuple[int, str] | None = None  # to be done when it is open
+        self._pending_close: tuple[int, str] | None = None  # close when it is open
 
     def __str__(self) -> str:
-        """Return its identity and channels for a log line; nothing in it can break the line."""
+        """Return user and channels for a log line, without characters that could break the line."""
         user = self.identity.user
         who = "user=" + (loggable(encode_name(user)) if user else "-")
         return f"{who} channels={','.join(map(loggable, self.channels)) or '-'}"
@@ -109,31 +112,31 @@ class Stream(ABC):
 
     @property
     def send_buffer_size(self) -> int:
-        """Return the bytes that wait for this reader."""
+        """Return the number of bytes that wait for this client."""
         return 0 if self.send_buffer is None else self.send_buffer.size
 
     def soon(self, function: Callable[..., Any], *args: Any) -> None:
-        """Call a function, which must not block, in the loop's next turn; from any thread."""
+        """Call a function in the loop's next iteration; it must not block. Works in any thread."""
         self._host.soon(function, *args)
 
-    # Out
+    # Sending
 
     def write(self, data: bytes, encoded: Encoded | None = None) -> None:
-        """Send bytes now, or keep what the socket does not take.
+        """Send bytes now, or buffer the bytes that the socket does not take.
 
         Args:
-            data: whole frames or events.
-            encoded: the messages of a channel that they carry, if they do.
+            data: complete frames or events.
+            encoded: the messages of a channel that the bytes contain, or None.
         """
         write_all((self,), data, encoded)
 
     def on_partial_write(self, sent: int, data: bytes, encoded: Encoded | None = None) -> None:
-        """Take care of bytes that the socket has not taken at once (see `wsredis.hub.fanout`).
+        """Handle bytes that the socket did not take at once (see `wsredis.hub.fanout`).
 
         Args:
-            sent: the bytes of them it has taken, -1 if it is dead.
-            data: whole frames or events.
-            encoded: the messages of a channel that they carry, if they do.
+            sent: number of bytes that it took, -1 if it failed.
+            data: complete frames or events.
+            encoded: the messages of a channel that the bytes contain, or None.
         """
         if sent < 0:
             self.abort()
@@ -146,7 +149,7 @@ class Stream(ABC):
             self._wait(data, encoded)
 
     def send_retained(self, messages: list[Encoded]) -> None:
-        """Send retained messages, a channel's each, whatever the limit of the send buffer."""
+        """Send retained messages, one per channel, regardless of the limit of the send buffer."""
         if self.state >= State.CLOSING or self._pending_close is not None:
             return
         self.sent += len(messages)
@@ -157,7 +160,7 @@ class Stream(ABC):
             self._flush()
 
     def _wait(self, data: bytes, encoded: Encoded | None) -> None:
-        """Keep bytes until the socket takes them; a reader that is too slow loses some, or all."""
+        """Buffer bytes; if the client is too slow, drop messages or close, as ``overflow`` says."""
         buffer = self.send_buffer
         if buffer is None or self.state >= State.CLOSING or self._pending_close is not None:
             return
@@ -167,7 +170,7 @@ class Stream(ABC):
         self.sent -= dropped
         stats.messages_dropped += dropped
         if buffer.is_over(config.max_send_buffer):
-            stats.slow_consumers += self.kick(CloseCode.TRY_AGAIN_LATER, "this reader is too slow")
+            stats.slow_consumers += self.kick(SLOW.code, SLOW.reason)
         elif self.state is State.OPEN:
             self._start_writer()
 
@@ -183,12 +186,12 @@ class Stream(ABC):
             self._writer = None
 
     def _flush(self) -> None:
-        """Write what waits, as far as the socket takes it."""
+        """Write as many of the buffered bytes as the socket takes."""
         buffer = self.send_buffer
         try:
             while buffer:
                 buffer.mark_sent(os.writev(self.fd, buffer.next_chunks()))
-                self.alive = True  # a client that takes bytes lives, even if its pong is late
+                self.alive = True  # a client that reads is alive, even if its pong is late
         except BlockingIOError:
             self._start_writer()
             return
@@ -196,22 +199,25 @@ class Stream(ABC):
             self.abort()
             return
         self._stop_writer()
-        if self.state is State.OPEN:
-            self.send_buffer = None
-        else:
+        if self.state is not State.OPEN:
             self._on_flushed()
+            return
+        self.send_buffer = None
+        if not self._drained:
+            self._drained = True
+            self._on_drained()
 
     # The end
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Begin to close, after what waits to be sent; the socket ends soon after."""
+        """Begin to close, after the buffered bytes are sent; the socket ends soon after."""
         if self.state is State.OPEN:
-            self._begin_close(code, [self._last_bytes(code, reason)])
+            self._begin_close(code, reason, [self._last_bytes(code, reason)])
         elif self.state is State.JOINING and self._pending_close is None:
             self._pending_close = code, reason
 
     def kick(self, code: int, reason: str) -> bool:
-        """Close without sending what waits; return False for one that is closing already."""
+        """Close without sending buffered bytes; return False if it is already closing."""
         if self.state >= State.CLOSING or self._pending_close is not None:
             return False
         if self.send_buffer is not None:
@@ -220,23 +226,23 @@ class Stream(ABC):
         return True
 
     def abort(self) -> None:
-        """End the socket at once, without the bytes that wait."""
+        """Close the socket at once, without sending buffered bytes."""
         if self.state is State.CLOSED:
             return
-        opened = self.state is not State.JOINING
         self.state = State.CLOSED
         self.send_buffer = SendBuffer()
         self._host.forget(self)
         self._stop_watchers()
-        if opened:
+        if self.fd >= 0:
             hang_up(self.fd)
             self.fd = -1
-            self._on_closed()
+        self._on_closed()
 
-    def _begin_close(self, code: int, chunks: Iterable[bytes]) -> None:
-        """Send the last bytes; the socket ends with the client or at the deadline."""
+    def _begin_close(self, code: int, reason: str, chunks: Iterable[bytes]) -> None:
+        """Send the last bytes; the socket is closed by the client or at the deadline."""
         self.state = State.CLOSING
         self.close_code = code
+        self.close_reason = reason
         self._host.closing(self)
         if self.send_buffer is None:
             self.send_buffer = SendBuffer()
@@ -244,29 +250,33 @@ class Stream(ABC):
             self.send_buffer.put(chunk)
         self._flush()
 
-    # What a transport adds
+    # Methods for transports to extend or implement
 
     def _stop_watchers(self) -> None:
-        """Stop and close the watchers of the descriptor, which is closed next."""
+        """Stop and close the watchers of the descriptor, before it is closed."""
         self._stop_writer()
 
     @property
     @abstractmethod
     def is_silent(self) -> bool:
-        """Return whether nothing has come from an open one since the last ping."""
+        """Return whether it is open and has received nothing since the last ping."""
 
     @abstractmethod
     def ping(self) -> None:
-        """Ask an open one for a sign of life."""
+        """Send a ping if it is open."""
 
     @abstractmethod
     def _on_closed(self) -> None:
-        """Take notice that a stream which was open has ended."""
+        """Handle the end of the stream, which may never have been open."""
 
     @abstractmethod
     def _last_bytes(self, code: int, reason: str) -> bytes:
-        """Return what tells the client that the stream closes; may be empty."""
+        """Return the bytes that tell the client that the stream closes; may be empty."""
 
     @abstractmethod
     def _on_flushed(self) -> None:
-        """Take notice that a closing stream has sent everything."""
+        """Handle that a closing stream has sent all bytes."""
+
+    @abstractmethod
+    def _on_drained(self) -> None:
+        """Handle that an open stream has sent all bytes, after ``_drained`` was set to False."""

@@ -1,15 +1,16 @@
-"""One websocket: messages in, the close handshake, and the endpoint that decides about both.
+"""A websocket: receiving messages, the close handshake, and calling the endpoint.
 
-No greenlet belongs to a websocket. The loop calls `_readable` when bytes have arrived; what goes
-out belongs to `wsredis.transports.stream`. Who is subscribed to what is the hub's business, what a
-message means the endpoint's.
+A websocket has no greenlet. The loop calls `_readable` when bytes have arrived;
+`wsredis.transports.stream` sends. The hub handles subscriptions, the endpoint handles messages.
 
 Invariants:
 
-* The endpoint's ``opened`` comes once, then any number of ``received``, then ``closed`` once;
-  neither of the last two comes without ``opened``.
-* A receiver belongs to this websocket only while it is busy (`Receiver.busy`).
-* While ``paused`` nothing is read, and so nothing is expected from the client.
+* The endpoint's ``closed`` is called once, as the last method; ``received`` and ``drained`` are
+  only called between ``opened`` and ``closed``.
+* A receiver belongs to this websocket only while it is busy (`Receiver.busy`), or while parsed
+  messages are held back.
+* While ``paused``, the socket is not read, so no pong is expected from the client.
+* ``_handshake`` is not None exactly while there is a socket whose handshake is not answered.
 """
 
 from __future__ import annotations
@@ -17,14 +18,24 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..endpoints.base import Endpoint
+from ..exceptions import HandshakeError, PermissionDenied
+from ..handshake.refusal import SERVER_ERROR, answer_bytes
+from ..handshake.upgrade import Handshake
 from ..identity import Identity
 from ..message import Data, encode
-from ..protocol.closing import CloseCode
+from ..protocol.closing import (
+    ABNORMAL,
+    APPLICATION_ERROR,
+    RATE_LIMIT,
+    CloseCode,
+)
 from ..protocol.frames import FRAME_ENCODINGS, PING, Receiver, encode_close, encode_message
+from ..protocol.http import RETRY_SOON, SWITCHING_PROTOCOLS, http_head
 from ..runtime.logs import get_logger
 from ..runtime.loop import READ
 from ..servers.descriptor import hang_up, shutdown
@@ -38,28 +49,53 @@ __all__ = ["WebSocket"]
 
 log = get_logger("wsredis.connection")
 
+ABOUT_SERVER = frozenset(range(1011, 1015))
+"""Close codes about the server, after which the client may reconnect."""
+
+UNAVAILABLE = "This websocket cannot be opened at the moment; try again."
+
 READ_SIZE = 1 << 16
-"""Bytes read from a client at once."""
+"""Maximum bytes read from a client at once."""
+
+
+class PendingHandshake:
+    """A handshake that its endpoint will answer.
+
+    Args:
+        handshake: the result of the opening handshake.
+        early: bytes that the client has sent after it.
+    """
+
+    __slots__ = ("early", "handshake")
+
+    def __init__(self, handshake: Handshake, early: bytes) -> None:
+        self.handshake = handshake
+        self.early = early
 
 
 class WebSocket(Stream):
-    """A websocket (RFC 6455) and its endpoint; see `EndpointConnection` for the endpoint's view.
+    """A websocket (RFC 6455) with its endpoint; `EndpointConnection` is the endpoint's view of it.
 
     Args:
         host: the hub of this process.
         receivers: the parsers of this process.
-        endpoint: decides about messages.
-        identity: of the client.
-        subprotocol: the chosen sub-protocol, or None.
+        endpoint: handles the messages.
+        identity: the identity of the client.
+        subprotocol: the chosen subprotocol, or None.
         window_bits: 9 to 15 if messages to the client may be deflated, else 0.
 
     Attributes:
-        paused: whether it is not read until the broker has acked what it published.
-        received: messages from the client.
+        paused: whether reading is paused, until the broker has acked published messages or the
+            endpoint calls `release`.
+        received: number of messages from the client.
+        was_open: whether it has ever been open.
     """
 
     __slots__ = (
         "_close_exchanged",
+        "_handshake",
+        "_held",
+        "_hold",
         "_rate",
         "_reader",
         "_receiver",
@@ -68,6 +104,7 @@ class WebSocket(Stream):
         "paused",
         "received",
         "subprotocol",
+        "was_open",
         "window_bits",
     )
 
@@ -86,44 +123,133 @@ class WebSocket(Stream):
         self.window_bits = window_bits
         self.paused = False
         self.received = 0
+        self.was_open = False
         self._receivers = receivers
         self._reader: Any = None
         self._receiver: Receiver | None = None
         self._rate: RateLimit | None = None
-        self._close_exchanged = False  # both close frames have passed
+        self._close_exchanged = False  # whether both close frames were sent
+        self._hold = False  # whether the endpoint has called `hold`
+        self._held: deque[Data] | None = None  # messages held back meanwhile
+        self._handshake: PendingHandshake | None = None
 
-    # What an endpoint calls
+    # Methods for endpoints
 
-    def send(self, data: Data) -> None:
-        """Send one message to this socket only.
+    def accept(
+        self, subprotocol: str | None = None, headers: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """Open a websocket whose handshake is answered later; see `EndpointConnection.accept`."""
+        if (pending := self._answering()) is None:
+            return
+        endpoint = self.endpoint
+        chosen = subprotocol or endpoint.subprotocol or self.subprotocol
+        answer = pending.handshake.answer(chosen, (*endpoint.headers, *headers))
+        self._end_handshake()
+        self.subprotocol = chosen
+        assert self.send_buffer is not None  # until it is open
+        self.send_buffer.prepend(http_head(SWITCHING_PROTOCOLS, answer))
+        self._reader.start(self._readable)  # it may have been stopped
+        self._open(pending.early)
 
-        Text must have a UTF-8 form. What does not fit into the send buffer closes the socket
-        (1013).
+    def refuse(
+        self,
+        status: int,
+        text: str,
+        headers: Sequence[tuple[str, str]] = (),
+        *,
+        body: str | bytes | None = None,
+        content_type: str = "text/plain; charset=utf-8",
+    ) -> None:
+        """Refuse a websocket whose handshake is answered later; see `EndpointConnection`."""
+        if self._answering() is None:
+            return
+        error = HandshakeError(status, text, headers, body=body, content_type=content_type)
+        self._refuse(error)
+
+    def _refuse(self, error: HandshakeError, reason: str = "") -> None:
+        """Send the HTTP response of a refusal; the client or the deadline closes the socket."""
+        data = answer_bytes(error)
+        self._end_handshake()
+        log.info("refused %d %s: %s", error.status, self, error.text)
+        self.send_buffer = SendBuffer()  # a refused client gets nothing but the response
+        self._close_exchanged = True
+        self._begin_close(ABNORMAL, reason or error.text, [data])
+
+    def _answering(self) -> PendingHandshake | None:
+        """Return the handshake that the endpoint answers.
+
+        It is None if the client has disconnected or was refused in the meantime, which the endpoint
+        cannot know yet.
+        """
+        if self._handshake is None and self.state < State.CLOSING:
+            raise RuntimeError("this handshake has already been answered")
+        return self._handshake
+
+    def _end_handshake(self) -> None:
+        self._handshake = None
+        self._host.end_handshake(self)
+
+    def send(self, data: Data) -> bool:
+        """Send one message to this client only; see `EndpointConnection.send`.
+
+        The text must be encodable as UTF-8. A message that does not fit into the send buffer closes
+        the websocket (1013).
         """
         binary = isinstance(data, bytes)
         payload = data if isinstance(data, bytes) else data.encode()
         self.sent += 1
         self.write(encode_message(payload, binary, self.window_bits))
+        if self.send_buffer is not None:
+            limit = self._host.config.max_send_buffer // 2
+            self._drained = self._drained and self.send_buffer.size <= limit
+        if self.state >= State.CLOSING or self._pending_close is not None:
+            return False
+        return self._drained
+
+    def hold(self) -> None:
+        """Stop reading and delivering messages of the client until `release`."""
+        if self.state < State.CLOSING:  # or the close frame of the client would not be read
+            self._hold = True
+            self._pause()
+
+    def release(self) -> None:
+        """Deliver the messages held back, from the loop's next iteration on, and resume reading."""
+        if self._hold:
+            self._hold = False
+            self.soon(self._go_on)
+
+    def _go_on(self) -> None:
+        held, self._held = self._held, None
+        while held and not self._hold:
+            self._received((held.popleft(),))
+        if self.state is not State.OPEN:
+            return
+        if self._hold:
+            self._held = held
+        elif self._receiver is not None and self._receiver.closing:
+            self._receive_close(self._receiver)
+        elif self._rate is None or not self._rate.over_watermark:
+            self._resume()
 
     def publish(
         self, channels: Sequence[str], data: Data, *, echo: bool = True, expire: int = 0
     ) -> None:
         """Publish a message through the broker, in the order of the calls, without waiting.
 
-        With ``echo=False`` this socket does not get it back. If it could not be published, or
-        may not have been, the socket is closed with 1013, so that the loss does not go unseen.
+        With ``echo=False`` this websocket does not get the message back. If the message was not
+        published, or perhaps not, the websocket is closed with 1013, so that the client notices the
+        loss.
         """
         payload = encode(data, self._host.config.envelope)
         self.publishing(len(payload))
         self._host.publish(self, channels, payload, echo, expire)
 
     def publishing(self, size: int) -> None:
-        """Count bytes on their way to the broker; nothing is read while too many are unacked."""
+        """Count bytes sent to the broker; reading pauses while too many are not acked."""
         rate = self._rate = self._rate or RateLimit()
         rate.publish(size)
-        if rate.over_watermark and self._reader is not None:
-            self.paused = True
-            self._reader.stop()
+        if rate.over_watermark:
+            self._pause()
 
     def on_ack(self, size: int) -> None:
         """Count bytes that the broker has acked, or that are lost."""
@@ -132,7 +258,7 @@ class WebSocket(Stream):
         if not self._rate.over_watermark:
             self._resume()
 
-    # What the hub calls
+    # Methods for the hub
 
     @property
     def is_silent(self) -> bool:
@@ -149,31 +275,73 @@ class WebSocket(Stream):
         """Take a non-blocking socket whose 101 has been sent.
 
         Args:
-            fd: becomes this websocket's to close.
-            early: what the client sent right behind its handshake.
+            fd: the descriptor; this websocket will close it.
+            early: bytes that the client sent right after its handshake.
         """
-        self.fd = fd
-        if self.state is State.CLOSED:  # the hub ended while the request was on its way here
+        if self._take(fd):
+            self._open(early)
+
+    def await_answer(self, fd: int, early: bytes, handshake: Handshake) -> None:
+        """Take a non-blocking socket whose handshake the endpoint will answer.
+
+        Args:
+            fd: the descriptor; this websocket will close it.
+            early: bytes that the client sent right after its handshake.
+            handshake: the result of the opening handshake.
+        """
+        if self._take(fd):
+            self._handshake = PendingHandshake(handshake, early)
+            self._host.begin_handshake(self)
+            if self._pending_close is None:
+                self._tell(self.endpoint.connecting, self)
+            else:
+                self.close(*self._pending_close)
+
+    def _take(self, fd: int) -> bool:
+        """Take a socket; close it and return False if the websocket has ended meanwhile."""
+        if self.state is State.CLOSED:
             hang_up(fd)
-            return
-        self.state = State.OPEN
+            return False
+        self.fd = fd
         self._reader = self._host.io(fd, READ)
         self._reader.start(self._readable)
+        return True
+
+    def _open(self, early: bytes) -> None:
+        self.state = State.OPEN
+        self.was_open = True
         self._host.stats.accepted += 1
         log.info("open %s", self)
         if self._pending_close is not None:
-            self.send_buffer = SendBuffer()  # nothing of it may go to one that must leave
+            self.send_buffer = SendBuffer()  # a client that must leave gets none of it
             self.close(*self._pending_close)
-            return
-        self._tell(self.endpoint.opened, self)
-        if self.state is State.OPEN:
-            self._flush()
-        if early and self.state is State.OPEN:
+        else:
+            self._tell(self.endpoint.opened, self)
+            if self.state is State.OPEN:
+                self._flush()
+                if self._hold:
+                    self._pause()
+        if early and self.state is not State.CLOSED:
             self._feed(early)
 
-    def _begin_close(self, code: int, chunks: Iterable[bytes]) -> None:
-        self._resume()  # the client's close frame is awaited
-        super()._begin_close(code, chunks)
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Begin the close handshake, or refuse a handshake that is not answered yet.
+
+        The status of the refusal is 503 if the close code is about the server, else 403.
+        """
+        if self._handshake is None:
+            super().close(code, reason)
+        elif code in ABOUT_SERVER:
+            self._refuse(HandshakeError(503, UNAVAILABLE, RETRY_SOON), reason)
+        else:
+            self._refuse(PermissionDenied(), reason)
+
+    def _begin_close(self, code: int, reason: str, chunks: Iterable[bytes]) -> None:
+        if self._receiver is not None and self._receiver.closing:
+            self._close_exchanged = True  # its close frame was held back
+        self._hold, self._held = False, None
+        self._resume()  # to read the client's close frame
+        super()._begin_close(code, reason, chunks)
 
     def _last_bytes(self, code: int, reason: str) -> bytes:
         return encode_close(code, reason)
@@ -181,6 +349,9 @@ class WebSocket(Stream):
     def _on_flushed(self) -> None:
         if self._close_exchanged:
             shutdown(self.fd, socket.SHUT_WR)
+
+    def _on_drained(self) -> None:
+        self._tell(self.endpoint.drained, self)
 
     def _stop_watchers(self) -> None:
         super()._stop_watchers()
@@ -190,24 +361,46 @@ class WebSocket(Stream):
         self._reader = self._receiver = None
 
     def _on_closed(self) -> None:
-        numbers = (self.close_code, time.monotonic() - self.since, self.received, self.sent)
-        log.info("close %s code=%d seconds=%.1f received=%d sent=%d", self, *numbers)
-        if self._pending_close is None:  # else the endpoint was never told of the opening
-            self._tell(self.endpoint.closed, self, self.close_code)
+        if self._handshake is not None:
+            self._end_handshake()
+        if self.was_open:
+            numbers = (self.close_code, time.monotonic() - self.since, self.received, self.sent)
+            log.info("close %s code=%d seconds=%.1f received=%d sent=%d", self, *numbers)
+        self._tell(self.endpoint.closed, self, self.close_code)
 
     def _tell(self, method: Callable[..., None], *args: Any) -> None:
-        """Call the endpoint; what it raises costs this socket and nobody else."""
+        """Call the endpoint; an exception closes this websocket only."""
         try:
             method(*args)
-        except Exception:
+        except Exception as exc:
+            if self._handshake is not None:
+                self._refuse_for(exc)
+                return
             log.exception("the endpoint failed for %s", self)
-            self.close(CloseCode.INTERNAL_ERROR)
+            self.close(APPLICATION_ERROR.code, APPLICATION_ERROR.reason)
+
+    def _refuse_for(self, exc: Exception) -> None:
+        """Refuse a handshake because of an exception of the endpoint."""
+        try:
+            if isinstance(exc, HandshakeError):
+                self._refuse(exc)
+                return
+        except Exception as invalid:
+            exc = invalid
+        log.error("the endpoint failed for %s", self, exc_info=exc)
+        self._refuse(HandshakeError(500, SERVER_ERROR))
 
     # In
 
+    def _pause(self) -> None:
+        """Stop reading until `_resume`."""
+        if self._reader is not None and self.state is State.OPEN:
+            self.paused = True
+            self._reader.stop()
+
     def _resume(self) -> None:
-        """Read again after a pause."""
-        if self.paused and self._reader is not None:
+        """Resume reading after a pause, unless the endpoint has called `hold`."""
+        if self.paused and not self._hold and self._reader is not None:
             self.paused = False
             self.alive = True
             self._reader.start(self._readable)
@@ -219,43 +412,57 @@ class WebSocket(Stream):
             return
         except OSError:
             data = b""
-        if data:
+        if not data:
+            self.abort()
+        elif self._handshake is None:
             self._feed(data)
         else:
-            self.abort()
+            self._handshake.early += data
+            if len(self._handshake.early) > READ_SIZE:
+                self._reader.stop()
 
     def _feed(self, data: bytes) -> None:
         self.alive = True
         receiver = self._receiver or self._receivers.lend(bool(self.window_bits))
         messages = receiver.feed(data)
-        replies = receiver.data_to_send()
         rate = self._rate = self._rate or RateLimit()
         size = len(data) + receiver.grown
         over = rate.over_limit(self._host.config, size, receiver.frames, receiver.heard)
         if over and self.state is State.OPEN:
             self._host.stats.over_limit += 1
-            self.close(CloseCode.POLICY_VIOLATION, "too much in one second")
-        elif over:  # and goes on: it is not read any more, and the deadline ends it
+            self.close(RATE_LIMIT.code, RATE_LIMIT.reason)
+        elif over:  # it is closing already: stop reading, the deadline ends it
             self._reader.stop()
-        for reply in () if receiver.closing else replies:
-            self.write(reply)
+        if not receiver.closing:
+            for reply in receiver.data_to_send():
+                self.write(reply)
         self._received(messages)
-        if receiver.closing and not self._close_exchanged:
-            self._close_exchanged = True
-            if self.state is State.OPEN:
-                self._begin_close(receiver.code, replies)
-            elif self.state is State.CLOSING:
-                self._flush()
+        if receiver.closing and not (self._hold or self._held):
+            self._receive_close(receiver)
         if receiver.busy:
             self._receiver = receiver
         else:
             self._receiver = None
             self._receivers.take_back(receiver)
 
-    def _received(self, messages: list[Data]) -> None:
+    def _receive_close(self, receiver: Receiver) -> None:
+        """Answer a received close frame, or close because of the client's protocol error."""
+        if self._close_exchanged:
+            return
+        self._close_exchanged = True
+        if self.state is State.OPEN:
+            self._begin_close(receiver.code, receiver.reason, receiver.data_to_send())
+        elif self.state is State.CLOSING:
+            self._flush()
+
+    def _received(self, messages: Sequence[Data]) -> None:
         for message in messages:
             if self.state is not State.OPEN:
                 return
-            if message not in self._host.heartbeats:
+            if self._hold or self._held:
+                if self._held is None:
+                    self._held = deque()
+                self._held.append(message)
+            elif message not in self._host.heartbeats:
                 self.received += 1
                 self._tell(self.endpoint.received, self, message)

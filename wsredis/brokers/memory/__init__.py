@@ -1,1 +1,1 @@
-"""The twin of every broker interface inside one process: for tests, demos and development."""
+"""The broker interfaces inside one process: for tests, demos and development."""

@@ -1,7 +1,8 @@
 """The broker inside one process: for tests, for a demo without Redis, for development.
 
-It gives every guarantee of `wsredis.brokers.base` for one process, and reaches no other. Brokers
-with the same name (``memory://name``) are one, so that a publisher finds the middleware's.
+It gives all guarantees of `wsredis.brokers.base` within one process, and does not reach others. A
+name (``memory://name``) always stands for the same broker, so that publishers and middleware share
+it.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ class MemoryFeed:
         self._delivering = RLock()
 
     def put(self, messages: list[Message]) -> None:
-        """Take messages from any thread; the broker holds its lock."""
+        """Take messages from any thread; called with the broker's lock held."""
         wake = not self._arrived
         self._arrived += messages
         if wake:
             self._loop.soon(self._loop.spawn, self._hand_over)
 
     def _hand_over(self) -> None:
-        with self._delivering:  # delivering yields, and order must hold
+        with self._delivering:  # delivery yields, and messages must stay in order
             with self._broker.lock:
                 arrived, self._arrived = self._arrived, []
             try:
@@ -90,11 +91,11 @@ class MemoryFeed:
 
 
 class MemoryBroker:
-    """The messages between the threads and hubs of one process (see `Broker` and `Log`).
+    """A broker between the threads and hubs of one process (see `Broker` and `Log`).
 
     Args:
-        clock: returns seconds; retained messages expire by it.
-        envelope: whether binary is marked, see `Config`.
+        clock: returns seconds; determines when retained messages expire.
+        envelope: whether binary gets an envelope, see `Config`.
     """
 
     _named: ClassVar[dict[tuple[str, bool], MemoryBroker]] = {}
@@ -109,16 +110,16 @@ class MemoryBroker:
 
     @classmethod
     def named(cls, url: str, envelope: bool = True) -> MemoryBroker:
-        """Return the one broker of this process that a ``memory://`` URL names."""
+        """Return the broker of this process for a ``memory://`` URL."""
         return cls._named.setdefault((url, envelope), cls(envelope=envelope))
 
     def retained(self, channels: Sequence[str]) -> list[Message]:
-        """Return the last messages that have not expired; the caller holds the lock."""
+        """Return the retained messages that have not expired; the caller holds the lock."""
         found = [(channel, self._retained.get(channel)) for channel in channels]
         return [decode(name, value, self.envelope) for name, value in found if value is not None]
 
     def log_of(self, channel: str) -> list[Message]:
-        """Return what is appended to a channel and has not expired; the caller holds the lock."""
+        """Return the log of a channel if it has not expired; the caller holds the lock."""
         until, payloads = self._logs.get(channel, (0.0, []))
         live = payloads if until > self._clock() else []
         return [decode(channel, payload, self.envelope) for payload in live]
@@ -136,7 +137,7 @@ class MemoryBroker:
             return self._put(channels, payload)
 
     def _put(self, channels: Sequence[str], payload: bytes) -> int:
-        """Hand a message to the feeds; the caller holds the lock."""
+        """Pass a message to the feeds; the caller holds the lock."""
         messages = [decode(channel, payload, self.envelope) for channel in channels]
         receivers = 0
         for feed in self.feeds:

@@ -1,4 +1,4 @@
-"""Values that expire, in the memory of one process; and `Store` over them."""
+"""Values that expire, in the memory of one process, and a `Store` based on them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import ClassVar
 __all__ = ["Expiring", "MemoryStore"]
 
 SWEEP_FROM = 1000
-"""Values from which on expired ones are searched for."""
+"""Number of values above which expired ones are removed."""
 
 
 class Expiring:
-    """Values by key, each with its end. The caller holds a lock.
+    """A mapping of keys to values that expire. The caller holds a lock.
 
     Args:
         clock: returns seconds.
@@ -42,7 +42,7 @@ class Expiring:
         return value if expires > self._clock() else None
 
     def pop(self, key: str) -> bytes | None:
-        """Return the value of a key, or None, and forget it."""
+        """Return the value of a key, or None, and delete it."""
         value = self.get(key)
         self._values.pop(key, None)
         return value
@@ -52,7 +52,7 @@ class MemoryStore:
     """One-time values inside one process (see `Store`).
 
     Args:
-        clock: returns seconds; values expire by it.
+        clock: returns seconds; determines when values expire.
     """
 
     _named: ClassVar[dict[str, MemoryStore]] = {}
@@ -63,7 +63,7 @@ class MemoryStore:
 
     @classmethod
     def named(cls, url: str) -> MemoryStore:
-        """Return the one store of this process that a ``memory://`` URL names."""
+        """Return the store of this process for a ``memory://`` URL."""
         return cls._named.setdefault(url, cls())
 
     def put(self, key: str, value: bytes, seconds: int) -> None:

@@ -1,1 +1,1 @@
-"""Redis and Valkey: the only package that imports redis-py and knows their wire protocol."""
+"""The broker for Redis and Valkey: the only package that uses redis-py and their protocol."""

@@ -1,6 +1,6 @@
 """The broker over Redis pub/sub: publishing, reading retained messages, the log of a channel.
 
-How Redis is reached is said in `client`; what a hub receives comes through `feed`.
+`client` makes the connections to Redis; `feed` receives messages for a hub.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ __all__ = ["RedisBroker"]
 
 
 class RedisBroker:
-    """The messages between processes, through Redis pub/sub (see `Broker` and `Log`).
+    """A broker over Redis pub/sub (see `Broker` and `Log`).
 
     Args:
-        client: reaches Redis.
+        client: makes the connections to Redis.
     """
 
     def __init__(self, client: RedisClient) -> None:
@@ -68,7 +68,7 @@ class RedisBroker:
 
 
 def _fill(pipe: Any, channels: Sequence[str], payload: bytes, expire: int) -> Any:
-    """Put a publication into a pipeline: one round trip, and one step where it matters."""
+    """Add the commands that publish a payload to a pipeline, which sends them in one round trip."""
     for channel in channels:
         if expire:
             pipe.set(channel, payload, ex=expire)
@@ -77,5 +77,5 @@ def _fill(pipe: Any, channels: Sequence[str], payload: bytes, expire: int) -> An
 
 
 def _receivers(replies: list[Any]) -> int:
-    """Add up what PUBLISH has returned; SET returns True."""
+    """Add up the results of PUBLISH; those of SET are True."""
     return sum(reply for reply in replies if type(reply) is int)

@@ -1,7 +1,7 @@
 """The connections to Redis (6 or newer) or Valkey, all made by redis-py.
 
-Nothing connects before it is needed, and nothing is shared across a fork. What is sent over the
-connections is said in `broker` and `store`; the link itself is served by `link`.
+Connections are made on demand and not shared across a fork. `broker` and `store` send commands over
+them; `link` serves the connection that receives messages.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ __all__ = ["LinkConnection", "RedisClient", "translated"]
 T = TypeVar("T")
 
 _FOREIGN = (RedisError, OSError, UnicodeError)
-"""What redis-py raises when it does not get through; the last for an impossible host name."""
+"""The exceptions of redis-py without a connection; UnicodeError is for an invalid host name."""
 
 uses_sockets(redis.connection)
 
 
 class LinkConnection:
-    """A connection of redis-py that has been greeted, for a link.
+    """A connection of redis-py for a link, after its HELLO.
 
     Raises:
         BrokerUnavailable: Redis does not answer or refuses.
@@ -48,7 +48,7 @@ class LinkConnection:
             with translated():
                 blocking(self._connection.connect)
         except BaseException:
-            # What is no error of redis-py, like that of a credential provider, leaves the socket.
+            # Other exceptions, such as that of a credential provider, leave the socket open.
             self.close()
             raise
         self.sock: Socket = self._connection._sock
@@ -80,7 +80,7 @@ class RedisClient:
         ] = weakref.WeakKeyDictionary()
 
     def call(self, function: Callable[[redis.Redis], T]) -> T:
-        """Call a function with a client, without holding up the gevent loop we may be on.
+        """Call a function with a client, without blocking a gevent loop of the caller.
 
         Raises:
             BrokerUnavailable: Redis does not answer or refuses.
@@ -104,7 +104,7 @@ class RedisClient:
         return await anext(self._async_clients[loop])
 
     async def _async_client(self) -> AsyncGenerator[Any, None]:
-        """Yield the client of one asyncio loop, which ends it when it shuts its generators down."""
+        """Yield the client of one asyncio loop; it is closed when the loop ends its generators."""
         client = self._make(redis.asyncio.Redis, AsyncRetry, protocol=2)
         try:
             while True:
@@ -114,18 +114,18 @@ class RedisClient:
             await client.aclose()
 
     def _make(self, kind: Any, retry: Any = Retry, **fixed: Any) -> Any:
-        """Make a client; ``fixed`` arguments are ours, others a URL or dict may set.
+        """Make a client; the URL or dict can override all arguments except ``fixed``.
 
-        A link needs RESP3. Calls use RESP2: with RESP3 redis-py 8 does not see that a pooled
-        connection was closed meanwhile, and the first message after a restart is lost.
+        A link needs RESP3. Calls use RESP2: with RESP3 redis-py 8 does not notice that a pooled
+        connection was closed, and the first message after a restart of Redis is lost.
         """
         where, deadline = self.config.redis, self.config.redis_deadline
         fixed["decode_responses"] = False
         options = {
-            "retry": retry(NoBackoff(), 0),  # what may have been published is not sent twice
+            "retry": retry(NoBackoff(), 0),  # a retry could publish a message twice
             "socket_timeout": deadline,
             "socket_connect_timeout": deadline,
-            "max_connections": 2**31,  # as many as publish at once; redis-py 8 refuses from 100 on
+            "max_connections": 2**31,  # no limit; the default of redis-py 8 is 100
         }
         try:
             if isinstance(where, Mapping):
@@ -133,13 +133,13 @@ class RedisClient:
             client = kind.from_url(where, **options, **fixed)
         except (TypeError, ValueError, RedisError) as exc:
             raise _not_valid(exc) from exc
-        client.connection_pool.connection_kwargs.update(fixed)  # a URL's own words go before ours
+        client.connection_pool.connection_kwargs.update(fixed)  # the URL's query would override it
         return client
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise BrokerUnavailable for what redis-py raises when it does not get through."""
+    """Raise BrokerUnavailable for connection errors and refusals of redis-py."""
     try:
         yield
     except _FOREIGN as exc:
@@ -147,7 +147,7 @@ def translated() -> Iterator[None]:
 
 
 def _new_connection(client: redis.Redis) -> Any:
-    """Make a connection beside the pool, which would count it for ever; nothing connects yet."""
+    """Make an unconnected connection outside the pool, which would count it for ever."""
     pool: Any = client.connection_pool
     return pool.connection_class(**pool.connection_kwargs)
 

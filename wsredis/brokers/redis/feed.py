@@ -1,7 +1,7 @@
-"""The feed over Redis: one link at a time, made again whenever it is lost.
+"""The feed over Redis: one link at a time, which is re-established whenever it is lost.
 
-It knows which channels are wanted, so that a new link subscribes to all of them, and it keeps
-the order of what sockets publish. How a connection is made is handed in by `broker`.
+The feed knows the channels of its hub, so that a new link subscribes to all of them, and it
+publishes the messages of websockets in order. `broker` passes in the function that connects.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ __all__ = ["Connection", "RedisFeed"]
 
 log = get_logger("wsredis.brokers.redis")
 
-_jitter = random.SystemRandom().uniform  # forked workers must not all come back at once
+_jitter = random.SystemRandom().uniform  # forked workers must not reconnect at the same time
 
 BACKOFF_START, BACKOFF_MOST = 0.05, 2.0
-"""Seconds before the first new attempt at the most, and before any."""
+"""Maximum seconds before the first reconnection attempt, and before any attempt."""
 
 MAX_UNACKED = 64 * 2**20
-"""Bytes that all sockets have published and Redis has not confirmed; more is refused.
+"""Maximum bytes published by all websockets that Redis has not acknowledged; more are refused.
 
-A backstop: a single socket is not read any more long before.
+This is a safety net: reading from a single websocket pauses much earlier.
 """
 
 OVERHEAD = 256
-"""Bytes counted for a message beside its payload; it costs about a thousand while it waits."""
+"""Bytes counted for a message besides its payload; while it waits it takes about a thousand."""
 
 SUBSCRIBE_AT_ONCE = 500
 """Channels in one SUBSCRIBE after a reconnect."""
 
 
 class Connection(Protocol):
-    """A connection that has been greeted by Redis."""
+    """A connection to Redis after its HELLO."""
 
     sock: Socket
 
@@ -55,13 +55,13 @@ class Connection(Protocol):
 
 
 class RedisFeed:
-    """The messages of the channels that one hub subscribes to (see `Feed`).
+    """A feed of the messages in the channels that one hub subscribes to (see `Feed`).
 
     Args:
-        connect: makes a connection, blocking the greenlet only; raises BrokerUnavailable.
+        connect: makes a connection, blocking only the greenlet; raises BrokerUnavailable.
         deadline: seconds of silence after which the link counts as lost.
-        deliver: takes what one read of Redis has brought.
-        envelope: whether binary is marked, see `Config`.
+        deliver: takes the messages of one read from Redis.
+        envelope: whether binary gets an envelope, see `Config`.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class RedisFeed:
         self._deadline = deadline
         self.deliver = deliver
         self._envelope = envelope
-        self._channels: dict[str, ReplyError | None] = {}  # wanted; the error if refused
+        self._channels: dict[str, ReplyError | None] = {}  # subscribed; the error if refused
         self._retained = Retained()
         self._link: Link | None = None
         self._tried = Event()
@@ -88,9 +88,10 @@ class RedisFeed:
         link = self._present()
         if self._retained.is_nothing(channels):
             return []
-        new = [channel for channel in channels if self._channels.get(channel, True)]  # or refused
+        # New channels, and refused ones, whose value is the error.
+        new = [channel for channel in channels if self._channels.get(channel, True)]
         if new:
-            for channel in new:  # who was refused by now must still find it so
+            for channel in new:  # a refused channel keeps its error until the reply
                 self._channels.setdefault(channel)
             link.command(partial(self._confirm, new), "SUBSCRIBE", *new)
             reply = self._ask(partial(self._retained.read, link, channels))
@@ -119,11 +120,11 @@ class RedisFeed:
         return self._link
 
     def _refusal(self, channels: Sequence[str]) -> ReplyError | None:
-        """Return why Redis refuses one of some channels, if it does."""
+        """Return the error of the first channel that Redis refuses, or None."""
         return next((error for name in channels if (error := self._channels.get(name))), None)
 
     def _ask(self, send: Callable[[Answer], None]) -> Any:
-        """Send a command and wait for its reply; None is silence."""
+        """Send a command and return its reply; None if there was none in time."""
         result: AsyncResult[Any] = AsyncResult()
         send(result.set)
         result.wait(self._deadline)
@@ -131,7 +132,7 @@ class RedisFeed:
 
     def _confirm(self, channels: list[str], reply: Any) -> None:
         if isinstance(reply, LinkLost):
-            return  # the next link subscribes to all that is wanted
+            return  # the next link subscribes to all channels
         error = reply if isinstance(reply, ReplyError) else None
         if error is not None:
             log.error("Redis refuses to subscribe to %d channels: %s", len(channels), error)
@@ -139,7 +140,7 @@ class RedisFeed:
         self._channels.update((name, error) for name in channels if name in self._channels)
 
     def _confirm_all(self, link: Link, channels: list[str], last: bool, reply: Any) -> None:
-        """Take the answer for many; where Redis refuses one of them, ask for each by itself."""
+        """Handle the reply for several channels; if it is an error, subscribe to each by itself."""
         self._confirm(channels, reply)
         if isinstance(reply, LinkLost):
             return
@@ -150,7 +151,7 @@ class RedisFeed:
             self._arrive()
 
     def _arrive(self) -> None:
-        """Note that messages come from now on; what was published sooner may have been missed."""
+        """Mark the feed as connected; messages published before may have been missed."""
         self.stats.connected = True
         if self.stats.gaps:
             self.stats.reconnects += 1
@@ -192,14 +193,14 @@ class RedisFeed:
         self._greenlet.kill()
 
     def _run(self) -> None:
-        """Serve a link; when it is lost wait a little, longer each time, and make another."""
+        """Serve a link; when it is lost, reconnect with exponential backoff."""
         attempts = 0
         while True:
             try:
                 connection = self._connect()
             except BrokerUnavailable as exc:
                 (log.warning if attempts == 0 else log.debug)("Redis does not answer: %s", exc)
-            except Exception:  # a credential provider's, for one; the feed must outlive it
+            except Exception:  # for example of a credential provider; the feed must continue
                 log.exception("Redis cannot be reached")
             else:
                 attempts = 0
@@ -246,7 +247,7 @@ class RedisFeed:
 
 
 def _ignore(reply: Any) -> None:
-    """Take a reply that says nothing new."""
+    """Ignore a reply."""
 
 
 def _send(
@@ -256,9 +257,10 @@ def _send(
     on_ack: Callable[[Any], None],
     link: Link,
 ) -> None:
-    """Publish to all channels or none; retain and publish in one step: a newcomer gets it once.
+    """Publish to all channels or none, and retain in the same transaction.
 
-    Only the last reply counts: an error in a MULTI comes again as the answer to EXEC.
+    So a new subscriber gets the message exactly once. Only the last reply is evaluated: an error in
+    a MULTI is repeated as the reply to EXEC.
     """
     if len(channels) == 1 and not expire:
         link.command(on_ack, "PUBLISH", channels[0], payload)

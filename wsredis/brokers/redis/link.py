@@ -1,7 +1,7 @@
-"""One connection to Redis on the hub's loop: commands out, replies and pushes in.
+"""One connection to Redis on the hub's loop: it sends commands and receives replies and pushes.
 
-A `Link` lives once: when it is lost it says so and a new one is made. The loop calls it when bytes
-have come or can go; no greenlet wakes for a message, however many channels and sockets there are.
+A `Link` is not reused: when it is lost, a new one is made. The loop calls it when the socket is
+readable or writable; no greenlet is woken for a message.
 """
 
 from __future__ import annotations
@@ -21,28 +21,29 @@ from .resp import Parser, Push, ReplyError, pack
 __all__ = ["Answer", "Link", "LinkLost", "Pushed"]
 
 READ_SIZE = 1 << 18
-"""Bytes taken from Redis at once: what they hold is joined.
+"""Bytes read from Redis at once; their messages are delivered together.
 
-More than a TLS record holds (RFC 8446 section 5.1): nothing stays decrypted that no watcher sees.
+This is more than a TLS record has (RFC 8446 section 5.1), so that no decrypted bytes stay buffered
+in the TLS object, where no watcher notices them.
 """
 
 Answer = Callable[[Any], None]
-"""Takes the reply to a command: a `ReplyError` if Redis refused, `LinkLost` if it is lost."""
+"""Takes the reply to a command: a `ReplyError` for an error, `LinkLost` if the link was lost."""
 
 _CONFIRMATIONS = (b"subscribe", b"unsubscribe")
 
 Pushed = Callable[[list[tuple[bytes, bytes]]], Iterator[None]]
-"""Takes (channel, payload) pairs; yields where others may have their turn."""
+"""Takes (channel, payload) pairs; yields so that other work can run."""
 
 END = object()
 
 
 class LinkLost(ReplyError):
-    """The answer to a command that Redis has perhaps not got."""
+    """The reply to a command that Redis may not have received."""
 
 
 class Socket(Protocol):
-    """What a link needs of a socket, be it TCP, Unix or TLS."""
+    """The socket methods that a link uses; TCP, Unix and TLS sockets have them."""
 
     def fileno(self) -> int: ...
     def recv_into(self, buffer: Any) -> int: ...
@@ -54,11 +55,10 @@ class Link:
     """RESP3 over a connected socket; made and used on one gevent loop.
 
     Args:
-        sock: connected and greeted with HELLO 3; it becomes non-blocking and stays the caller's
-            to close.
+        sock: a connected socket after HELLO 3; it is made non-blocking, and the caller closes it.
         deadline: seconds of silence after which the link counts as lost.
-        pushed: takes what one read has brought. Nothing more is read before it is done.
-        changed: takes keys that were read and have changed, at once; None for all there are.
+        pushed: takes the messages of one read; the link reads again when it has finished.
+        changed: takes the keys that Redis reports as changed, immediately; None for all keys.
     """
 
     def __init__(
@@ -79,11 +79,11 @@ class Link:
         self._buffer = memoryview(bytearray(READ_SIZE))
         self._work: Iterator[None] = iter(())
         self._out: list[bytes] = []
-        self._rest = memoryview(b"")  # of what is being sent
+        self._rest = memoryview(b"")  # the unsent rest of the current write
         self._flushing = False
-        self._asked_at: float | None = None  # when a silent Redis was sent a PING
+        self._asked_at: float | None = None  # time of the PING to a silent Redis
         self._loop: Any = gevent.get_hub().loop
-        self._heard_at = time.monotonic()  # the loop's time jumps with the machine's clock
+        self._heard_at = time.monotonic()  # not the loop's time, which follows clock changes
         self._reader: Any = self._loop.io(sock.fileno(), READ)
         self._writer: Any = self._loop.io(sock.fileno(), WRITE)
         self._turn = self._loop.timer(NEXT_TURN)
@@ -92,25 +92,26 @@ class Link:
     def command(
         self, answer: Answer, *words: str | bytes | int, after_pushes: bool = False
     ) -> None:
-        """Send a command; ``answer`` gets its reply. Commands are answered in order.
+        """Send a command; ``answer`` gets its reply. Replies come in the order of the commands.
 
-        With ``after_pushes`` every message that Redis sent before the reply has been delivered
-        when ``answer`` is called. Otherwise replies do not keep messages from being joined.
+        With ``after_pushes``, all messages that Redis sent before the reply are delivered before
+        ``answer`` is called. Without it, messages before and after the reply are delivered
+        together.
         """
-        # SUBSCRIBE and UNSUBSCRIBE are confirmed by one push for each channel and no reply.
+        # SUBSCRIBE and UNSUBSCRIBE have no reply, but one push for each channel.
         confirmations = len(words) - 1 if str(words[0]).endswith("SUBSCRIBE") else 0
         self._awaited.append((confirmations, after_pushes, answer))
         self._out.append(pack(*words))
-        if not self._flushing:  # at the end of this turn, with what else it brings
+        if not self._flushing:  # at the end of this iteration, with its other commands
             self._flushing = True
             self._loop.run_callback(self._flush)
 
     def serve(self) -> None:
-        """Read until the link is lost; then fail every command that has no answer.
+        """Read until the link is lost; then fail all commands without a reply.
 
         Raises:
             OSError: the connection ended or Redis was silent for too long.
-            ValueError, LookupError: what came is not the protocol of Redis.
+            ValueError, LookupError: the received bytes violate the protocol of Redis.
         """
         self._reader.start(self._readable)
         self._silence.start(self._listen)
@@ -121,7 +122,7 @@ class Link:
                 watcher.stop()
                 watcher.close()
             try:
-                for _ in self._work:  # what has arrived whole goes to everybody
+                for _ in self._work:  # deliver all messages that have arrived completely
                     gevent.sleep(NEXT_TURN)
             finally:
                 while self._awaited:
@@ -152,7 +153,7 @@ class Link:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Take replies up to where others may have their turn."""
+        """Handle replies until other work of the loop may run."""
         try:
             ended = next(self._work, END) is END
         except (OSError, ValueError, LookupError) as exc:
@@ -187,12 +188,13 @@ class Link:
             yield from self._pushed(pushed)
 
     def _listen(self) -> None:
-        """Ask a silent Redis whether it is there: a black-holed link raises nothing by itself.
+        """Send a PING to a silent Redis, as a black-holed connection raises no error by itself.
 
-        It is lost if it does not answer that, and not because this process was held up itself.
+        The link counts as lost if the PING is not answered, but not because this process was
+        blocked itself.
         """
         if not self._reader.active:
-            return  # something may have come, but nobody reads at the moment
+            return  # there may be unread bytes
         self._readable()
         now = time.monotonic()
         if self._asked_at is None and now - self._heard_at >= self._deadline / 2:
@@ -204,9 +206,9 @@ class Link:
     # Out
 
     def _flush(self) -> None:
-        """Send what one turn has gathered, in one write."""
+        """Send the commands of one iteration in one write."""
         if self._lost.ready():
-            return  # and never again: what is left would call for another turn without end
+            return  # else the unsent commands would schedule this again without end
         if not self._rest:
             self._rest = memoryview(b"".join(self._out))
             self._out.clear()
@@ -226,7 +228,7 @@ class Link:
 
 
 def _keys(changed: Any) -> list[str] | None:
-    """Return the keys that Redis says have changed; None for all, and for what is not valid."""
+    """Return the keys that Redis reports as changed; None for all keys, or if it is not valid."""
     if isinstance(changed, list) and all(isinstance(key, bytes) for key in changed):
         return [key.decode("utf-8", "replace") for key in changed]
     return None

@@ -1,7 +1,7 @@
-"""The part of Redis' wire protocol (RESP3) that a feed needs, and nothing of its meaning.
+"""The part of Redis' wire protocol (RESP3) that a feed needs.
 
-Sending and setting up a connection are redis-py's work; what a feed adds is reading everything
-that one turn of the loop has brought at once, which is what lets messages be joined.
+redis-py sets up the connection. This parser reads all replies that have arrived in one iteration of
+the loop at once, so that messages can be delivered together.
 See https://github.com/redis/redis-specifications/blob/master/protocol/RESP3.md.
 """
 
@@ -13,15 +13,15 @@ __all__ = ["Parser", "Push", "ReplyError", "pack"]
 
 
 class ReplyError(Exception):
-    """An error that Redis answers instead of a result; parsed, not raised."""
+    """An error reply of Redis; it is returned, not raised."""
 
 
 class Push(list[Any]):
-    """Data that Redis sends without being asked, such as a published message."""
+    """Data that Redis sends without a request, such as a published message."""
 
 
 class _Incomplete(Exception):
-    """A reply that goes on in bytes which have not arrived."""
+    """A reply whose end has not arrived yet."""
 
 
 def pack(*words: str | bytes | int) -> bytes:
@@ -36,32 +36,32 @@ def pack(*words: str | bytes | int) -> bytes:
 _MESSAGE = b">3\r\n$7\r\nmessage\r\n$"
 
 MAX_DEPTH = 16
-"""Arrays in one another: no reply can exhaust the stack. What is asked for here has two."""
+"""Maximum nesting of arrays, so that no reply exhausts the stack; wsredis needs two levels."""
 
 
 def _check_none(size: int) -> None:
-    """Refuse a length below 0 other than -1, which stands for nothing."""
+    """Refuse a negative length other than -1, which stands for null."""
     if size != -1:
         raise ValueError(f"not a length: {size}")
 
 
 class Parser:
-    """A parser that makes replies of the bytes of Redis, however these are split."""
+    """An incremental parser of the replies of Redis."""
 
     def __init__(self) -> None:
-        self._held = bytearray()  # the beginning of a reply that is not whole
+        self._held = bytearray()  # the beginning of an incomplete reply
         self._buffer: bytes | bytearray = b""
         self._at = 0
         self._between: list[Push] = []
 
     def feed(self, data: bytes | memoryview) -> list[Any]:
-        """Take bytes and return the replies that are now whole.
+        """Take bytes and return the replies that are now complete.
 
         Bulk strings are bytes, numbers int, null None, arrays list, pushes `Push`, errors
         `ReplyError`.
 
         Raises:
-            ValueError: these bytes are not the protocol; the connection is of no use any more.
+            ValueError: the bytes violate the protocol; the connection must be closed.
         """
         if self._held:
             self._held += data
@@ -83,7 +83,7 @@ class Parser:
         return replies
 
     def _message(self) -> Push | None:
-        """Read a published message, which nearly all that comes is, without a look at each word."""
+        """Read a published message, the common case, without parsing each element."""
         buffer, at = self._buffer, self._at
         if not buffer.startswith(_MESSAGE, at):
             return None
@@ -94,7 +94,7 @@ class Parser:
         return None
 
     def _bulk(self, at: int) -> bytes | None:
-        """Read a bulk string whose length stands here; None for a length of -1."""
+        """Read a bulk string whose length starts at an index; None for a length of -1."""
         buffer = self._buffer
         end = buffer.find(b"\r\n", at)
         if end < 0:
@@ -145,10 +145,10 @@ class Parser:
         raise ValueError(f"not a reply of Redis: {bytes(buffer[at : at + 1])!r}")
 
     def _array(self, size: int, depth: int) -> list[Any]:
-        """Read an array and put aside the pushes in it, which come before it then.
+        """Read an array and move the pushes inside it before the array.
 
-        Redis before 7.2 writes a message into the middle of EXEC's reply when the one who
-        publishes has subscribed as well.
+        Redis before 7.2 writes a message into the reply to EXEC if the publishing connection is
+        also a subscriber.
         """
         found: list[Any] = []
         while len(found) < size:

@@ -1,11 +1,11 @@
-"""Retained messages as a feed reads them, and channels that are known to have none.
+"""Reading retained messages, and a cache of the channels that have none.
 
-Where nothing is retained, and that is known, a newcomer to a channel need not wait for Redis: of
-two thousand that come back at once, the first two ask. Redis reports when a key that was read
-changes: client-side caching, which comes as a push of RESP3, in order with everything else.
+If a channel is known to have no retained message, a new subscriber need not wait for Redis: when
+two thousand clients reconnect at once, only the first two read from Redis. Redis reports when a key
+that was read changes (client-side caching), with a RESP3 push that is in order with all other data.
 
-Only that there is nothing is remembered. What is retained expires, and Redis tells of that when it
-deletes the key, which may be later. See
+Only missing messages are cached. Retained messages are not: they expire, and Redis reports that
+only when it deletes the key, which may be later. See
 https://redis.io/docs/latest/develop/reference/client-side-caching/.
 """
 
@@ -22,37 +22,37 @@ __all__ = ["Retained"]
 
 
 class Retained:
-    """The retained messages of channels, read over one link after the other."""
+    """A reader of retained messages that remembers channels without one."""
 
     def __init__(self) -> None:
-        self._none: set[str] = set()  # channels that retain nothing
-        self._tracked: bool | None = None  # whether Redis reports changes; None before it was asked
+        self._none: set[str] = set()  # channels without a retained message
+        self._tracked: bool | None = None  # whether Redis reports changes; None if not tried yet
         self._forgotten = 0
 
     def is_nothing(self, channels: Sequence[str]) -> bool:
-        """Return whether it is known that none of some channels retains a message."""
+        """Return whether all of some channels are known to have no retained message."""
         return self._none.issuperset(channels)
 
     def read(self, link: Link, channels: Sequence[str], answer: Answer) -> None:
-        """Ask what channels retain; ``answer`` gets a list, or a `ReplyError`."""
+        """Read the retained messages of channels; ``answer`` gets a list, or a `ReplyError`."""
         link.command(answer, "MGET", *channels, after_pushes=True)
 
     def read_and_track(self, link: Link, channels: Sequence[str], answer: Answer) -> None:
-        """Read like `read`, and remember where there is nothing if Redis reports changes.
+        """Read like `read`, and remember channels without a message if Redis reports changes.
 
-        For channels that are subscribed. Redis remembers each, so it is for those that several
-        sockets listen to.
+        The channels must be subscribed. Redis stores each of them, so this is only called for
+        channels with several subscribers.
         """
         if self._tracked is None:
             self._tracked = True
             link.command(self._agree, "CLIENT", "TRACKING", "ON", "OPTIN")
         if self._tracked:
-            link.command(self._agree, "CLIENT", "CACHING", "YES")  # holds for the next command
+            link.command(self._agree, "CLIENT", "CACHING", "YES")  # applies to the next command
             answer = partial(self._remember, self._forgotten, channels, answer)
         self.read(link, channels, answer)
 
     def _agree(self, reply: Any) -> None:
-        """Take Redis' answer; it may be too old, or not allow one or the other."""
+        """Handle Redis' reply; it may be too old for tracking, or not allow it."""
         if isinstance(reply, ReplyError):
             self._tracked = False
 
@@ -65,19 +65,19 @@ class Retained:
         answer(reply)
 
     def changed(self, channels: Iterable[str] | None) -> None:
-        """Forget what is known of channels that may retain something now; None stands for all."""
+        """Forget channels that may have a retained message now; None stands for all channels."""
         if channels is None:
             self._none.clear()
         elif self._none:
             self._none.difference_update(channels)
 
     def forget(self, channels: Iterable[str]) -> None:
-        """Forget unsubscribed channels, also what replies on their way would tell of them."""
+        """Forget unsubscribed channels, and ignore pending replies about them."""
         self._none.difference_update(channels)
         self._forgotten += 1
 
     def reset(self) -> None:
-        """Forget everything: the link is lost."""
+        """Forget everything, as the link is lost."""
         self._none.clear()
         self._forgotten += 1
         self._tracked = None

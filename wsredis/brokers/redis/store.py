@@ -10,10 +10,10 @@ __all__ = ["RedisStore"]
 
 
 class RedisStore:
-    """Values for one taker each.
+    """One-time values in Redis.
 
     Args:
-        client: reaches Redis.
+        client: makes the connections to Redis.
     """
 
     def __init__(self, client: RedisClient) -> None:

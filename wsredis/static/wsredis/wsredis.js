@@ -1,26 +1,26 @@
 /*
- * The browser client of wsredis: one websocket that comes back by itself.
+ * The browser client of wsredis: one websocket that reconnects automatically.
  *
  *     <script src="/static/wsredis/wsredis.js"></script>
  *
  *     const ws = new WSRedis("/ws/chat?subscribe-broadcast&publish-broadcast");
  *     ws.on("message", (data) => show(data));
  *     ws.send("hello");            // queued until the connection is open
- *     ws.close();                  // the end: no timer and no retry is left behind
+ *     ws.close();                  // closes for good: no timer and no retry is left
  *
- * Classic script, defines the global `WSRedis`; pages, workers and Node (22, or any with an
- * injected WebSocket). As a module: `import { WSRedis } from "/static/wsredis/wsredis.mjs"`.
- * All times are milliseconds. Delivery is at most once: what was handed to a connection
- * that then broke is not sent again.
+ * A classic script that defines the global `WSRedis`, for pages, workers and Node (22, or older
+ * with an injected WebSocket). As a module: `import { WSRedis } from
+ * "/static/wsredis/wsredis.mjs"`. All times are in milliseconds. Delivery is at most once:
+ * messages passed to a connection that was then lost are not sent again.
  *
  * States                                     Events (listener's arguments)
- *   connecting    first attempt                open          (event)        also after each return
- *   open          messages flow                message       (data, event)  never the heartbeat
+ *   connecting    first attempt                open          (event)        at each connection
+ *   open          connected                    message       (data, event)  never the heartbeat
  *   reconnecting  lost: waiting or trying      reconnecting  ({attempt, delay, code, reason})
- *   closed        the end, for good            close         ({code, reason, unsent})  once
+ *   closed        closed for good              close         ({code, reason, unsent})  once
  *                                              state         (state, previous)
  *
- * Which close codes end it, wsredis.d.ts tells.
+ * wsredis.d.ts lists the close codes after which it does not reconnect.
  */
 (() => {
   "use strict";
@@ -28,23 +28,23 @@
   const FINAL = new Set([1002, 1003, 1007, 1008, 1009, 1010, 3003]);
   const SLOW = new Set([1013, 4408, 4429]);
   const COMES_BACK = new Set([4401, 4408, 4429]);
-  const SLOW_ATTEMPT = 4; // the attempt from which a busy server sees us again
-  const STABLE = 10000; // a connection that lasted this long (or maxDelay) starts the back-off anew
+  const SLOW_ATTEMPT = 4; // the attempt to continue with after a code of SLOW
+  const STABLE = 10000; // a connection that lasted this long (or maxDelay) resets the back-off
   const SILENT_INTERVALS = 3; // heartbeat intervals without traffic until the link counts as dead
   const EVENTS = ["open", "message", "close", "reconnecting", "state"];
   const EXAMPLE = "/ws/chat?subscribe-broadcast";
-  const TICKET = "wsredis.ticket"; // the sub-protocol behind which a ticket is offered
+  const TICKET = "wsredis.ticket"; // the subprotocol offered directly before a ticket
 
   const DEFAULTS = Object.freeze({
-    protocols: Object.freeze([]), // sub-protocols to offer
-    heartbeat: null, // text the server was configured with; null: none is sent or expected
+    protocols: Object.freeze([]), // subprotocols to offer
+    heartbeat: null, // heartbeat text of the server's configuration; null: no heartbeat
     heartbeatInterval: 5000,
     minDelay: 250, // shortest pause before a retry
     maxDelay: 30000, // longest pause before a retry
-    connectTimeout: 20000, // an attempt that takes longer is given up and counts as failed
-    maxQueue: 1000, // messages kept by send() while not open
+    connectTimeout: 20000, // an attempt that takes longer is aborted and counts as failed
+    maxQueue: 1000, // maximum messages queued by send() while not open
     binaryType: "arraybuffer",
-    ticket: null, // address that answers a POST with a one-time ticket, or a function that gives one
+    ticket: null, // URL that answers a POST with a one-time ticket, or a function that returns one
     WebSocket: null, // the class to use instead of the global one
   });
 
@@ -73,7 +73,7 @@
     return url.href;
   }
 
-  /** Merge `options` over the defaults and refuse what cannot be meant. */
+  /** Merge `options` with the defaults and refuse invalid ones. */
   function check(options) {
     for (const name of Object.keys(options)) {
       if (!Object.hasOwn(DEFAULTS, name)) {
@@ -105,12 +105,12 @@
     }
     merged.WebSocket ??= globalThis.WebSocket;
     if (typeof merged.WebSocket !== "function") {
-      throw new Error("WSRedis finds no WebSocket here: pass a class as the option WebSocket");
+      throw new Error("There is no global WebSocket: pass a class as the option WebSocket");
     }
     return merged;
   }
 
-  /** Return `data` as it is now: a buffer that waits in the queue must not change under us. */
+  /** Return a copy of a buffer: the caller may change the original while it is queued. */
   function snapshot(data) {
     if (ArrayBuffer.isView(data)) {
       return data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength);
@@ -125,7 +125,7 @@
     ArrayBuffer.isView(data) ||
     ["ArrayBuffer", "Blob", "File"].includes(tag(data));
 
-  /** Ask for a ticket: it holds once, so each attempt needs its own. */
+  /** Request a ticket: it is valid once, so each attempt needs a new one. */
   async function fetchTicket(ticket) {
     if (typeof ticket === "function") {
       return ticket();
@@ -137,7 +137,7 @@
     return (await answer.text()).trim();
   }
 
-  /** Hand an error thrown by a listener to the platform; the connection must not suffer from it. */
+  /** Report an error thrown by a listener to the platform; it must not affect the connection. */
   function report(error) {
     globalThis.reportError ? globalThis.reportError(error) : Promise.reject(error);
   }
@@ -158,7 +158,7 @@
     #lost = { code: 1006, reason: "" };
     #online = () => this.#retryNow();
 
-    /** Default options, all of them. */
+    /** The default values of all options. */
     static defaults = DEFAULTS;
 
     /**
@@ -183,12 +183,12 @@
       return this.#state;
     }
 
-    /** How many messages wait for the connection. */
+    /** The number of queued messages. */
     get queued() {
       return this.#queue.length;
     }
 
-    /** Call `listener` at each `event` from now on; the returned function ends that. */
+    /** Call `listener` for each `event`; the returned function removes the listener. */
     on(event, listener) {
       if (!EVENTS.includes(event)) {
         throw new Error(`WSRedis has no event "${event}": write one of ${EVENTS.join(", ")}`);
@@ -223,7 +223,7 @@
         this.#queue.push(snapshot(data));
       } else {
         const waiting = this.#queue.length;
-        throw new Error(`WSRedis is not connected and ${waiting} messages wait already (maxQueue)`);
+        throw new Error(`WSRedis is not connected and its queue of ${waiting} is full (maxQueue)`);
       }
     }
 
@@ -233,7 +233,7 @@
     }
 
     /**
-     * End the connection for good; nothing is sent, received or retried afterwards.
+     * Close the connection for good; nothing is sent, received or retried afterwards.
      *
      * The "close" event is emitted before this returns. `code` is 1000 or 3000-4999, `reason` at
      * most 123 bytes (RFC 6455, 7.4). A second call does nothing.
@@ -272,7 +272,7 @@
       socket.addEventListener("open", current((event) => this.#opened(event)));
       socket.addEventListener("message", current((event) => this.#received(event)));
       socket.addEventListener("close", current((event) => this.#ended(event.code, event.reason)));
-      // In browsers "close" follows; some versions of Node leave it out when nothing was opened.
+      // In browsers "close" follows; some versions of Node omit it if the socket was never open.
       socket.addEventListener("error", current(() => this.#openedAt ?? this.#ended(1006, "")));
     }
 
@@ -299,8 +299,8 @@
       }
     }
 
-    // Intervals are counted, not time: timers of a hidden or suspended page run late, and
-    // one late tick must not condemn a connection whose messages are still to be handled.
+    // Intervals are counted instead of time: timers of a hidden or suspended page run late, and
+    // one late tick must not end a connection whose messages are still to be handled.
     #beat() {
       this.#silent += 1;
       if (this.#silent >= SILENT_INTERVALS) {
@@ -310,7 +310,7 @@
       }
     }
 
-    // A dead link answers no close handshake either: leave the socket and do not wait for it.
+    // A dead connection does not answer the close handshake: do not wait for its "close" event.
     #abandon(reason) {
       const socket = this.#socket;
       this.#socket = null;
@@ -336,7 +336,7 @@
       this.#socket = null;
       this.#openedAt = null;
       this.#lost = { code, reason };
-      // Full jitter: a crowd that was disconnected together must not return together.
+      // Full jitter: clients that were disconnected together must not reconnect together.
       const ceiling = Math.min(maxDelay, minDelay * 2 ** this.#attempt);
       const delay = minDelay + Math.random() * (ceiling - minDelay);
       this.#retryTimer = setTimeout(() => this.#connect(), delay);
@@ -351,7 +351,7 @@
       }
     }
 
-    // Here and in #opened: the listeners of "state" ran before and may have closed the client.
+    // Here and in #opened: a listener of "state" may have closed the client before.
     #announce(delay) {
       if (this.#state === "reconnecting") {
         this.#emit("reconnecting", { attempt: this.#attempt, delay, ...this.#lost });

@@ -1,4 +1,4 @@
-// The same client as an ES module: the logic is in wsredis.js, which defines the global.
+// The client as an ES module; it is implemented in wsredis.js, which defines the global.
 import "./wsredis.js";
 
 const { WSRedis } = globalThis;
