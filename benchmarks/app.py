@@ -1,6 +1,6 @@
-"""What wsredis serves in the benchmark: every default, a header that names the user, a plain page.
+"""The wsredis application of the benchmark: all defaults, a header for the user, a plain page.
 
-The header stands for whatever a site knows its users by; nothing is looked up for it.
+The header replaces a site's own way to identify its users; nothing is looked up for it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Count the calls that wsredis makes for a handshake, a message, a delivery and a closing.
+"""Count the function calls of wsredis for a handshake, a message, a delivery and a close.
 
     .venv/bin/python benchmarks/calls.py --json before.json
     .venv/bin/python benchmarks/calls.py --compare before.json
 
-prints a table. The counts are the same on every run, whatever else the machine does, so that two
-versions can be compared closely. README.md explains the figures.
+prints a table. The counts are the same on every run, even on a busy machine, so two versions can be
+compared exactly. README.md explains the figures.
 """
 
 from __future__ import annotations
@@ -45,24 +45,24 @@ BROADCAST = f"{ADDRESS}?subscribe-broadcast"
 TEXT = "x" * 100
 
 QUIET = 0.1
-"""Seconds without a call after which what was asked for is done to its end."""
+"""How many seconds without a call mean that an action is complete."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Hold the numbers of a run."""
+    """The numbers of a run."""
 
     few: int = 100
-    """Sockets that are written to as soon as a message is here."""
+    """The number of sockets to which a message is written at once."""
     many: int = 1000
-    """Sockets that are written to in batches, between other work."""
+    """The number of sockets to which a message is written in batches, between other work."""
     users: int = 200
     handshakes: int = 100
     broadcasts: int = 20
     said: int = 100
     closings: int = 100
     warm: int = 20
-    """What is done of each before anything is counted."""
+    """How many of each are done before counting starts."""
 
 
 FULL = Sizes()
@@ -70,12 +70,12 @@ TINY = Sizes(few=5, many=150, users=5, handshakes=5, broadcasts=3, said=5, closi
 
 
 class Tally:
-    """Count the calls below wsredis, as the profile function of the server's thread.
+    """A profile function of the server's thread, which counts the calls of wsredis.
 
-    A call counts if a function of wsredis is among its callers, or is what is called; what this
-    file does, as a resolver for one, does not count. Each greenlet has a stack of its own, so that
-    one that yields takes nothing with it. The profile function has to be there before the first
-    greenlet: one that was begun without it keeps silent.
+    A call counts if the called function or one of its callers is in wsredis; functions of this
+    file, such as the resolver, do not count. Each greenlet has its own stack, so greenlets that
+    yield are counted correctly. The profile function must be set before the first greenlet starts,
+    as it is not called in greenlets that were started without it.
 
     Args:
         package: the folder of wsredis.
@@ -107,17 +107,17 @@ class Tally:
 
 @dataclass(frozen=True)
 class Counted:
-    """Hold calls by what was called."""
+    """The numbers of calls, by function."""
 
     python: Counter[CodeType]
     c: Counter[tuple[str | None, str]]
 
     def since(self, before: Counted) -> Counted:
-        """Return what has come since an earlier copy."""
+        """Return the calls since an earlier copy."""
         return Counted(self.python - before.python, self.c - before.c)
 
     def each(self, count: int) -> Cost:
-        """Return the calls for each of so many."""
+        """Return the calls divided by a number of actions."""
         functions: Counter[str] = Counter()
         for code, calls in self.python.items():
             functions[python_name(code)] += calls
@@ -129,7 +129,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class Cost:
-    """Hold the calls for one of something, and those of each function, the most first."""
+    """The calls for one action, in total and by function, the most called function first."""
 
     python: float
     c: float
@@ -137,19 +137,19 @@ class Cost:
 
 
 def python_name(code: CodeType) -> str:
-    """Name a function by its module alone: it keeps that name where the module only moves."""
+    """Return a function's name with its module's last part, which stays if the module is moved."""
     path = Path(code.co_filename)
     module = path.parent.name if path.stem == "__init__" else path.stem
     return f"{module}.{code.co_qualname}"
 
 
 def c_name(module: str | None, name: str) -> str:
-    """Name a function in C, a method by its type."""
+    """Return the name of a C function; of a method with its type."""
     return f"{name} (C)" if module in (None, "builtins") else f"{module}.{name} (C)"
 
 
 class Crowd:
-    """Be the clients and the publisher, in another process."""
+    """The clients and the publisher, in another process."""
 
     def __init__(self) -> None:
         self._probes: list[Probe] = []
@@ -160,7 +160,7 @@ class Crowd:
             self._probes.append(Probe(port, target))
 
     def broadcast(self, times: int) -> None:
-        """Publish to everybody and wait until all have it, before the next one."""
+        """Publish to all clients, and wait until all have the message before the next one."""
         publisher = Publisher(FACILITY, broadcast=True)
         for _ in range(times):
             publisher.publish(TEXT)
@@ -168,13 +168,13 @@ class Crowd:
                 probe.wait_for(1)
 
     def unicast(self, users: Sequence[int]) -> None:
-        """Publish to each of these users, who came in that order, and wait until it is there."""
+        """Publish to each of these users, given in the order of opening, and wait for delivery."""
         for user in users:
             Publisher(FACILITY, users=[f"u{user}"]).publish(TEXT)
             self._probes[user].wait_for(1)
 
     def say(self, times: int) -> None:
-        """Let the first one say something, and wait until all the others have it."""
+        """Send messages from the first client, and wait until all others have each."""
         speaker, *others = self._probes
         for _ in range(times):
             speaker.say(TEXT)
@@ -182,18 +182,18 @@ class Crowd:
                 probe.wait_for(1)
 
     def part(self, times: int) -> None:
-        """Close some in good order, the last one first."""
+        """Close some websockets with a close handshake, the last one first."""
         for _ in range(times):
             self._probes.pop().part()
 
     def leave(self) -> None:
-        """Close all without a word."""
+        """Close all connections without a close frame."""
         while self._probes:
             self._probes.pop().__exit__()
 
 
 def be_the_crowd(pipe: Connection, others: Connection) -> None:
-    """Do what the server's process asks for, until that ends."""
+    """Run the commands of the server's process, until that ends."""
     others.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     crowd = Crowd()
@@ -211,9 +211,9 @@ def be_the_crowd(pipe: Connection, others: Connection) -> None:
 
 
 def without_ticks() -> None:
-    """Let what is done every so many seconds, like pings, never come: it would be in the figures.
+    """Disable periodic timers, such as those of pings, which would be in the figures.
 
-    Call it before the hub of gevent is there.
+    Call it before gevent's hub is created.
     """
     base: Any = gevent.config.loop
 
@@ -228,13 +228,13 @@ def without_ticks() -> None:
 
 
 class Stage:
-    """Hold a server with its clients.
+    """A server with its clients.
 
     Args:
-        sizes: how much is done.
-        port: of the server.
-        pipe: leads to the clients' process.
-        tally: what counts.
+        sizes: the numbers of the run.
+        port: the port of the server.
+        pipe: the pipe to the clients' process.
+        tally: the counter of calls.
     """
 
     def __init__(self, sizes: Sizes, port: int, pipe: Connection, tally: Tally) -> None:
@@ -244,14 +244,14 @@ class Stage:
         self._tally = tally
 
     def open(self, targets: Sequence[str]) -> Counted:
-        """Have websockets opened, and return the calls of that."""
+        """Open websockets, and return the calls for it."""
         return self.ask("open", self._port, targets)
 
     def ask(self, name: str, *args: Any) -> Counted:
-        """Have the clients do something, and return the calls until it is done to its end.
+        """Run a command of the clients, and return the calls until it is complete.
 
         Raises:
-            RuntimeError: it did not work.
+            RuntimeError: the command failed.
         """
         before = self._tally.copy()
         self._pipe.send((name, args))
@@ -325,7 +325,8 @@ def say(stage: Stage, name: str, target: str) -> Costs:
 
 def close(stage: Stage) -> Costs:
     sizes = stage.sizes
-    stage.open([BROADCAST] * (sizes.closings + 2 * sizes.warm))  # some stay, and the channel too
+    # Some websockets stay open, so the channel stays subscribed.
+    stage.open([BROADCAST] * (sizes.closings + 2 * sizes.warm))
     stage.ask("part", sizes.warm)
     return {"close": stage.ask("part", sizes.closings).each(sizes.closings)}
 
@@ -349,7 +350,7 @@ SCENARIOS: dict[str, tuple[Callable[[Stage], Costs], dict[str, Any]]] = {
     "echo": (echo, {"allowed_channels": allow}),
     "close": (close, {}),
 }
-"""What is done, and what of the middleware is not the default for it."""
+"""The scenarios, each with the arguments of the middleware that are not the default."""
 
 LINES = {
     "handshake": "handshake, anonymous",
@@ -380,17 +381,17 @@ def serving(url: str, options: dict[str, Any]) -> Iterator[int]:
 
 
 def measure(sizes: Sizes, names: Sequence[str]) -> Costs:
-    """Count the calls of some scenarios, each on a server of its own.
+    """Count the calls of some scenarios, each on a separate server.
 
     Raises:
-        RuntimeError: something did not work, or nothing was counted.
+        RuntimeError: a scenario failed, or nothing was counted.
     """
     costs: Costs = {}
     with ExitStack() as stack:
         redis = stack.enter_context(EmbeddedRedis())
         os.environ["WSREDIS_REDIS"] = redis.url  # for the publisher of the clients
         pipe, theirs = multiprocessing.Pipe()
-        context = multiprocessing.get_context("fork")  # before there is anything of gevent's
+        context = multiprocessing.get_context("fork")  # before gevent is used
         crowd = context.Process(target=be_the_crowd, args=(theirs, pipe), daemon=True)
         crowd.start()
         theirs.close()
@@ -398,7 +399,7 @@ def measure(sizes: Sizes, names: Sequence[str]) -> Costs:
         stack.callback(pipe.close)
         without_ticks()
         tally = Tally(PACKAGE)
-        gc.disable()  # what it finds would be finalized below whoever happens to be running
+        gc.disable()  # finalizers would be counted for the function that is running
         sys.setprofile(tally)
         stack.callback(sys.setprofile, None)
         for name in names:
@@ -409,12 +410,12 @@ def measure(sizes: Sizes, names: Sequence[str]) -> Costs:
                 stage.ask("leave")
             gc.collect()
     if not all(cost.python for cost in costs.values()):
-        raise RuntimeError(f"nothing that is called lies in {PACKAGE}")
+        raise RuntimeError(f"no function in {PACKAGE} was called")
     return costs
 
 
 def circumstances() -> dict[str, str]:
-    """Return what the figures depend on; call it when everything has been imported."""
+    """Return the versions that the figures depend on; call it after all imports."""
     packages = ("gevent", "greenlet", "redis", "WebOb", "websockets")
     return {
         "wsredis": str(PACKAGE),
@@ -425,18 +426,18 @@ def circumstances() -> dict[str, str]:
 
 
 def fan_out_loop() -> str:
-    """Return in which language the loop over the sockets is."""
+    """Return the language of the loop over the sockets."""
     for name, module in tuple(sys.modules.items()):
         if name.startswith("wsredis.") and name.endswith("_fanout"):
             path = getattr(module, "__file__", None) or ""
             if path.endswith(tuple(EXTENSION_SUFFIXES)):
                 own = PACKAGE in Path(path).parents
                 return "C" if own else f"C, of another tree: {path}"
-    return "Python, no C extension is built"
+    return "Python, the C extension is not built"
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Return a table for a terminal, its head first."""
+    """Return a table for a terminal, with the header row first."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [
         "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
@@ -447,7 +448,7 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
 
 
 def table(costs: Costs, sizes: Sizes) -> str:
-    """Return the figures."""
+    """Return a table of the figures."""
     lines = [["calls for each", "Python", "C"]]
     for key, cost in costs.items():
         lines.append([text_of(key, sizes), f"{cost.python:,.2f}", f"{cost.c:,.2f}"])
@@ -455,7 +456,7 @@ def table(costs: Costs, sizes: Sizes) -> str:
 
 
 def comparison(before: Costs, after: Costs, sizes: Sizes) -> str:
-    """Return the figures beside those of an earlier run."""
+    """Return a table of the figures and those of an earlier run."""
     columns = ("before", "after", "difference")
     lines = [["calls for each", *(f"{kind}, {c}" for kind in ("Python", "C") for c in columns)]]
     for key, cost in after.items():
@@ -468,7 +469,7 @@ def comparison(before: Costs, after: Costs, sizes: Sizes) -> str:
 
 
 def compared(was: float | None, now: float) -> list[str]:
-    """Return a figure before and after, and by how much it differs."""
+    """Return a figure before and after, and the difference."""
     if was is None:
         return ["", f"{now:,.2f}", ""]
     return [f"{was:,.2f}", f"{now:,.2f}", f"{now - was:+,.2f}"]
@@ -493,34 +494,34 @@ def most_changed(text: str, before: Cost, after: Cost, count: int) -> str:
 
 
 def text_of(key: str, sizes: Sizes) -> str:
-    """Return how a row is called."""
+    """Return the title of a row."""
     return LINES[key].format(**asdict(sizes))
 
 
 @dataclass(frozen=True)
 class Run:
-    """Hold the figures of a run, what they depend on, and how much was done."""
+    """The figures of a run, with the versions and sizes they depend on."""
 
     about: dict[str, str]
     sizes: Sizes
     costs: Costs
 
     def write(self, path: Path) -> None:
-        """Write it as JSON."""
+        """Write the run to a file as JSON."""
         path.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Run:
-        """Read what an earlier run has written."""
+        """Read an earlier run from a file."""
         found = json.loads(path.read_text())
         costs = {key: Cost(**cost) for key, cost in found["costs"].items()}
         return cls(found["about"], Sizes(**found["sizes"]), costs)
 
     def unlike(self, other: Run) -> list[str]:
-        """Return what else differs, beside the tree."""
+        """Return the differences other than the tree, a line for each."""
         mine, theirs = (run.about | asdict(run.sizes) for run in (self, other))
         return [
-            f"{key} was {theirs.get(key)}, is {mine[key]}"
+            f"{key} was {theirs.get(key)}, now {mine[key]}"
             for key in mine
             if key != "wsredis" and mine[key] != theirs.get(key)
         ]
@@ -529,22 +530,22 @@ class Run:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--tiny", action="store_true", help="to see that it works, not for figures")
-    parser.add_argument("--scenarios", default="", help="only these, with commas between them")
+    parser.add_argument("--tiny", action="store_true", help="a quick test, without valid figures")
+    parser.add_argument("--scenarios", default="", help="run only these, separated by commas")
     parser.add_argument("--top", type=int, default=0, metavar="N", help="list N functions for each "
-                        "row: the most called, in a comparison the most changed")  # fmt: skip
+                        "row: the most called, or with --compare the most changed")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="figures of an earlier run")
     found = parser.parse_args(arguments)
     found.scenarios = [name for name in found.scenarios.split(",") if name] or list(SCENARIOS)
     for name in found.scenarios:
         if name not in SCENARIOS:
-            parser.error(f"{name} is none of {', '.join(SCENARIOS)}")
+            parser.error(f"unknown scenario {name}: write some of {', '.join(SCENARIOS)}")
     return found
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Count, and print what was found."""
+    """Count the calls and print the tables."""
     options = parse(arguments)
     before = Run.read(options.compare) if options.compare else None
     sizes = TINY if options.tiny else FULL
@@ -559,7 +560,7 @@ def main(arguments: Sequence[str]) -> int:
         print(table(costs, sizes))
     else:
         for line in run.unlike(before):
-            print(f"not alike: {line}")
+            print(f"different: {line}")
         print(comparison(before.costs, costs, sizes))
     for key, cost in costs.items() if options.top else ():
         old = before.costs.get(key) if before else None

@@ -1,4 +1,4 @@
-"""The result of a run as a picture: CPU for each delivered message, on a logarithmic scale."""
+"""The chart of a run's result: CPU for each delivered message, on a logarithmic scale."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BAR, GAP, LEFT, WIDTH, HEAD = 18, 6, 190, 760, 34
 
 
 def draw(result: Result) -> str:
-    """Return the picture as SVG, a panel for each figure, the cheapest server first."""
+    """Return the chart as SVG, with a panel for each figure, the cheapest server first."""
     parts: list[str] = []
     y = 10
     for figure in FIGURES:
@@ -38,7 +38,7 @@ def draw(result: Result) -> str:
 
 
 def _panel(title: str, values: dict[str, float], y: int) -> tuple[list[str], int]:
-    """Draw one panel below `y`; return its elements and where it ends."""
+    """Draw one panel below `y`; return its elements and the y where it ends."""
     low = 10 ** math.floor(math.log10(min(values.values())) - 0.1)
     high = max(values.values())
     room = WIDTH - LEFT - 70

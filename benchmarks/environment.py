@@ -1,7 +1,7 @@
-"""What a run needs beside wsredis itself: two C programs, and the peers, each installed once.
+"""The installation of what a run needs besides wsredis: two C programs, and the peers.
 
-Everything goes below the build folder; nothing is installed into the system. A peer that cannot be
-had is left out, with the reason.
+Everything is installed below the build folder, once, and nothing into the system. A peer that
+cannot be installed is left out, with the reason.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ DEBIAN = ("nginx", "libnginx-mod-nchan")
 
 
 class Unavailable(Exception):
-    """Say why a peer cannot be had."""
+    """The reason why a peer cannot be installed."""
 
 
 def compile_programs(build: Path) -> None:
-    """Compile the floor and the load; `CC` names another compiler."""
+    """Compile the floor and the load client; the variable `CC` sets another compiler."""
     build.mkdir(parents=True, exist_ok=True)
     for name in ("floor", "load"):
         compiler = shlex.split(os.environ.get("CC", "cc"))
@@ -41,7 +41,7 @@ def compile_programs(build: Path) -> None:
 
 
 def install(build: Path, needs: Iterable[str]) -> dict[str, str]:
-    """Install what is needed and not there yet; return what is missing, with the reason."""
+    """Install the needed peers; return those that cannot be installed, with the reason."""
     ways: dict[str, Callable[[Path], None]] = {
         "python": lambda folder: _environment(folder, PEERS / "requirements-python.txt"),
         "ws4redis": lambda folder: _environment(folder, PEERS / "requirements-ws4redis.txt"),
@@ -70,15 +70,15 @@ def _run(*command: str, folder: Path | None = None) -> str:
             command, cwd=folder, capture_output=True, text=True, timeout=STEP_SECONDS, check=False
         )
     except FileNotFoundError:
-        raise Unavailable(f"there is no {command[0]}") from None
+        raise Unavailable(f"{command[0]} is not installed") from None
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["it failed"]
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["failed"]
         raise Unavailable(f"{Path(command[0]).name}: {lines[-1]}")
     return done.stdout + done.stderr
 
 
 def _is_fresh(folder: Path, *sources: Path) -> bool:
-    """Say whether what is there was made from these files, by this Python; else empty it."""
+    """Return whether a folder was made from these files, by this Python; if not, empty it."""
     stamp = folder / ".made-from"
     text = sys.version + "".join(source.read_text() for source in sources)
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -130,7 +130,7 @@ def _nginx(folder: Path) -> None:
 
 
 def versions(build: Path, needs: Iterable[str]) -> dict[str, str]:
-    """Return the versions of what was installed and is no Python package."""
+    """Return the versions of installed peers that are not Python packages."""
     found = {}
     for need in needs:
         if need == "node":

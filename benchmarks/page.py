@@ -1,4 +1,4 @@
-"""Put the result of a run into a page, between two marks; what is around them stays."""
+"""The insertion of a run's result into a page, between two marks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ END = "<!-- the benchmark's last run ends -->"
 
 
 def fill(page: Path, text: str) -> None:
-    """Replace what stands between the marks.
+    """Replace the text between the marks.
 
     Raises:
-        ValueError: the page has not both marks.
+        ValueError: a mark is missing in the page.
     """
     old = page.read_text()
     before, begin, rest = old.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"{page} needs the lines {BEGIN} and {END}")
+        raise ValueError(f"{page} must have the lines {BEGIN} and {END}")
     page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")

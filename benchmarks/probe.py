@@ -1,4 +1,4 @@
-"""One client in plain Python, and how long it waits for a message, a pong and a page."""
+"""A client in plain Python, to measure the time until a message, a pong and a page arrive."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Probe:
     """A websocket to a server.
 
     Args:
-        port: of the server.
+        port: the port of the server.
         target: the request target and, after tabs, more header lines.
 
     Raises:
@@ -57,20 +57,20 @@ class Probe:
         self._socket.sendall(bytes((0x81, 0x80 | len(payload))) + bytes(4) + payload)
 
     def part(self) -> None:
-        """Close in good order: say so, and read the answer and the server's end."""
+        """Close with a close handshake: send a close frame, and read the reply and the end."""
         self._socket.sendall(b"\x88\x82\0\0\0\0\x03\xe8")
         self.wait_for(8)
         if self._socket.recv(65536):
-            raise RuntimeError("the server has sent something behind its close frame")
+            raise RuntimeError("the server sent data after its close frame")
         self._socket.close()
 
     def wait_for(self, opcode: int) -> None:
-        """Read until a frame of that kind is there (1 a text, 10 a pong)."""
+        """Read until a frame with that opcode arrives (1 is text, 10 is pong)."""
         while self._frame() != opcode:
             pass
 
     def hears(self, seconds: float) -> bool:
-        """Tell whether a text comes within some seconds."""
+        """Return whether a text message arrives within some seconds."""
         self._socket.settimeout(seconds)
         try:
             self.wait_for(1)
@@ -98,15 +98,15 @@ class Probe:
     def _more(self) -> None:
         data = self._socket.recv(65536)
         if not data:
-            raise RuntimeError("the server has closed the probe's connection")
+            raise RuntimeError("the server closed the probe's connection")
         self._held += data
 
 
 def page_seconds(port: int) -> float:
-    """Return how long a request for a page takes on a new connection."""
+    """Return how many seconds a request for a page takes on a new connection."""
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         if not client.recv(65536):
-            raise RuntimeError("the server has closed a connection without an answer")
+            raise RuntimeError("the server closed a connection without a response")
     return time.monotonic() - began

@@ -1,6 +1,6 @@
-"""The processes of the benchmark: how they start, end, and what they have cost.
+"""The processes of the benchmark: their start, their end, and their cost.
 
-Every one leads a session of its own, which is how its children are found, and dies with the driver.
+Each leads its own session, by which its children are found, and ends with the driver.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _libc = ctypes.CDLL(None)
 def choose_cpus(workers: int) -> tuple[set[int], set[int]]:
     """Return the CPUs for the server, and for the clients, Redis and this driver.
 
-    A server gets one, however many threads it has, so that all are measured alike; one with several
-    workers gets as many, if that leaves as many for the others.
+    A server gets one CPU, even if it has several threads, so all are measured alike. A server with
+    several workers gets one for each, if as many are left for the others.
     """
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) == 1:
@@ -43,7 +43,7 @@ def choose_cpus(workers: int) -> tuple[set[int], set[int]]:
 
 
 class Process:
-    """Run a command, with all of its children, until the end of a `with` block."""
+    """A command and its child processes, which run until the end of a `with` block."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Process:
             self._popen.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             pass
-        # While a process of the session lives, the number of its leader names nothing else.
+        # While a process of the session is alive, the id of its leader is not reused.
         for pid in self.pids():
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -101,11 +101,11 @@ class Process:
             self._popen.stdout.close()
 
     def pids(self) -> list[int]:
-        """Return the live processes of this session."""
+        """Return the ids of the running processes of this session."""
         return [pid for pid, stat in _processes() if int(stat[3]) == self._popen.pid]
 
     def wait_for_port(self, port: int) -> None:
-        """Wait until it listens."""
+        """Wait until the server listens on a port."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self._popen.poll() is not None:
@@ -115,30 +115,30 @@ class Process:
                 return
             except OSError:
                 time.sleep(0.02)
-        raise RuntimeError(f"{self.name} does not listen; its log may say why")
+        raise RuntimeError(f"{self.name} does not listen on its port: see its log")
 
     def cpu_seconds(self) -> float:
-        """Return the user and system time that all its processes have used so far."""
+        """Return the user and system time that all processes have used so far."""
         return sum(_cpu_seconds(pid) for pid in self.pids())
 
     def pss(self) -> int:
-        """Return the memory of all its processes in bytes, shared pages by their share."""
+        """Return the memory of all processes in bytes; shared pages are divided (PSS)."""
         return sum(_pss(pid) for pid in self.pids())
 
 
 class Load(Process):
-    """The websockets of the load client, opened by the time this returns.
+    """The load client and its websockets, which are open when the constructor returns.
 
     Args:
-        program: the load client.
-        port: of the server.
-        targets: for each client the request target and, after tabs, more header lines.
-        at_once: how many handshakes there may be at a time.
+        program: the path of the load client.
+        port: the port of the server.
+        targets: for each client the request target and, after tabs, additional header lines.
+        at_once: the maximum number of concurrent handshakes.
         manner: `websocket` or `socketio`.
-        **options: those of `Process`.
+        **options: the options of `Process`.
 
     Raises:
-        RuntimeError: not all of them could be opened.
+        RuntimeError: not all websockets could be opened.
     """
 
     def __init__(
@@ -172,33 +172,33 @@ class Load(Process):
                 raise
 
     def mark(self) -> None:
-        """Count from zero."""
+        """Reset the counters."""
         self._command("mark")
         self.report("marked")
 
     def watch(self, every: int) -> None:
-        """Let `progress` return after each so many messages."""
+        """Make `progress` return after each so many messages."""
         self._command(f"watch {every}")
 
     def progress(self, seconds: float = REPORT_SECONDS) -> int:
-        """Wait until the next share of messages is here and return how many have come in all."""
+        """Wait for the next report of progress and return the number of all received messages."""
         return int(self.report("progress", seconds)["messages"])
 
     def say(self, count: int, per_second: float, size: int) -> None:
-        """Send messages of so many bytes, each from the next client; return at once."""
+        """Send messages of that many bytes, each from the next client; return at once."""
         self._command(f"say {count} {per_second} {size}")
 
     def churn(self, per_second: float) -> None:
-        """Close and open so many connections in a second from now on; 0 ends it."""
+        """Close and reopen that many connections per second from now on; 0 stops it."""
         self._command(f"churn {per_second}")
 
     def stat(self) -> dict[str, Any]:
-        """Return what was counted since `mark`."""
+        """Return the counters since `mark`."""
         self._command("stat")
         return self.report("stat")
 
     def report(self, event: str, seconds: float = REPORT_SECONDS) -> dict[str, Any]:
-        """Wait for a line about an event; what comes before it is passed over."""
+        """Wait for the report of an event; earlier reports of other events are skipped."""
         while True:
             answer: dict[str, Any] = json.loads(self._line(seconds))
             if answer["event"] == event:
@@ -210,17 +210,17 @@ class Load(Process):
     def _line(self, seconds: float) -> bytes:
         while b"\n" not in self._held:
             if not select.select([self._stdout], [], [], seconds)[0]:
-                raise RuntimeError("the load client waits in vain: messages were lost")
+                raise RuntimeError("the load client timed out: messages were lost")
             data = os.read(self._stdout.fileno(), 65536)
             if not data:
-                raise RuntimeError("the load client has ended")
+                raise RuntimeError("the load client exited")
             self._held += data
         line, _, self._held = self._held.partition(b"\n")
         return line
 
 
 def _processes() -> Iterator[tuple[int, list[str]]]:
-    """Go through all processes: the id, and the fields of proc(5) stat from the third one on."""
+    """Yield all processes: the id, and the fields of proc(5) stat from the third one on."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             text = (folder / "stat").read_text()
@@ -230,7 +230,7 @@ def _processes() -> Iterator[tuple[int, list[str]]]:
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Add up what the scheduler has counted for the threads; without it, the ticks of stat."""
+    """Return the sum of the scheduler's times of the threads, or without these the stat ticks."""
     try:
         tasks = Path(f"/proc/{pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
@@ -243,4 +243,4 @@ def _pss(pid: int) -> int:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
-    raise RuntimeError(f"the kernel does not tell the memory of process {pid}")
+    raise RuntimeError(f"the kernel does not report the PSS of process {pid}")

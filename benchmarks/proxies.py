@@ -1,4 +1,4 @@
-"""Measure what a delivered message costs behind uWSGI's router, nginx and Apache.
+"""Measure the cost of a delivered message behind uWSGI's router, nginx and Apache.
 
     .venv/bin/python benchmarks/proxies.py
 
@@ -32,7 +32,7 @@ from stage import Figures, Stage, Theatre
 
 from wsredis.embedded import EmbeddedRedis, free_port
 
-# Debian keeps servers where only root looks.
+# Debian installs servers in /usr/sbin, which may not be on a user's PATH.
 PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
 MODULES = Path("/usr/lib/apache2/modules")
 PACE = 50  # broadcasts a second
@@ -90,7 +90,7 @@ ProxyPass / http://127.0.0.1:{behind}/ upgrade=websocket
 
 
 class Ways:
-    """Drive uWSGI through the same scenarios, reached in several ways."""
+    """The scenarios for uWSGI, reached directly and through proxies."""
 
     NAMES = ("direct", "router", "nginx", "apache")
 
@@ -100,7 +100,7 @@ class Ways:
 
     @contextmanager
     def reached(self, way: str) -> Iterator[Stage]:
-        """Start uWSGI and what stands before it, and have them do everything once."""
+        """Start uWSGI and the proxy in front of it, and run everything once."""
         theatre = self.theatre
         place = Place(free_port(), theatre.redis_server.port, theatre.build)
         behind = place if way in ("direct", "router") else replace(place, port=free_port())
@@ -133,7 +133,7 @@ class Ways:
         words = {"folder": build, "port": port, "behind": behind}
         conf = build / f"{way}.conf"
         if way == "nginx":
-            user = "user root;" if os.geteuid() == 0 else ""  # as which it sees our folder
+            user = "user root;" if os.geteuid() == 0 else ""  # so that it can read our folder
             conf.write_text(NGINX.format(user=user, **words))
             return [program("nginx"), "-p", str(build), "-c", str(conf), "-e", "stderr"]
         threads = self.theatre.sizes.small + 64
@@ -141,12 +141,12 @@ class Ways:
         return [program("apache2"), "-f", str(conf), "-DFOREGROUND"]
 
     def measure(self, way: str) -> Figures:
-        """Take the figures of one way."""
+        """Return the figures of one way."""
         with self.reached(way) as stage:
             return SCENARIOS["fan_small"](stage) | SCENARIOS["saturated"](stage)
 
     def rounds(self) -> Iterator[dict[str, Figures]]:
-        """Measure all ways again and again, each round in another order."""
+        """Measure all ways in each round, in another order each time."""
         for number in range(self.theatre.sizes.rounds):
             print(f"round {number + 1} of {self.theatre.sizes.rounds} ...", file=sys.stderr)
             shift = number % len(self.NAMES)
@@ -156,10 +156,10 @@ class Ways:
 
 
 def program(name: str) -> str:
-    """Return where a server is."""
+    """Return the path of a server's program."""
     found = shutil.which(name, path=PATH)
     if found is None:
-        raise SystemExit(f"there is no {name} here: apt-get install nginx apache2-bin")
+        raise SystemExit(f"{name} is not installed: apt-get install nginx apache2-bin")
     return found
 
 
@@ -182,7 +182,7 @@ def table(rounds: list[dict[str, Figures]]) -> str:
 def parse(arguments: list[str]) -> tuple[Sizes, Path]:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, help="how often (3)")
+    parser.add_argument("--rounds", type=int, help="number of rounds (3)")
     parser.add_argument("--connections", type=int, default=500, help="subscribers (500)")
     parser.add_argument("--quick", action="store_true", help="short scenarios, one round")
     parser.add_argument("--build", type=Path, default=HERE / "build", help="folder for programs, "
@@ -191,7 +191,7 @@ def parse(arguments: list[str]) -> tuple[Sizes, Path]:
     sizes = TINY if found.quick else FULL
     rounds = sizes.rounds if found.rounds is None else found.rounds
     if min(rounds, found.connections) < 1:
-        parser.error("numbers have to be above 0")
+        parser.error("--rounds and --connections must be greater than 0")
     sizes = replace(
         sizes,
         rounds=rounds,
@@ -213,7 +213,7 @@ def main(arguments: list[str]) -> int:
     with ExitStack() as stack:
         log = stack.enter_context((build / "proxies.log").open("wb"))
         cpus = choose_cpus(1)
-        os.sched_setaffinity(0, cpus[1])  # Redis and the clients inherit that
+        os.sched_setaffinity(0, cpus[1])  # inherited by Redis and the clients
         store = stack.enter_context(EmbeddedRedis())
         ways = Ways(Theatre(sizes, build, store, log, {1: cpus}))
         about = circumstances(store) | {name: version_of(name) for name in ("nginx", "apache2")}
@@ -225,7 +225,7 @@ def main(arguments: list[str]) -> int:
 
 
 def version_of(name: str) -> str:
-    """Return what a server says of itself."""
+    """Return the version that a server prints."""
     told = subprocess.run([program(name), "-v"], capture_output=True, text=True, check=True)
     return (told.stdout + told.stderr).splitlines()[0].partition("/")[2]
 

@@ -1,7 +1,7 @@
-"""How a message gets to each server: over Redis in that server's own form, or over HTTP.
+"""The publishing of messages to each server: over Redis in that server's format, or over HTTP.
 
-Every server is published to by this one process; what it writes is what the server's own publisher
-would write, byte for byte or near enough, so that no second Python has to be measured around.
+This process publishes to all servers. It writes the same bytes as the server's own publisher, or
+nearly so, so that no other Python process affects the measurement.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ STAMP = 21  # 20 digits and a space
 ANSWER_SECONDS = 20.0
 
 Form = Callable[[str, bytes], tuple[str, bytes]]
-"""Turn the name of a channel and a payload into the channel and the message of Redis."""
+"""A function that converts a channel's name and a payload to the Redis channel and message."""
 
 
 def stamped(size: int) -> bytes:
-    """Return a message of so many bytes, beginning with the time at which it was made."""
+    """Return a message of that many bytes, which begins with the current time."""
     return b"%020d " % time.monotonic_ns() + filler(size - STAMP)
 
 
 @cache
 def filler(size: int) -> bytes:
-    """Return text that compresses about as well as JSON does; it has no quotes to be escaped."""
+    """Return text that compresses about as well as JSON, without quotes, which need escaping."""
     record = b"{id: %d, price: %d.%02d},"
     records = [record % (i * 7919 % 99991, i * 31 % 997, i % 100) for i in range(size // 16 + 1)]
     return b"".join(records)[:size]
 
 
 class Publisher(Protocol):
-    """Publish messages to channels, several at a time; return once they have been taken."""
+    """A publisher of several messages at a time, which returns when they have been accepted."""
 
     def publish(self, messages: Sequence[tuple[str, bytes]]) -> None: ...
 
@@ -56,7 +56,7 @@ class Publisher(Protocol):
 
 
 class RedisPublisher:
-    """Publish with PUBLISH, in the form that a server expects."""
+    """A publisher with Redis' PUBLISH, in the format that a server expects."""
 
     def __init__(self, port: int, form: Form) -> None:
         self._redis = redis.Redis(port=port)
@@ -73,7 +73,7 @@ class RedisPublisher:
 
 
 class HttpPublisher:
-    """Publish with POST, one request after the other on one connection."""
+    """A publisher with HTTP POST, one request after the other on one connection."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
@@ -111,17 +111,17 @@ class HttpPublisher:
 
 
 def plain_form(name: str, payload: bytes) -> tuple[str, bytes]:
-    """Publish as it is, to a channel of that name."""
+    """Return the payload unchanged, for a channel of that name."""
     return name, payload
 
 
 def wsredis_form(name: str, payload: bytes) -> tuple[str, bytes]:
-    """Name channels as wsredis does: `u7` is a user, `g7` a group, all else a facility."""
+    """Return the format of wsredis: `u7` is a user, `g7` a group, anything else a facility."""
     return f"ws:{_audience(name)}", payload
 
 
 def ws4redis_form(name: str, payload: bytes) -> tuple[str, bytes]:
-    """Name channels as django-websocket-redis does."""
+    """Return the format of django-websocket-redis."""
     return _audience(name), payload
 
 
@@ -131,7 +131,7 @@ def _audience(name: str) -> str:
 
 
 def channels_form(name: str, payload: bytes) -> tuple[str, bytes]:
-    """Write a `group_send` of channels_redis: a map of two texts in MessagePack."""
+    """Return a `group_send` of channels_redis: a map of two strings in MessagePack."""
     return f"asgi__group__{name}", b"\x82\xa4type\xadbench.message\xa4text" + _packed(payload)
 
 
@@ -145,7 +145,7 @@ def _packed(text: bytes) -> bytes:
 
 
 def socketio_form(name: str, payload: bytes) -> tuple[str, bytes]:
-    """Write an `emit` of python-socketio to a room."""
+    """Return an `emit` of python-socketio to a room."""
     emit = {
         "method": "emit",
         "event": "message",

@@ -31,14 +31,14 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Result:
-    """Hold what a run has found.
+    """The result of a run.
 
     Args:
         about: the machine and the versions.
-        sizes: how much was measured.
+        sizes: the numbers of the run.
         rounds: for each round the figures of each server.
         absent: servers that could not be installed, and why.
-        problems: what went wrong on the way.
+        problems: the errors during the run.
     """
 
     about: dict[str, Any]
@@ -50,7 +50,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Row:
-    """Describe a figure: its line in the table, where `{...}` is one of the sizes, and its unit."""
+    """A figure: its title in the table, where `{...}` is one of the sizes, and its unit."""
 
     text: str
     scale: float = 1.0
@@ -102,7 +102,7 @@ LINES = {
 
 
 def median(result: Result, server: str, figure: str) -> float | None:
-    """Return the median over the rounds, None if there is nothing."""
+    """Return the median over the rounds, or None if there are no figures."""
     found = [r[server][figure] for r in result.rounds if figure in r.get(server, {})]
     return statistics.median(found) if found else None
 
@@ -118,7 +118,7 @@ def ratio(result: Result, server: str, figure: str, base: str = "floor") -> floa
 
 
 def lines_of(result: Result) -> list[list[str]]:
-    """Return the table, its head first; what nobody was asked has no line."""
+    """Return the table, with the header row first; figures that no server has are left out."""
     present = [key for key in COLUMNS if any(r.get(key) for r in result.rounds)]
     lines = [["", *(COLUMNS[key] for key in present)]]
     for figure, row in LINES.items():
@@ -151,13 +151,13 @@ def table(result: Result) -> str:
 
 
 def judged(result: Result) -> list[Verdict]:
-    """Return what became of each target that this run can judge."""
+    """Return the verdict on each target for which this run has the figures."""
     found = [target.judge(result.rounds, result.sizes) for target in TARGETS]
     return [verdict for verdict in found if verdict is not None]
 
 
 def verdicts(result: Result) -> str:
-    """Return the targets, the missing servers and the problems, a line each."""
+    """Return the targets, the missing servers and the problems, a line for each."""
     lines = [f"{verdict.word:<8} {verdict.text}: {verdict.shown}" for verdict in judged(result)]
     lines += [f"left out {title}: {why}" for title, why in result.absent.items()]
     lines += [f"problem  {text}" for text in result.problems]
@@ -170,7 +170,7 @@ def markdown(result: Result, name: str) -> str:
     head, *body = lines_of(result)
     few = result.sizes["rounds"]
     lines = [
-        f"Rounds {len(result.rounds)}, {few} of servers that are far away; {about}.",
+        f"Rounds {len(result.rounds)}, {few} of the distant servers; {about}.",
         "",
         f"![CPU for each delivered message]({name}.svg)",
         "",
@@ -181,7 +181,7 @@ def markdown(result: Result, name: str) -> str:
     titles = {COLUMNS[server.key]: server.title for server in SERVERS}
     short = [f"“{word}” is {titles[word]}" for word in head[1:] if word != titles[word]]
     if short:
-        lines += ["", f"In the head {', '.join(short)}."]
+        lines += ["", f"In the table header, {', '.join(short)}."]
     if found := judged(result):
         lines += ["", "| target | measured | |", "|---|---:|---|"]
         lines += [f"| {v.text} | {v.shown} | {v.word} |" for v in found]

@@ -1,4 +1,4 @@
-"""Measure what websockets cost on wsredis and on its peers; README.md explains the figures.
+"""Measure the cost of websockets on wsredis and on its peers; README.md explains the figures.
 
     make bench
 
@@ -44,7 +44,7 @@ interrupted: list[bool] = []
 
 @dataclass(frozen=True)
 class Options:
-    """Hold what the command line and the environment say."""
+    """The options of the command line and the environment."""
 
     sizes: Sizes
     servers: tuple[Server, ...]
@@ -59,13 +59,11 @@ def parse(arguments: Sequence[str]) -> Options:
     page = os.environ.get("BENCH_PAGE")
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", default=quick, help="one short round")
-    parser.add_argument("--tiny", action="store_true", help="to see that it works, not for figures")
-    parser.add_argument(
-        "--rounds", type=int, help="how often each server is measured (5; 3 if far)"
-    )
-    parser.add_argument("--servers", default="", help="only these, with commas between them")
-    parser.add_argument("--scenarios", default="", help="only these, with commas between them")
-    parser.add_argument("--page", type=Path, default=page, help="page in which to put the table")
+    parser.add_argument("--tiny", action="store_true", help="a quick test, without valid figures")
+    parser.add_argument("--rounds", type=int, help="number of rounds (5; 3 for distant servers)")
+    parser.add_argument("--servers", default="", help="run only these, separated by commas")
+    parser.add_argument("--scenarios", default="", help="run only these, separated by commas")
+    parser.add_argument("--page", type=Path, default=page, help="page to insert the table into")
     parser.add_argument("--build", type=Path, default=HERE / "build", help="folder for programs, "
                         "peers, the servers' log and the result (benchmarks/build)")  # fmt: skip
     found = parser.parse_args(arguments)
@@ -73,20 +71,20 @@ def parse(arguments: Sequence[str]) -> Options:
     if found.rounds is not None:
         sizes = replace(sizes, rounds=found.rounds, rounds_close=found.rounds)
     if sizes.rounds < 1:
-        parser.error("there has to be a round")
+        parser.error("--rounds must be at least 1")
     keys = [key for key in found.servers.split(",") if key]
     names = [name for name in found.scenarios.split(",") if name] or list(SCENARIOS)
     known = [server.key for server in SERVERS]
     for word in (*keys, *names):
         if word not in (*known, *SCENARIOS):
-            parser.error(f"{word} is none of {', '.join((*known, *SCENARIOS))}")
+            parser.error(f"unknown name {word}: write some of {', '.join((*known, *SCENARIOS))}")
     servers = tuple(server for server in SERVERS if not keys or server.key in keys)
     path = Path(found.page).resolve() if found.page else None
     return Options(sizes, servers, frozenset(names), found.build.resolve(), path)
 
 
 def measure(theatre: Theatre, server: Server, names: frozenset[str]) -> tuple[Figures, list[str]]:
-    """Put a server through its scenarios; return the figures and what went wrong."""
+    """Run a server's scenarios; return the figures and the problems."""
     figures: Figures = {}
     problems: list[str] = []
     sizes = theatre.sizes
@@ -108,7 +106,7 @@ def measure(theatre: Theatre, server: Server, names: frozenset[str]) -> tuple[Fi
 
 
 def attempt(stage: Stage, name: str, figures: Figures) -> list[str]:
-    """Run one scenario; a server that cannot do it keeps its other figures."""
+    """Run one scenario and return the problems; if it fails, the other figures are kept."""
     began = time.monotonic()
     if interrupted:
         raise KeyboardInterrupt
@@ -123,12 +121,12 @@ def attempt(stage: Stage, name: str, figures: Figures) -> list[str]:
 
 
 def tell(text: str) -> None:
-    """Say on stderr how far it is."""
+    """Print progress on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def run(options: Options, stack: ExitStack) -> Result:
-    """Measure all servers again and again, in another order each time."""
+    """Measure all servers in each round, in another order each time."""
     sizes, build = options.sizes, options.build
     compile_programs(build)
     tell("installing the peers (once) ...")
@@ -136,7 +134,7 @@ def run(options: Options, stack: ExitStack) -> Result:
     servers = [server for server in options.servers if server.needs not in missing]
     absent = {s.title: missing[s.needs] for s in options.servers if s.needs in missing}
     cpus = {workers: choose_cpus(workers) for workers in (1, 2)}
-    os.sched_setaffinity(0, cpus[1][1])  # Redis inherits that
+    os.sched_setaffinity(0, cpus[1][1])  # inherited by Redis
     log = stack.enter_context((build / "servers.log").open("wb"))
     store = stack.enter_context(EmbeddedRedis(args=("--maxclients", "12000")))
     theatre = Theatre(sizes, build, store, log, cpus)
@@ -166,7 +164,7 @@ def cpu_of_children() -> float:
 
 
 def circumstances(store: EmbeddedRedis) -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return the machine and the versions that the figures depend on."""
     info: dict[str, Any] = redis.Redis(port=store.port).info("server")
     name = info.get("server_name", "redis").capitalize()
     return {
@@ -181,13 +179,13 @@ def circumstances(store: EmbeddedRedis) -> dict[str, Any]:
 
 
 def interrupt(*_: object) -> None:
-    """Raise KeyboardInterrupt, and remember it: where Python forks, what is raised gets lost."""
+    """Raise KeyboardInterrupt, and remember it, because an exception during a fork gets lost."""
     interrupted.append(True)
     raise KeyboardInterrupt
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the benchmark; 1 if wsredis or the floor could not do something."""
+    """Run the benchmark and return the exit code, 1 if wsredis or the floor had problems."""
     options = parse(arguments)
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -1,7 +1,7 @@
-"""What the servers are put through, one function for each scenario; README.md explains them.
+"""The scenarios of the benchmark, a function for each; README.md explains them.
 
-A function gets a stage and returns its figures: CPU in seconds for each thing done, times in
-milliseconds, memory in bytes.
+A function gets a stage and returns its figures: CPU in seconds per action, times in milliseconds,
+memory in bytes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from stage import Figures, Stage
 __all__ = ["FRESH", "SCENARIOS"]
 
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
-FORERUN_SECONDS = 0.003  # a broadcast's, before something else comes in its way
+FORERUN_SECONDS = 0.003  # from a broadcast to the ping or request behind it
 POLL_SECONDS = 0.005
 PROBE_TRIES = 10
 INBOUND_SECONDS = 30.0
 
 FRESH = ("idle", "growth", "fairness")
-"""What is measured on a server of its own: memory that others have freed would hide a growth."""
+"""The scenarios on a separate server: memory that others have freed would hide a growth."""
 
 
 def named(prefix: str, figures: Figures, *keys: str) -> Figures:
@@ -32,7 +32,7 @@ def named(prefix: str, figures: Figures, *keys: str) -> Figures:
 
 
 def fan(stage: Stage, load: Load, size: int = 0, only: int = 0) -> Figures:
-    """Broadcast at the pace that brings so many deliveries per second, or only so many messages."""
+    """Broadcast at a pace for a given number of deliveries per second, or only `only` messages."""
     sizes = stage.sizes
     rate = sizes.deliveries_per_second / load.connections
     least = sizes.paced_least_slow if stage.server.slow else sizes.paced_least
@@ -42,7 +42,7 @@ def fan(stage: Stage, load: Load, size: int = 0, only: int = 0) -> Figures:
 
 
 def idle(stage: Stage) -> Figures:
-    """Open many sockets, one after the other, and look at the memory."""
+    """Open many sockets and measure the memory."""
     count = stage.sizes.huge_slow if stage.server.slow else stage.sizes.huge
     pss, cpu = stage.pss(), stage.cpu_seconds()
     load = stage.load([["bench"]] * count)
@@ -61,12 +61,12 @@ def idle(stage: Stage) -> Figures:
 
 
 def growth(stage: Stage) -> Figures:
-    """Broadcast to all the sockets that there are."""
+    """Broadcast to all sockets."""
     return named("fan_huge", fan(stage, stage.audience(stage.sizes.huge)), "cpu")
 
 
 def fairness(stage: Stage) -> Figures:
-    """Let a message for one, a ping and a request for a page come behind a broadcast to many."""
+    """Measure a message for one socket, a ping and a request for a page behind a broadcast."""
     count = stage.sizes.huge_slow if stage.server.slow else stage.sizes.huge
     load = stage.audience(count)
     waits: dict[str, list[float]] = {"unicast": [], "ping": [], "page": [], "whole": []}
@@ -76,7 +76,7 @@ def fairness(stage: Stage) -> Figures:
             if probe.hears(1.0):
                 break
         else:
-            raise RuntimeError("the probe hears nothing")
+            raise RuntimeError("the probe receives no messages")
         for kind in ("unicast", "ping", "page") * stage.sizes.fair_times:
             load.mark()
             load.watch(count)
@@ -102,7 +102,7 @@ def fairness(stage: Stage) -> Figures:
 
 
 def storm(stage: Stage) -> Figures:
-    """Open many sockets at once: on a server that has seen only a few, and when it is warm."""
+    """Open many sockets at once: on a cold server, which had a few before, and on a warm one."""
     stage.leave()
     figures: Figures = {}
     count = stage.sizes.storm
@@ -117,22 +117,22 @@ def storm(stage: Stage) -> Figures:
 
 
 def fan_few(stage: Stage) -> Figures:
-    """Broadcast to a few."""
+    """Broadcast to a few sockets."""
     return named("fan_few", fan(stage, stage.audience(stage.sizes.few)), "cpu")
 
 
 def fan_small(stage: Stage) -> Figures:
-    """Broadcast to many."""
+    """Broadcast to many sockets."""
     return named("fan_small", fan(stage, stage.audience(stage.sizes.small)))
 
 
 def fan_large(stage: Stage) -> Figures:
-    """Broadcast to more."""
+    """Broadcast to even more sockets."""
     return named("fan_large", fan(stage, stage.audience(stage.sizes.large)))
 
 
 def saturated(stage: Stage) -> Figures:
-    """Broadcast as fast as the server can, with several messages on their way."""
+    """Broadcast as fast as the server can, with several messages outstanding."""
     load = stage.audience(stage.sizes.small)
     first, *others = stage.sizes.depths
     figures = named("saturated", stage.saturated(load, "bench", first))
@@ -153,7 +153,7 @@ def lengths(stage: Stage) -> Figures:
 
 
 def compressed(stage: Stage) -> Figures:
-    """Broadcast the middle length to clients that take permessage-deflate (RFC 7692)."""
+    """Broadcast messages of middle length to clients that offer permessage-deflate (RFC 7692)."""
     stage.leave()
     count = stage.sizes.small
     with stage.load([["bench"]] * count, header=DEFLATE) as load:
@@ -162,12 +162,12 @@ def compressed(stage: Stage) -> Figures:
 
 
 def crowd_small(stage: Stage) -> Figures:
-    """Broadcast to many while more sit idle."""
+    """Broadcast to many sockets while more sockets are idle."""
     return _crowd(stage, stage.sizes.small, "crowd_small")
 
 
 def crowd_large(stage: Stage) -> Figures:
-    """Broadcast to more while as many sit idle."""
+    """Broadcast to even more sockets while as many are idle."""
     return _crowd(stage, stage.sizes.large, "crowd_large")
 
 
@@ -179,7 +179,7 @@ def _crowd(stage: Stage, count: int, name: str) -> Figures:
 
 
 def churn(stage: Stage) -> Figures:
-    """Broadcast while sockets come and go."""
+    """Broadcast while other sockets are closed and opened."""
     load = stage.audience(stage.sizes.small)
     with stage.load([["other"]] * stage.sizes.churn_sockets) as passers:
         passers.churn(stage.sizes.churn_per_second)
@@ -202,7 +202,7 @@ def unicast(stage: Stage) -> Figures:
 
 
 def groups(stage: Stage) -> Figures:
-    """Send each message to one of many small groups; everybody is in several."""
+    """Send each message to one of many small groups; each socket is in several."""
     stage.leave()
     sizes = stage.sizes
     step = sizes.groups // sizes.group_members
@@ -220,7 +220,7 @@ def groups(stage: Stage) -> Figures:
 
 
 def inbound(stage: Stage) -> Figures:
-    """Let sockets publish to a channel nobody here listens to, until Redis has had it all."""
+    """Let sockets publish to a channel without subscribers, until Redis has received all."""
     stage.leave()
     sizes = stage.sizes
     with stage.load([["publish-inbound"]] * sizes.speakers) as load:
@@ -235,7 +235,7 @@ def inbound(stage: Stage) -> Figures:
         while (now := stage.redis_stat())["publish"] - before["publish"] < sizes.spoken:
             asked += 1
             if time.monotonic() > deadline:
-                raise RuntimeError("what sockets said did not get to Redis")
+                raise RuntimeError("Redis did not receive all messages of the sockets")
             time.sleep(POLL_SECONDS)
         cpu = stage.cpu_seconds() - cpu
         stage.check(load, None)

@@ -1,7 +1,7 @@
-"""Every server that is measured: how it starts, how it is published to, what it takes part in.
+"""The measured servers: how each is started, how messages are published to it, its scenarios.
 
-A channel is `bench`, `other` or `inbound` for everybody, `u7` for one user, `g7` for a group; a
-client that only publishes asks for `publish-inbound`.
+A channel is `bench`, `other` or `inbound` for all clients, `u7` for one user, `g7` for a group; a
+client that only publishes requests `publish-inbound`.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ MOST = ("idle", "storm", "fan_small", "saturated", "fan_large", "unicast")
 SLOW = ("idle", "fan_small", "saturated", "fan_large", "unicast")
 CLOSE = ("idle", "fairness", "storm", "fan_small", "saturated", "lengths", "crowd_small", "churn")
 CLOSE_LARGE = ("fan_large", "crowd_large", "unicast")
-"""What is compared most closely: with those that are fast."""
+"""The scenarios in which the fast servers are compared most closely."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Say where a server runs: its port, that of Redis, and the folder of what was built."""
+    """Where a server runs: its port, that of Redis, and the build folder."""
 
     port: int
     redis_port: int
@@ -47,12 +47,12 @@ class Place:
 
 
 def plain_target(names: Sequence[str]) -> str:
-    """Ask for channels by their names in the path."""
+    """Return a target with the names of channels in the path."""
     return f"/{','.join(names)}"
 
 
 def wsredis_target(names: Sequence[str]) -> str:
-    """Ask for channels as wsredis and django-websocket-redis have it."""
+    """Return a target that requests channels from wsredis or django-websocket-redis."""
     first = names[0]
     if first.startswith("publish-"):
         return f"/ws/{first.removeprefix('publish-')}?publish-broadcast"
@@ -64,28 +64,28 @@ def wsredis_target(names: Sequence[str]) -> str:
 
 
 def socketio_target(names: Sequence[str]) -> str:
-    """Ask for rooms."""
+    """Return a target that requests rooms."""
     return f"/socket.io/?EIO=4&transport=websocket&rooms={','.join(names)}"
 
 
 @dataclass(frozen=True)
 class Server:
-    """Describe a server.
+    """A server of the benchmark.
 
     Args:
         key: its name in the results.
         title: its name in the table.
-        command: what starts it; it finds its ports in the environment too.
-        scenarios: what it takes part in, in the order of scenarios.py.
-        form: its messages in Redis; None publishes over HTTP.
-        target: what a client asks for.
-        needs: what has to be installed for it, see environment.py.
-        manner: of its clients, see load.c.
-        workers: processes that serve.
-        slow: opening so many sockets takes long, so fewer idle.
-        lossy: it holds messages back, so what has not come is not waited for.
+        command: returns the command that starts it; its ports are in the environment too.
+        scenarios: the scenarios that it runs, in the order of scenarios.py.
+        form: the format of its messages in Redis; with None they are published over HTTP.
+        target: returns the request target of a client.
+        needs: what must be installed for it, see environment.py.
+        manner: the protocol of its clients, see load.c.
+        workers: the number of worker processes.
+        slow: it takes long to open many sockets, so fewer are idle.
+        lossy: it holds messages back, so missing messages are not waited for.
         mute: it never sends a message.
-        far: it is not compared closely, so it has fewer rounds.
+        far: it is too far away in the results to be compared closely, so it has fewer rounds.
     """
 
     key: str
@@ -103,19 +103,19 @@ class Server:
     far: bool = False
 
     def publisher(self, place: Place) -> Publisher:
-        """Return what publishes to it."""
+        """Return its publisher."""
         if self.form is None:
             return HttpPublisher(place.port)
         return RedisPublisher(place.redis_port, self.form)
 
 
 def backlog() -> str:
-    """Return how many handshakes may wait, as far as the system allows."""
+    """Return the length of the listen queue, limited by the system."""
     return str(min(4096, int(Path("/proc/sys/net/core/somaxconn").read_text())))
 
 
 def wsredis_command(place: Place, workers: int = 1, app: Path = HERE / "app.py") -> list[str]:
-    """Start uWSGI with wsredis as a site would, or with something else."""
+    """Return the command for uWSGI with wsredis, or with another application."""
     return [
         *(str(UWSGI), "--master", "--die-on-term", "--workers", str(workers)),
         *("--gevent", "200", "--listen", backlog(), "--disable-logging"),
@@ -124,18 +124,18 @@ def wsredis_command(place: Place, workers: int = 1, app: Path = HERE / "app.py")
 
 
 def floor_command(place: Place, manner: str = "send", processes: int = 1) -> list[str]:
-    """Start the floor."""
+    """Return the command for the floor."""
     words = (str(place.port), str(place.redis_port), manner, str(processes))
     return [str(place.build / "floor"), *words]
 
 
 def python(place: Place, program: str, *words: str, folder: str = "python") -> list[str]:
-    """Start a program of the environment that was made for the peers."""
+    """Return the command for a program in the peers' environment."""
     return [str(place.build / "peers" / folder / "bin" / program), *words]
 
 
 def ws4redis_command(place: Place) -> list[str]:
-    """Start uWSGI as django-websocket-redis is deployed; each websocket takes a core of gevent."""
+    """Return the command for django-websocket-redis, which needs a gevent core per websocket."""
     words = ("--master", "--die-on-term", "--workers", "1", "--gevent", "3000", "--disable-logging")
     listen = (
         "--http-socket",
@@ -149,12 +149,12 @@ def ws4redis_command(place: Place) -> list[str]:
 
 
 def nginx_command(place: Place) -> list[str]:
-    """Write nginx's configuration and start it."""
+    """Write nginx's configuration and return its command."""
     root = place.build / "peers" / "nginx"
     folder = root / "run"
     folder.mkdir(exist_ok=True)
     words = {
-        "USER": "user root;" if os.geteuid() == 0 else "",  # as which it sees our folder
+        "USER": "user root;" if os.geteuid() == 0 else "",  # so that it can read our folder
         "FOLDER": str(folder),
         "MODULE": str(root / "usr/lib/nginx/modules/ngx_nchan_module.so"),
         "NOFILE": "20000",
@@ -170,13 +170,13 @@ def nginx_command(place: Place) -> list[str]:
 
 
 def uvicorn_command(place: Place) -> list[str]:
-    """Start uvicorn with what its `standard` extra brings."""
+    """Return the command for uvicorn with the packages of its `standard` extra."""
     words = ("--port", str(place.port), "--app-dir", str(PEERS), "--log-level", "warning")
     return python(place, "uvicorn", "channels_app:application", *words, "--backlog", "4096")
 
 
 def daphne_command(place: Place) -> list[str]:
-    """Start daphne."""
+    """Return the command for daphne."""
     return python(place, "daphne", "-p", str(place.port), "-v", "0", "channels_app:application")
 
 

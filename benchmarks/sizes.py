@@ -1,4 +1,4 @@
-"""How much is measured: every number of a run stands here, and nowhere else."""
+"""All numbers of a run."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ __all__ = ["FULL", "QUICK", "TINY", "Sizes"]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Hold the numbers of a run; times are in seconds, sizes in bytes, paces per second."""
+    """The numbers of a run; times are in seconds, sizes in bytes, paces per second."""
 
     rounds: int = 3
     rounds_close: int = 5
-    """Rounds of the servers that are compared closely: noise would decide who is ahead."""
+    """Rounds of the servers that are compared closely, where noise could decide the order."""
 
     few: int = 100
-    """Subscribers where growth begins."""
+    """Subscribers at the start of growth."""
     small: int = 1000
     """Subscribers of most scenarios."""
     large: int = 5000
-    """Subscribers of the second fan-out, and how many sockets idle beside those who listen."""
+    """Subscribers of the second fan-out, and idle sockets beside the subscribers."""
     huge: int = 10_000
-    """Idle sockets, and subscribers where growth ends."""
+    """Idle sockets, and subscribers at the end of growth."""
     huge_slow: int = 2000
     """Idle sockets of the servers that take long to open them."""
     storm: int = 2000
@@ -34,18 +34,18 @@ class Sizes:
     """Sizes of a message."""
 
     deliveries_per_second: int = 50_000
-    """What the paced scenarios deliver, to however many subscribers."""
+    """Deliveries per second in the paced scenarios, for any number of subscribers."""
     paced_seconds: float = 1.3
     paced_least: int = 8
     paced_least_slow: int = 4
-    """Broadcasts of a paced scenario at least; the second is for slow servers."""
+    """Minimum number of broadcasts in a paced scenario; the second is for slow servers."""
     load_limit: float = 0.5
     """Share of a CPU above which a server's pace is lowered."""
     long_messages: int = 8
     """Broadcasts of the long message."""
 
     depths: tuple[int, ...] = (16, 4, 2)
-    """Broadcasts outstanding when saturated; all servers have the first one."""
+    """Outstanding broadcasts when saturated; the first is for all servers."""
     saturated_seconds: float = 1.0
 
     users: int = 2000
@@ -60,17 +60,17 @@ class Sizes:
     spoken_per_second: int = 5000
 
     fair_times: int = 7
-    """Broadcasts behind which something else waits."""
+    """Broadcasts in the fairness scenario."""
 
     churn_sockets: int = 200
     churn_per_second: int = 200
 
     skip: tuple[str, ...] = ()
-    """Scenarios that nobody takes part in."""
+    """Scenarios that are left out."""
     peers_skip: tuple[str, ...] = ()
-    """Scenarios that only wsredis and the floor take part in."""
+    """Scenarios that run on wsredis and the floor only."""
     slow_skip: tuple[str, ...] = ()
-    """Scenarios that the slow servers do not take part in either."""
+    """Scenarios that are also left out for slow servers."""
 
     settle: float = 0.3
     """Pause before memory and CPU are read."""

@@ -1,6 +1,6 @@
-"""The stage of the benchmark: one server with its clients and its Redis, and what is read off it.
+"""The stage of the benchmark: one server with its clients and its Redis, and the measurements.
 
-What is done on it stands in scenarios.py. Costs are CPU seconds of all processes of the server.
+The scenarios are in scenarios.py. Costs are CPU seconds of all processes of the server.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ __all__ = ["Figures", "Stage", "Theatre"]
 
 Figures = dict[str, float]
 
-AT_ONCE, AT_ONCE_SLOW = 128, 32  # handshakes, where nothing else is said
+AT_ONCE, AT_ONCE_SLOW = 128, 32  # concurrent handshakes, by default
 READY_TRIES = 5
 READY_SECONDS = 3.0
 WARM_CLIENTS = 20
-CALM_SECONDS = 1.0  # for which a lossy server must have delivered nothing
+CALM_SECONDS = 1.0  # how long a lossy server must have been quiet
 
 
 @dataclass(frozen=True)
 class Theatre:
-    """Hold what all servers of a run share."""
+    """The resources that all servers of a run share."""
 
     sizes: Sizes
     build: Path
     redis_server: EmbeddedRedis
     log: IO[bytes]
     cpus: dict[int, tuple[set[int], set[int]]]
-    """By the number of workers: the server's CPUs, and those of all others."""
+    """By the number of workers: the server's CPUs, and those of all other processes."""
 
     @contextmanager
     def serving(self, server: Server) -> Iterator[Stage]:
-        """Start a server and have it do everything once, so that nothing is loaded later."""
+        """Start a server and run everything once, so that nothing is loaded later."""
         place = Place(free_port(), self.redis_server.port, self.build)
         env = {
             "PORT": str(place.port),
@@ -70,14 +70,14 @@ class Theatre:
 
 
 class Stage:
-    """Drive one running server.
+    """A running server and its clients.
 
     Args:
-        theatre: what all servers share.
-        server: which one this is.
-        place: where it listens.
-        processes: what it consists of, with what stands in front of it.
-        publisher: publishes to it.
+        theatre: the shared resources.
+        server: the description of the server.
+        place: the ports and the build folder.
+        processes: the processes of the server, and of the proxy in front of it.
+        publisher: the publisher for this server.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Stage:
     def load(
         self, channels: Sequence[Sequence[str]], *, at_once: int = 0, header: str = ""
     ) -> Load:
-        """Open websockets, each for its channels."""
+        """Open websockets, each with its channels."""
         targets = [self.server.target(names) + (header and f"\t{header}") for names in channels]
         at_once = at_once or (AT_ONCE_SLOW if self.server.slow else AT_ONCE)
         theatre = self._theatre
@@ -112,7 +112,7 @@ class Stage:
         return Load(program, self.place.port, targets, at_once=at_once, manner=manner, **options)
 
     def audience(self, count: int, name: str = "bench") -> Load:
-        """Return that many subscribers of a channel: those that are there, or new ones alone."""
+        """Return that many subscribers of a channel: the present ones, or only new ones."""
         if self._audience is not None and self._audience[0] == (count, name):
             return self._audience[1]
         self.leave()
@@ -122,19 +122,19 @@ class Stage:
         return load
 
     def adopt(self, load: Load, name: str) -> None:
-        """Take clients as the audience of a channel; they are closed with the stage."""
+        """Use clients as the audience of a channel; they are closed with the stage."""
         self.leave()
         self._audience = ((load.connections, name), load)
 
     def leave(self) -> None:
-        """Let the audience go."""
+        """Close the audience."""
         if self._audience is not None:
             self._audience[1].__exit__(None, None, None)
             self._audience = None
             self.rest()
 
     def warm(self) -> None:
-        """Have the server do everything once."""
+        """Make the server do everything once."""
         with self.load([["bench"]] * WARM_CLIENTS) as load:
             self.ready(load, ["bench"], WARM_CLIENTS)
             for _ in range(20):
@@ -143,7 +143,7 @@ class Stage:
         self.rest()
 
     def ready(self, load: Load, names: Sequence[str], expected: int) -> None:
-        """Publish until everybody has got something: a server may subscribe after the handshake."""
+        """Publish until all have received a message: a server may subscribe after the handshake."""
         if self.server.mute:
             return
         for _ in range(READY_TRIES):
@@ -158,10 +158,10 @@ class Stage:
             self.calm(load)
             if load.stat()["fewest"] >= 1:
                 return
-        raise RuntimeError(f"not everybody hears: {load.stat()}")
+        raise RuntimeError(f"some clients receive no messages: {load.stat()}")
 
     def calm(self, load: Load) -> None:
-        """Wait until nothing comes any more."""
+        """Wait until no more messages arrive."""
         seconds = CALM_SECONDS if self.server.lossy else 0.05
         before = -1
         while (count := self._arrived(load)) != before:
@@ -169,12 +169,12 @@ class Stage:
             time.sleep(seconds)
 
     def _arrived(self, load: Load) -> int:
-        """Return how much has come, with what is no message of ours."""
+        """Return the number of received messages, including those that are not ours."""
         stat = load.stat()
         return int(stat["messages"] + stat["others"])
 
     def rest(self) -> None:
-        """Give the server time to finish what it does aside."""
+        """Give the server time to finish its background work."""
         time.sleep(self.sizes.settle)
 
     def publish(self, names: Sequence[str], size: int = 0) -> None:
@@ -182,10 +182,10 @@ class Stage:
         size = size or self.sizes.message
         self.publisher.publish([(name, stamped(size)) for name in names])
 
-    # What it costs
+    # Measurements
 
     def cpu_seconds(self) -> float:
-        """Return what all processes of the server have used."""
+        """Return the CPU time that all processes of the server have used."""
         return sum(process.cpu_seconds() for process in self.processes)
 
     def pss(self) -> int:
@@ -193,13 +193,13 @@ class Stage:
         return sum(process.pss() for process in self.processes)
 
     def redis_stat(self) -> Mapping[str, Any]:
-        """Return how many `publish` commands Redis has had, and how often it has read (`reads`)."""
+        """Return the numbers of `publish` commands and of reads (`reads`) of Redis."""
         stats: dict[str, Any] = self.redis.info("stats")
         commands: dict[str, Any] = self.redis.info("commandstats")
         publish = commands.get("cmdstat_publish", {"calls": 0})
         return {"publish": publish["calls"], "reads": stats["total_reads_processed"]}
 
-    # What is done
+    # Actions
 
     def paced(
         self,
@@ -214,9 +214,9 @@ class Stage:
     ) -> Figures:
         """Publish at a pace, to the channels in turn; return `cpu` of a delivery and latencies.
 
-        It does so for some seconds, and `least` messages at least. A pace that would take too much
-        of a CPU is lowered; `rate` tells the one there was. A broadcast waits until all have had
-        the one before, so that nothing is joined on a busy machine.
+        It does so for some seconds, with at least `least` messages. A pace that would need too much
+        of a CPU is lowered; `rate` is the actual one. A broadcast waits until all clients have
+        received the one before, so that no messages are joined on a busy machine.
         """
         rate = min(rate, self._bearable(load, names, subscribers, size))
         count = max(least, int(rate * seconds))
@@ -238,7 +238,7 @@ class Stage:
         cpu = self.cpu_seconds() - cpu
         stat = self.check(load, count if len(names) == 1 else None)
         if stat["messages"] < count * subscribers and not self.server.lossy:
-            raise RuntimeError(f"{count * subscribers} messages should have come: {stat}")
+            raise RuntimeError(f"{count * subscribers} messages should have arrived: {stat}")
         return {
             "cpu": cpu / max(1, stat["messages"]),
             "p50": stat["p50_ms"],
@@ -247,7 +247,7 @@ class Stage:
         }
 
     def _bearable(self, load: Load, names: Sequence[str], subscribers: int, size: int) -> float:
-        """Return the pace that takes the permitted share of a CPU, from a few messages."""
+        """Return the pace that needs the allowed share of a CPU, measured with a few messages."""
         few = names[: max(1, len(names) // 20)]
         load.mark()
         load.watch(subscribers * len(few))
@@ -261,7 +261,7 @@ class Stage:
         return self.sizes.load_limit / max(cost, 1e-6)
 
     def saturated(self, load: Load, name: str, depth: int) -> Figures:
-        """Publish as soon as an earlier message has reached everybody, so many outstanding."""
+        """Publish whenever an earlier message has reached all, with `depth` outstanding."""
         load.mark()
         load.watch(load.connections)
         published = delivered = 0
@@ -279,11 +279,11 @@ class Stage:
         return {"cpu": cpu / delivered, "rate": rate}
 
     def check(self, load: Load, count: int | None) -> dict[str, Any]:
-        """Refuse figures of a run in which a message was lost, came twice or out of order."""
+        """Return the counters; raise RuntimeError for lost, repeated or unordered messages."""
         stat = load.stat()
         if stat["unordered"]:
-            raise RuntimeError(f"{stat['unordered']} messages came out of order: {stat}")
+            raise RuntimeError(f"{stat['unordered']} messages arrived out of order: {stat}")
         whole = count is None or stat["fewest"] == stat["most"] == count
         if stat["lost"] or not (whole or self.server.lossy):
-            raise RuntimeError(f"each connection should have had {count} messages: {stat}")
+            raise RuntimeError(f"each connection should have received {count} messages: {stat}")
         return stat

@@ -1,7 +1,7 @@
-"""What wsredis is to reach, and whether a run has shown it.
+"""The performance targets of wsredis, and the verdicts of a run.
 
-Each target compares figures of the same round and takes the median over the rounds, so that a slow
-minute of the machine counts on both sides.
+Each target compares figures of the same round and takes the median over the rounds, so a slow
+minute of the machine affects both sides.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Round = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Verdict:
-    """Say what a run has shown of a target."""
+    """The verdict of a run on a target."""
 
     text: str
     value: float
@@ -27,20 +27,20 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """Return the verdict in a word that is easily found."""
+        """Return the verdict as a word that is easy to search for."""
         return "reached" if self.reached else "MISSED"
 
 
 @dataclass(frozen=True)
 class Target:
-    """Describe a target.
+    """A performance target.
 
     Args:
-        text: what is compared, in words; `{...}` is one of the sizes.
-        limit: what the value may be at most, or has to be at least.
-        value: computes it from a round; KeyError where a figure is missing.
+        text: the description of what is compared; `{...}` is one of the sizes.
+        limit: the maximum of the value, or with `at_least` the minimum.
+        value: computes the value from a round; raises KeyError if a figure is missing.
         at_least: whether more is better.
-        unit: of the value.
+        unit: the unit of the value.
     """
 
     text: str
@@ -50,7 +50,7 @@ class Target:
     unit: str = ""
 
     def judge(self, rounds: Sequence[Round], sizes: Mapping[str, Any]) -> Verdict | None:
-        """Return the verdict; None where no round has all the figures."""
+        """Return the verdict, or None if no round has all the figures."""
         found = []
         for figures in rounds:
             try:
@@ -67,28 +67,28 @@ class Target:
 
 
 def times(figure: str, other: str, server: str = "wsredis") -> Callable[[Round], float]:
-    """Compare a figure of two servers."""
+    """Return a function that computes the ratio of a figure of two servers."""
     return lambda r: r[server][figure] / r[other][figure]
 
 
 def own(figure: str, scale: float = 1.0) -> Callable[[Round], float]:
-    """Take a figure of wsredis as it is."""
+    """Return a function that computes a scaled figure of wsredis."""
     return lambda r: r["wsredis"][figure] * scale
 
 
 def best_peer(figure: str) -> Callable[[Round], float]:
-    """Compare with the better one of nchan and Node."""
+    """Return a function that computes the ratio to the better one of nchan and Node."""
     return lambda r: r["wsredis"][figure] / min(r["nchan"][figure], r["node"][figure])
 
 
 def growth(r: Round) -> float:
-    """Compare how a delivery gets dearer with the number of subscribers, here and on the floor."""
+    """Return how the cost of a delivery grows with the subscribers, relative to the floor."""
     ours = r["wsredis"]["fan_huge_cpu"] / r["wsredis"]["fan_small_cpu"]
     return ours / max(1.0, r["floor"]["fan_huge_cpu"] / r["floor"]["fan_small_cpu"])
 
 
 def workers(figure: str) -> Callable[[Round], float]:
-    """Compare how a delivery gets dearer with a second worker, here and on the floor that joins."""
+    """Return a function for a second worker's extra cost, relative to the joining floor."""
 
     def value(r: Round) -> float:
         ours = r["wsredis2"][figure] / r["wsredis"][figure]
@@ -98,14 +98,14 @@ def workers(figure: str) -> Callable[[Round], float]:
 
 
 def workers_rate(r: Round) -> float:
-    """Compare what two workers deliver with what one does, if they had CPUs of their own."""
+    """Return the deliveries of two workers relative to one, if each had its own CPU."""
     if r["wsredis2"]["cpus"] < 2:
         raise KeyError("cpus")
     return r["wsredis2"]["saturated_rate"] / r["wsredis"]["saturated_rate"]
 
 
 def crowd(r: Round) -> float:
-    """Compare a delivery beside idle sockets with one without them."""
+    """Return the cost of a delivery beside idle sockets, relative to one without them."""
     return r["wsredis"]["crowd_small_cpu"] / r["wsredis"]["fan_small_cpu"]
 
 

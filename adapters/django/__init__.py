@@ -1,7 +1,7 @@
-"""wsredis at home in Django: ``INSTALLED_APPS = ["wsredis.adapters.django"]``.
+"""wsredis for Django: ``INSTALLED_APPS = ["wsredis.adapters.django"]``.
 
 Raises:
-    ConfigurationError: Django is not installed.
+    ConfigurationError: Django is not installed, or is older than 4.2.
 """
 
 from wsredis.exceptions import ConfigurationError
@@ -10,12 +10,13 @@ try:
     import django as _django
 except ImportError as exc:
     raise ConfigurationError(
-        "There is no Django for wsredis.adapters.django: pip install 'wsredis[django]'."
+        "wsredis.adapters.django needs Django, which is not installed: pip install"
+        " 'wsredis[django]'."
     ) from exc
 if _django.VERSION < (4, 2):
     raise ConfigurationError(
-        f"wsredis.adapters.django needs Django 4.2 or newer, and this is {_django.__version__}:"
-        " pip install -U 'wsredis[django]'."
+        f"wsredis.adapters.django needs Django 4.2 or newer, but {_django.__version__} is"
+        " installed: pip install -U 'wsredis[django]'."
     )
 
 from wsredis.publisher import SELF

@@ -1,7 +1,7 @@
-"""The gate around a Django site: requests below the prefix become websockets.
+"""The middleware around a Django site: requests below the prefix become websockets.
 
-It knows how Django's settings, requests and signals meet the core's `WebSocketMiddleware`; what a
-handshake must fulfil is decided there.
+It adapts Django's settings, requests and signals to the core's `WebSocketMiddleware`, which checks
+the handshakes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -43,16 +44,23 @@ OPTIONS = "wsredis.django.options"
 REQUEST = "wsredis.django.request"
 
 UNPATCHED = (
-    "The requests of this gevent worker share one database connection, and so their transactions:"
+    "All requests of this gevent worker share one database connection and its transactions:"
     " let gevent patch before Django is loaded (uWSGI: --gevent-early-monkey-patch)."
 )
 
 
+DISALLOWED_HOST = (
+    "The Host of this request is not in ALLOWED_HOSTS. Add it there, or make the proxy forward the"
+    " site's Host."
+)
+
+
 def get_websocket_application(app: WSGIApp | None = None) -> DjangoWebSocketMiddleware:
-    """Return the WSGI application of a Django site with websockets; for wsgi.py.
+    """Return the WSGI application of a Django site with websockets, for wsgi.py.
 
     Args:
-        app: what gets every other request; by default ``get_wsgi_application()``.
+        app: the WSGI application that answers all other requests; by default
+            ``get_wsgi_application()``.
 
     Raises:
         ConfigurationError: the setting ``WSREDIS`` is not valid.
@@ -63,21 +71,22 @@ def get_websocket_application(app: WSGIApp | None = None) -> DjangoWebSocketMidd
 class DjangoWebSocketMiddleware:
     """A wrapper around a WSGI application, with the options, users and sessions of Django.
 
-    It belongs into wsgi.py, not into ``MIDDLEWARE``. The settings are read for each handshake.
+    It belongs in wsgi.py, not in ``MIDDLEWARE``. The settings are read for each handshake.
     ``identity``, ``allowed_channels`` and ``endpoint`` get Django's `HttpRequest`; its host must be
-    one of ``ALLOWED_HOSTS``. The signals ``request_started`` and ``request_finished`` surround a
-    handshake, so that database and cache connections are closed as after a page.
+    one of ``ALLOWED_HOSTS``. The signals ``request_started`` and ``request_finished`` are sent
+    before and after a handshake, so database and cache connections are closed as after a page.
 
     Args:
-        app: gets every request outside the prefix; None answers 404 to those.
-        load: returns the options; by default those of ``WSREDIS``.
+        app: the WSGI application that answers all requests outside the prefix; with None they are
+            answered with 404.
+        load: a function that returns the options; by default those of ``WSREDIS``.
 
     Raises:
         ConfigurationError: an option is not valid.
     """
 
     made = False
-    """Whether this process has one, perhaps below other wrappers; for `.checks`."""
+    """Whether this process has made one, perhaps inside other wrappers; read by `.checks`."""
 
     def __init__(self, app: WSGIApp | None, load: Callable[[], Options] = options) -> None:
         self.app = app
@@ -102,7 +111,7 @@ class DjangoWebSocketMiddleware:
         if not path.startswith(self._prefix):
             return gate(environ, start_response)
         if settings.USE_X_FORWARDED_HOST and (host := environ.get("HTTP_X_FORWARDED_HOST")):
-            environ["HTTP_HOST"] = host  # what the origin of a page is compared with
+            environ["HTTP_HOST"] = host  # the core compares the origin of a page with it
         environ[OPTIONS] = now
         self._look_at_gevent()
         set_script_prefix(get_script_name(environ))
@@ -115,18 +124,18 @@ class DjangoWebSocketMiddleware:
             request_finished.send(sender=type(self))
 
     def _forget(self, **changed: Any) -> None:
-        """Look at the settings again at the next request; tests override them."""
+        """Read the settings again at the next request, because tests override them."""
         self._prefix = None
 
     def _look_at_gevent(self) -> None:
-        """Warn once where greenlets are one thread to Django, and publishing lets others go on."""
+        """Warn once if Django takes all greenlets for one thread, as without monkey-patching."""
         if not self._looked:
             self._looked = True
             if in_gevent() and not sys.modules["gevent.monkey"].is_module_patched("threading"):
                 log.warning(UNPATCHED)
 
     def _gate(self, config: Config) -> WebSocketMiddleware:
-        """Return the core's middleware for these options; only tests ever need a second one."""
+        """Return the core's middleware for these options; only tests ever need more than one."""
         if self._gates and self._gates[0].config == config:
             return self._gates[0]
         with self._lock:
@@ -143,7 +152,7 @@ class DjangoWebSocketMiddleware:
         return gate
 
     def _identify(self, request: Any) -> Identity | None:
-        """Resolve the identity of the `webob.Request` that the core has made."""
+        """Return the identity for the `webob.Request` that the core has made."""
         environ = request.environ
         with _translated():
             django_request = environ[REQUEST] = handshake_request(environ)
@@ -152,12 +161,11 @@ class DjangoWebSocketMiddleware:
             return limited(identity, django_request.session) if identity else identity
 
     def _endpoint(self, request: Any, context: EndpointContext) -> Any:
-        """Make the site's endpoint with Django's request."""
+        """Return the site's endpoint, made with Django's request."""
         now: Options = request.environ[OPTIONS]
         django_request = request.environ[REQUEST]
         django_request.identity = request.identity
-        policy = _translating(now.allowed_channels)
-        context = EndpointContext(context.config, policy, context.facility)
+        context = replace(context, allowed_channels=_translating(now.allowed_channels))
         with _translated():
             endpoint = now.endpoint(django_request, context)
         return announced(endpoint, request.identity, context.facility)
@@ -167,24 +175,24 @@ class DjangoWebSocketMiddleware:
         return self._gate(self._load().config).stats()
 
     def close(self) -> None:
-        """End every websocket of this process; for tests."""
+        """Close all websockets of this process; for tests."""
         for gate in self._gates:
             gate.close()
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn the refusals that Django code raises into ours."""
+    """Translate the exceptions with which Django code refuses a request into those of wsredis."""
     try:
         yield
     except DjangoPermissionDenied as exc:
         raise PermissionDenied from exc
     except Http404 as exc:
-        raise HandshakeError(404, "There is nothing at this address.") from exc
+        raise HandshakeError(404, "There is no websocket at this address.") from exc
     except DisallowedHost as exc:
-        raise HandshakeError(400, "The host of this request is not in ALLOWED_HOSTS.") from exc
+        raise HandshakeError(400, DISALLOWED_HOST) from exc
     except SuspiciousOperation as exc:
-        raise HandshakeError(400, "This request is not accepted.") from exc
+        raise HandshakeError(400, "This request was rejected as suspicious.") from exc
 
 
 def _translating(policy: AllowedChannels) -> AllowedChannels:

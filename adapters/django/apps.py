@@ -1,4 +1,4 @@
-"""What Django learns when it sets this application up."""
+"""The application configuration: what is connected when Django sets up the application."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ FINDER = "wsredis.adapters.django.finders.ClientFinder"
 
 
 class WSRedisConfig(AppConfig):
-    """wsredis as an application of the site, under the label ``wsredis``."""
+    """The configuration of wsredis as a Django application, with the label ``wsredis``."""
 
     name = "wsredis.adapters.django"
     label = "wsredis"
     verbose_name = "Websockets"
 
     def ready(self) -> None:
-        """Connect the core to the setting, and static files to the browser client."""
+        """Connect the core to the setting, the signals to their receivers, and add the finder."""
         from . import checks
 
         checks.register_all()
@@ -46,13 +46,13 @@ class WSRedisConfig(AppConfig):
 
 
 def _find_client() -> None:
-    """Add our finder: the client lies in the core's folder, where none of Django's looks."""
+    """Add our finder: the client is in the core's folder, where no finder of Django looks."""
     if FINDER not in settings.STATICFILES_FINDERS:
         settings.STATICFILES_FINDERS = [*settings.STATICFILES_FINDERS, FINDER]
 
 
 def _in_tests(**changed: Any) -> None:
-    """Prepare live servers; only tests send this signal."""
+    """Make live servers serve websockets; only tests send this signal."""
     if "django.test.testcases" in sys.modules:
         from .testing import serve_websockets
 

@@ -1,15 +1,15 @@
-"""What ``manage.py check`` says of the likely misconfigurations; ``--tag wsredis`` for these only.
+"""System checks for common misconfigurations; ``manage.py check --tag wsredis`` runs only these.
 
 ============  ===============================================================================
 wsredis.E001  ``WSREDIS`` has an unknown option, or one that is not valid
 wsredis.E002  a callback cannot be imported or called
-wsredis.E003  the wrapper of wsgi.py stands in ``MIDDLEWARE``
+wsredis.E003  the WSGI wrapper is in ``MIDDLEWARE`` instead of wsgi.py
 wsredis.E004  Redis does not answer (``--deploy``)
-wsredis.W001  every origin may connect
-wsredis.W002  somebody who is not logged in may publish
-wsredis.W003  somebody who is not logged in may do everything
-wsredis.W004  nobody can be known: an application or a middleware is missing
-wsredis.W005  sessions are in a database whose driver holds up every greenlet (in a process
+wsredis.W001  pages of every origin may connect
+wsredis.W002  anonymous users may publish
+wsredis.W003  anonymous users may subscribe and publish everywhere
+wsredis.W004  all users are anonymous: an application or a middleware is missing
+wsredis.W005  sessions are in a database whose driver blocks every greenlet (in a process
               that gevent has patched, and with ``--deploy``)
 wsredis.W006  ``WSGI_APPLICATION`` does not serve websockets to Django's users (``--deploy``)
 wsredis.W007  messages do not leave the process (``--deploy``)
@@ -50,7 +50,7 @@ __all__ = ["register_all"]
 Messages = Iterator[checks.CheckMessage]
 
 SECONDS = 2.0
-"""For Redis to answer a check."""
+"""How long a check waits for Redis."""
 
 PUBLISH = frozenset(f"publish-{audience}" for audience in Audience)
 REQUESTED = tuple(REQUESTABLE)
@@ -60,7 +60,7 @@ _ADVICE = re.compile(": (?=write |did you mean |known are |leave )")
 
 
 def register_all() -> None:
-    """Register the checks with Django, when the application is set up."""
+    """Register the checks with Django; called when the application is set up."""
     for check in _ALWAYS:
         checks.register(check, "wsredis")
     for check in _DEPLOY:
@@ -75,7 +75,7 @@ def _for_django(*found: Callable[[], Messages]) -> list[Callable[..., list[check
 
 
 def _sensible() -> Options | None:
-    """Return the options, or None where `_setting` has something to say."""
+    """Return the options, or None if they are not valid, which `_setting` reports."""
     try:
         return options()
     except ConfigurationError:
@@ -98,7 +98,7 @@ def _setting() -> Messages:
 
 
 def _error(exc: ConfigurationError, identifier: str) -> checks.CheckMessage:
-    """Split the text of an error into what is wrong and what to write."""
+    """Return a check message: the error's text, split into the problem and the hint."""
     problem, *advice = _ADVICE.split(str(exc), maxsplit=1)
     hint = "".join(advice)
     return checks.Error(f"{problem}.", hint=hint[:1].upper() + hint[1:], id=identifier)
@@ -109,15 +109,15 @@ def _middleware() -> Messages:
     for name in settings.MIDDLEWARE:
         try:
             found.append((name, import_string(name)))
-        except Exception:  # whatever it is, Django will say it
+        except Exception:  # Django reports it itself
             continue
     for name, middleware in found:
         ours = (DjangoWebSocketMiddleware, WebSocketMiddleware)
         wraps = isinstance(middleware, type) and issubclass(middleware, ours)
         if wraps or middleware is get_websocket_application:
             yield checks.Error(
-                f"{name} is no middleware of Django's.",
-                hint="Take it out of MIDDLEWARE and write in wsgi.py: application ="
+                f"{name} is WSGI middleware, not Django middleware.",
+                hint="Remove it from MIDDLEWARE and write in wsgi.py: application ="
                 " get_websocket_application().",
                 id="wsredis.E003",
             )
@@ -136,15 +136,15 @@ def _middleware() -> Messages:
     ]
     if missing:
         yield checks.Warning(
-            "Websockets do not know the user of a request, so that only broadcasts arrive:"
+            "All websockets are anonymous and receive only broadcasts:"
             f" there is no {', no '.join(missing)}.",
-            hint="Add what is missing, or write a resolver for WSREDIS['identity'].",
+            hint="Add what is missing, or set WSREDIS['identity'] to a resolver.",
             id="wsredis.W004",
         )
 
 
 def _has(name: str, middleware: list[tuple[str, Any]]) -> bool:
-    """Return whether a middleware or a subclass of it is there."""
+    """Return whether a middleware or a subclass of it is in the list."""
     return any(
         name in (base.__name__ for base in getattr(found, "__mro__", ())) for _, found in middleware
     )
@@ -156,20 +156,21 @@ def _access() -> Messages:
         return
     if now.config.origins is not None and "*" in now.config.origins:
         yield checks.Warning(
-            "Pages of every site may open websockets with the cookies of your users.",
-            hint="Name the origins in WSREDIS['origins'], or leave it out for your own pages.",
+            "WSREDIS['origins'] has '*': pages of every site may open websockets with the cookies"
+            " of your users.",
+            hint="List the allowed origins, or remove the option to allow only your own pages.",
             id="wsredis.W001",
         )
     given = _given_to_nobody(now)
     if given >= set(REQUESTED):
         yield checks.Warning(
-            "WSREDIS['allowed_channels'] grants everything to somebody who is not logged in.",
-            hint="Return only what such a visitor needs, such as ['subscribe-broadcast'].",
+            "WSREDIS['allowed_channels'] grants all channels to anonymous users.",
+            hint="Return only what they need, such as ['subscribe-broadcast'].",
             id="wsredis.W003",
         )
     elif given & PUBLISH:
         yield checks.Warning(
-            "WSREDIS['allowed_channels'] lets somebody who is not logged in publish"
+            "WSREDIS['allowed_channels'] lets anonymous users publish"
             f" ({', '.join(sorted(given & PUBLISH))}).",
             hint="Grant publish- keys only if request.user.is_authenticated.",
             id="wsredis.W002",
@@ -177,7 +178,7 @@ def _access() -> Messages:
 
 
 def _given_to_nobody(now: Options) -> set[str]:
-    """Ask the callback for an anonymous visitor; one that needs more than that grants nothing."""
+    """Return what the callback grants an anonymous user; nothing if it raises an exception."""
     environ: dict[str, Any] = {
         "PATH_INFO": f"{now.config.prefix}check",
         "QUERY_STRING": "&".join(REQUESTED),
@@ -215,16 +216,16 @@ def _blocking_sessions() -> Messages:
     driver = _blocking_driver(connections[router.db_for_read(store.get_model_class())])
     if driver:
         yield checks.Warning(
-            f"Sessions are in a database, and while {driver} waits for it every websocket and"
-            " request of a gevent worker waits too.",
-            hint="Under gevent let psycogreen patch psycopg2 or take psycopg 3, take PyMySQL for"
-            " mysqlclient, or keep sessions in a cache; threaded workers may silence this.",
+            f"Sessions are in a database, and while {driver} waits for the database, all websockets"
+            " and requests of a gevent worker wait too.",
+            hint="With gevent, patch psycopg2 with psycogreen or use psycopg 3, use PyMySQL instead"
+            " of mysqlclient, or store sessions in a cache. With threaded workers, silence this.",
             id="wsredis.W005",
         )
 
 
 def _blocking_driver(connection: Any) -> str | None:
-    """Return the name of a driver that waits in C, where gevent cannot help."""
+    """Return the name of a driver that waits in C code, which gevent cannot patch, or None."""
     name: str = getattr(connection.Database, "__name__", "")
     if name == "psycopg2":
         extensions = import_module("psycopg2.extensions")
@@ -238,8 +239,9 @@ def _redis() -> Messages:
         return
     if isinstance(now.config.redis, str) and now.config.redis.startswith("memory:"):
         yield checks.Warning(
-            "WSREDIS['redis'] is a memory:// broker: what one process publishes no other hears.",
-            hint="Name a Redis, like redis://127.0.0.1:6379/0.",
+            "WSREDIS['redis'] is a memory:// broker: messages reach only the websockets of the"
+            " process that publishes them.",
+            hint="Set it to the URL of a Redis server, such as redis://127.0.0.1:6379/0.",
             id="wsredis.W007",
         )
         return
@@ -249,7 +251,8 @@ def _redis() -> Messages:
     except (BrokerUnavailable, ConfigurationError) as exc:
         yield checks.Error(
             f"Redis does not answer: {exc}",
-            hint="Start it, or say in WSREDIS['redis'] or WSREDIS_REDIS where it is.",
+            hint="Start Redis, or set WSREDIS['redis'] or the environment variable WSREDIS_REDIS"
+            " to its URL.",
             id="wsredis.E004",
         )
 
@@ -262,18 +265,18 @@ def _wsgi_application() -> Messages:
     else:
         if DjangoWebSocketMiddleware.made:
             return
-        problem = "WSGI_APPLICATION does not serve websockets, so that runserver has none."
+        problem = "WSGI_APPLICATION does not serve websockets, so runserver has none."
         if isinstance(application, WebSocketMiddleware):
             if application.resolver is not anonymous:
                 return
             problem = (
-                "WSGI_APPLICATION is wrapped in wsredis.WebSocketMiddleware, which knows neither"
+                "WSGI_APPLICATION is wrapped in wsredis.WebSocketMiddleware, which uses neither"
                 " Django's users nor the callbacks of WSREDIS."
             )
     yield checks.Warning(
         problem,
         hint="Write in wsgi.py: from wsredis.adapters.django import get_websocket_application;"
-        " application = get_websocket_application(); and name it in WSGI_APPLICATION.",
+        " application = get_websocket_application(). Set WSGI_APPLICATION to its dotted path.",
         id="wsredis.W006",
     )
 

@@ -1,4 +1,4 @@
-"""The one setting, ``WSREDIS = {...}``: read when it is used, never at import.
+"""The setting ``WSREDIS = {...}``: read when it is used, never at import.
 
 ::
 
@@ -7,8 +7,9 @@
         "allowed_channels": "mysite.channels.allowed_channels",
     }
 
-Its names are the fields of `Config` and the three callbacks below, in lower or in upper case. What
-it does not say comes from ``WSREDIS_<NAME>`` in the environment, else from the default.
+Its keys are the fields of `Config` and the three callbacks below, in lower or in upper case. An
+option that it does not set comes from the environment variable ``WSREDIS_<NAME>``, or has its
+default.
 """
 
 from __future__ import annotations
@@ -40,18 +41,19 @@ CALLBACKS = {
     "allowed_channels": "mysite.channels.allowed_channels",
     "endpoint": "mysite.channels.ChatEndpoint",
 }
-"""The options that are callables or their dotted paths, and what such a path looks like."""
+"""The options that are callables or their dotted paths, each with an example of a path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What ``WSREDIS`` says at one moment.
+    """The values of ``WSREDIS`` when it was read.
 
     Args:
         config: the options of the core.
         identity: returns the identity of a Django request; see `identity_of`, the default.
-        allowed_channels: says which of the requested channels a Django request is granted.
-        endpoint: makes what a websocket does, of a Django request and an `EndpointContext`.
+        allowed_channels: returns which of the requested channels a Django request is granted.
+        endpoint: returns the endpoint of a websocket; its arguments are a Django request and an
+            `EndpointContext`.
     """
 
     config: Config
@@ -61,7 +63,7 @@ class Options:
 
 
 def options() -> Options:
-    """Return what the setting says now.
+    """Return all options as the setting is now.
 
     Raises:
         ConfigurationError: an option is unknown, is not valid or cannot be imported.
@@ -73,7 +75,7 @@ def options() -> Options:
 
 
 def current_config() -> Config:
-    """Return the options of the core that the setting says now.
+    """Return the options of the core as the setting is now.
 
     Raises:
         ConfigurationError: an option is unknown or is not valid.
@@ -82,17 +84,17 @@ def current_config() -> Config:
 
 
 def setting() -> dict[str, Any]:
-    """Return the setting with its names in lower case.
+    """Return the setting with its keys in lower case.
 
     Raises:
-        ConfigurationError: it is no dict, or a name is unknown or stands there twice.
+        ConfigurationError: it is not a dict, a key is unknown, or an option is set twice.
     """
     said = getattr(settings, "WSREDIS", None)
     if said is None:
         return {}
     if not isinstance(said, Mapping):
         raise ConfigurationError(
-            f"WSREDIS is a dict of options, not {type(said).__name__}: write"
+            f"WSREDIS must be a dict of options, not {type(said).__name__}: write"
             " WSREDIS = {'redis': 'redis://127.0.0.1:6379/0'}."
         )
     known = [*option_names(), *CALLBACKS]
@@ -104,16 +106,16 @@ def setting() -> dict[str, Any]:
             hint = suggestion(str(written).lower(), known)
             raise ConfigurationError(f"WSREDIS has no option {written!r}: {hint}")
         if name in found:
-            raise ConfigurationError(f"WSREDIS says {name!r} twice: leave {name.upper()!r} out.")
+            raise ConfigurationError(f"WSREDIS sets {name!r} twice: leave {name.upper()!r} out.")
         found[name] = value
     return found
 
 
 def callback(name: str, value: Any) -> Any:
-    """Return the callable that an option names, or is.
+    """Return the callable that an option is, or whose dotted path it is.
 
     Raises:
-        ConfigurationError: it cannot be imported, or is none.
+        ConfigurationError: it cannot be imported, or is not callable.
     """
     option, example = f"WSREDIS[{name!r}]", CALLBACKS[name]
     return load(option, value, example, may_be_class=name == "endpoint")

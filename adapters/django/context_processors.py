@@ -1,4 +1,4 @@
-"""What every template gets, where ``TEMPLATES`` names it."""
+"""A context processor for the setting ``TEMPLATES``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["websocket"]
 
 
 def websocket(request: Any) -> dict[str, Any]:
-    """Give templates ``WEBSOCKET_URI``, to which a facility is added, and ``WEBSOCKET_HEARTBEAT``.
+    """Return ``WEBSOCKET_URI``, to which templates append a facility, and ``WEBSOCKET_HEARTBEAT``.
 
-    The heartbeat is a str or None: hand it to a script by ``json_script`` or an attribute.
+    The heartbeat is a str or None: pass it to a script with ``json_script`` or in an attribute.
     """
     return {
         "WEBSOCKET_URI": websocket_uri(request),

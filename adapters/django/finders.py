@@ -1,4 +1,4 @@
-"""Where ``collectstatic`` and ``runserver`` find the browser client: in the core's folder."""
+"""The finder with which ``collectstatic`` and ``runserver`` find the browser client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ClientFinder"]
 
 
 class ClientFinder(BaseStorageFinder):
-    """The finder of ``wsredis/wsredis.js`` and what lies beside it; `.apps` adds it."""
+    """The finder of ``wsredis/wsredis.js`` and the files beside it; `.apps` adds it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         folder = Path(wsredis.__file__).parent / "static"

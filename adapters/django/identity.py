@@ -1,7 +1,7 @@
-"""The identity of a Django request: its user, the user's groups and its session, read now.
+"""The identity of a Django request: its user, the user's groups and its session.
 
-This is for requests that Django's middleware has seen, and for those of `.request`, which stand
-for a handshake.
+This works for requests that have passed Django's middleware, and for those that `.request` makes
+for handshakes.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ __all__ = [
 ]
 
 CLAIM = "_auth_user_id"
-"""Where a session says whose it is; `django.contrib.auth.SESSION_KEY`."""
+"""The key of a session under which its user's id is; `django.contrib.auth.SESSION_KEY`."""
 
 PIN = "_wsredis_session"
-"""Where a session that lives in its cookie keeps the random name it has got at the login."""
+"""The key of a session stored in its cookie, under which the random name set at login is."""
 
 SALT = "wsredis.adapters.django.session"
 
@@ -38,9 +38,9 @@ SALT = "wsredis.adapters.django.session"
 def identity_of(request: Any) -> Identity:
     """Return the identity of a Django request with ``user`` and ``session``; the default resolver.
 
-    The groups are read from the database at each call. Nobody is: an inactive user, and a session
-    that claims a user who does not exist any more, is inactive, or has got another password.
-    In asyncio call it by ``sync_to_async``.
+    The groups are read from the database at each call. An inactive user is anonymous, and so is a
+    session whose user no longer exists, is inactive or has changed the password since.
+    In asyncio, call it with ``sync_to_async``.
     """
     known = getattr(request, "identity", None)
     if isinstance(known, Identity):
@@ -55,22 +55,22 @@ def identity_of(request: Any) -> Identity:
 
 
 def user_name(user: Any) -> str | None:
-    """Return what ``get_username()`` says of an active user; None for anybody else."""
+    """Return ``get_username()`` of an active user; None for all others."""
     if user is None or not user.is_authenticated or not getattr(user, "is_active", True):
         return None
     return given_name(user)
 
 
 def given_name(user: Any) -> str | None:
-    """Return what ``get_username()`` says, as text; a field that may be empty is no name."""
+    """Return ``get_username()`` as text; None if it is empty."""
     name = user.get_username()
     return None if name is None else str(name) or None
 
 
 def group_names(user: Any) -> tuple[str, ...]:
-    """Return the names of a user's groups as the database has them now.
+    """Return the names of a user's groups, read from the database now.
 
-    A user model without groups has none; ``groups`` may also be a list of names.
+    It is empty for a user model without groups; ``groups`` may also be a list of names.
     """
     groups = getattr(user, "groups", None)
     if groups is None:
@@ -81,17 +81,17 @@ def group_names(user: Any) -> tuple[str, ...]:
 
 
 def session_key(session: Any) -> str | None:
-    """Return what names a session in its channel; None for one that does not load.
+    """Return the name of a session in its channel; None if the session cannot be loaded.
 
-    It is the key under which the engine keeps the session. Signed cookies have no such key, only
-    a content that everybody who reads Redis could read too and that changes with each write:
-    there it is a hash, keyed with ``SECRET_KEY``, of a random name that the session gets at the
-    login (`pin_session`), else of the cookie as it arrived. So before the login it changes
-    whenever the session does.
+    It is the key under which the engine stores the session. Signed cookies have no such key, and
+    their content would be readable for everyone with access to Redis and changes with each write.
+    So for them the name is a hash, keyed with ``SECRET_KEY``, of a random name that the session
+    gets at login (`pin_session`), or before login of the cookie as it arrived. Before login the
+    name thus changes whenever the session does.
     """
     if session is None:
         return None
-    pin = session.get(PIN)  # makes the engine look whether there is such a session
+    pin = session.get(PIN)  # makes the engine load the session
     if not isinstance(session, SignedCookies):
         return session.session_key or None
     if not session.keys() or not (pin or session.session_key):
@@ -100,10 +100,10 @@ def session_key(session: Any) -> str | None:
 
 
 def limited(identity: Identity, session: Any) -> Identity:
-    """Return an identity that ends with its session, unless its resolver has said when.
+    """Return an identity that expires with its session, unless its resolver has set a time.
 
-    A session in the database says when that is; of others it is taken as if they had been saved
-    just now, so that it may be later than they end, by the time since then.
+    For a session in the database the time is stored there. Other sessions are taken as if they
+    had been saved just now, so the time may be too late, by the time since they were saved.
     """
     if identity.session is None or identity.expires is not None:
         return identity
@@ -117,7 +117,7 @@ def limited(identity: Identity, session: Any) -> Identity:
 
 
 def pin_session(sender: Any, request: Any, **kwargs: Any) -> None:
-    """Give a session that lives in its cookie a random name; a receiver of ``user_logged_in``."""
+    """Give a session stored in its cookie a random name; a receiver of ``user_logged_in``."""
     session = getattr(request, "session", None)
     if isinstance(session, SignedCookies):
         session[PIN] = get_random_string(32)

@@ -1,4 +1,4 @@
-"""The door for views, tasks and commands of a Django site: `Publisher`."""
+"""The `Publisher` for views, tasks and commands of a Django site."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Publisher(publisher.Publisher):
     Args:
         facility, broadcast, users, groups, sessions, identity: see `wsredis.Publisher`.
         request: a Django request whose user, groups and session `SELF` stands for, as the callback
-            ``identity`` of ``WSREDIS`` sees them. It is only asked if `SELF` is used; in asyncio
-            make the publisher by ``sync_to_async`` then.
-        config: instead of the setting's.
+            ``identity`` of ``WSREDIS`` returns them. The callback runs only if `SELF` is used; in
+            asyncio, make the publisher with ``sync_to_async`` then.
+        config: the options to use instead of the setting.
 
     Raises:
-        TypeError: names that are no list of strings, or `SELF` without a request or identity.
+        TypeError: names are not a list of strings, or `SELF` has no request and no identity.
         ConfigurationError: the setting is not valid.
     """
 
@@ -46,8 +46,8 @@ class Publisher(publisher.Publisher):
         nameless = not (hasattr(request, "user") or hasattr(request, "session"))
         if identify is identity_of and nameless:
             raise TypeError(
-                "SELF needs a request with user and session: are SessionMiddleware and"
-                " AuthenticationMiddleware in MIDDLEWARE?"
+                "SELF needs a request with user and session: add SessionMiddleware and"
+                " AuthenticationMiddleware to MIDDLEWARE."
             )
         return identify(request) or ANONYMOUS
 
@@ -56,14 +56,14 @@ class Publisher(publisher.Publisher):
     ) -> None:
         """Publish a message when the transaction commits, and not at all if it is rolled back.
 
-        Outside of a transaction it is published at once. The message is turned into text now, so
-        later changes to it do not matter. As there is nothing to undo after a commit, a Redis
-        that is unavailable is logged and not raised.
+        Outside a transaction it is published at once. The message is serialized now, so later
+        changes to it have no effect. If Redis is unavailable after the commit, that is logged and
+        not raised, because the commit cannot be undone.
 
         Args:
-            message: str for text, bytes for binary, anything else goes out as JSON text.
+            message: str is sent as text, bytes as binary, anything else as JSON text.
             expire: seconds for which it is retained; see `publish`.
-            using: the database whose transaction is meant.
+            using: the alias of the database whose transaction it waits for.
 
         Raises:
             TypeError, ValueError: see `publish`.

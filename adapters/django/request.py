@@ -1,7 +1,8 @@
-"""A handshake as Django sees it: an `HttpRequest` with ``user`` and ``session``.
+"""A handshake as a Django `HttpRequest` with ``user`` and ``session``.
 
-No middleware of the site runs for it. What they would do for a page is done here: the session of
-the cookie, if the engine has it, and its user, if the authentication backend knows them.
+No middleware of the site runs for it. What the session and authentication middleware would do for
+a page is done here: load the session of the cookie, if it exists, and its user, if the
+authentication backend knows the user.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ __all__ = ["handshake_request", "has_auth", "has_sessions", "nobody"]
 def handshake_request(environ: dict[str, Any]) -> Any:
     """Return the `HttpRequest` of a handshake.
 
-    ``session`` is the cookie's, or an empty one where that does not exist or has expired; ``user``
-    is looked up when it is first asked for, and an `AnonymousUser` where there is nobody.
+    ``session`` is that of the cookie, or an empty one if that does not exist or has expired.
+    ``user`` is looked up at its first use; it is an `AnonymousUser` if the session has no user.
     """
     request: Any = WSGIRequest(environ)
     request.session = _session(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
@@ -34,7 +35,7 @@ def handshake_request(environ: dict[str, Any]) -> Any:
 
 
 def has_sessions() -> bool:
-    """Return whether sessions can be loaded: engines with a table need the application."""
+    """Return whether sessions can be loaded: engines with a table need their application."""
     with_table = settings.SESSION_ENGINE in (
         "django.contrib.sessions.backends.db",
         "django.contrib.sessions.backends.cached_db",
@@ -43,7 +44,7 @@ def has_sessions() -> bool:
 
 
 def has_auth() -> bool:
-    """Return whether there are users."""
+    """Return whether `django.contrib.auth` is installed."""
     return apps.is_installed("django.contrib.auth")
 
 
@@ -55,8 +56,8 @@ def _session(cookie: str | None) -> Any:
         return store()
     session = store(session_key=cookie)
     session.keys()  # loads it
-    # Engines answer what does not exist or has expired with no key, with another one, or with
-    # an empty session that wants to be saved.
+    # For a session that does not exist or has expired, engines return one without a key, one with
+    # another key, or an empty one that is marked as modified.
     if session.session_key == cookie and not session.modified and session.get_expiry_age() > 0:
         return session
     if session.session_key not in (None, cookie):
@@ -74,9 +75,9 @@ def _user(request: Any) -> Any:
 
 @contextmanager
 def _key_stays(session: Any) -> Iterator[None]:
-    """Keep Django from giving a session another key: no cookie of a handshake could tell it.
+    """Keep Django from giving a session another key, as a handshake cannot set the new cookie.
 
-    It does so after a change of ``SECRET_KEY`` for one that a fallback key has signed.
+    Django does so for a session whose hash was made with a fallback of ``SECRET_KEY``.
     """
     session.cycle_key = lambda: None
     try:
@@ -86,7 +87,7 @@ def _key_stays(session: Any) -> Iterator[None]:
 
 
 class _Nobody:
-    """Nobody, where `django.contrib.auth` is not installed."""
+    """An anonymous user where `django.contrib.auth` is not installed."""
 
     is_active = is_anonymous = True
     is_authenticated = is_staff = is_superuser = False
@@ -98,7 +99,7 @@ class _Nobody:
 
 
 def nobody() -> Any:
-    """Return Django's `AnonymousUser`, or what resembles it."""
+    """Return Django's `AnonymousUser`, or a substitute if `django.contrib.auth` is missing."""
     if not has_auth():
         return _Nobody()
     from django.contrib.auth.models import AnonymousUser

@@ -1,10 +1,11 @@
-"""Ending the websockets of those who log out, are locked out, or are in other groups than before.
+"""Close the websockets of users who log out, are deactivated or deleted, or change groups.
 
-Orders go out when what has changed is stored: at the end of the request, whose session is saved by
-then, or else when the transaction commits. Whoever comes back at once is read anew.
+A disconnect is sent when the change is stored: at the end of the request, whose session is saved
+by then, or outside a request when the transaction commits. So a client that reconnects at once is
+checked against the new state.
 
-What changes rows without signals, as ``queryset.update()`` does, tells nobody: call
-`wsredis.disconnect` then.
+Changes of rows that send no signals, such as ``queryset.update()``, are not noticed: call
+`wsredis.disconnect` after them.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ __all__ = ["connect"]
 log = logging.getLogger("wsredis.adapters.django")
 
 COME_BACK = 1012
-"""Close code for somebody who is still welcome: the browser connects anew."""
+"""The close code for users who keep their access: the browser client reconnects."""
 
 _this = Local()
-"""``orders`` of the request that this thread or task is in; it lacks outside of one."""
+"""``orders`` are the disconnects of this thread's or task's request; unset outside a request."""
 
 
 def connect() -> None:
-    """Listen to what ends a right; once per process."""
+    """Connect the receivers of the signals; called once per process."""
     users = get_user_model()
     request_started.connect(_begin, dispatch_uid="wsredis.revoke.begin")
     request_finished.connect(_finish, dispatch_uid="wsredis.revoke.finish")
@@ -66,7 +67,7 @@ def _finish(**kwargs: Any) -> None:
 
 
 def _soon(using: str | None = None, **order: Any) -> None:
-    """Disconnect when the present change is stored."""
+    """Disconnect when the current change is stored."""
     send = partial(_send, order)
     if hasattr(_this, "orders"):
         _this.orders.append(send)
@@ -75,11 +76,11 @@ def _soon(using: str | None = None, **order: Any) -> None:
 
 
 def _send(order: dict[str, Any]) -> None:
-    """Give an order; a change must not fail because Redis is unavailable."""
+    """Disconnect now; a change must not fail because Redis is unavailable."""
     try:
         disconnect(**order, config=current_config())
     except BrokerUnavailable as exc:
-        log.error("websockets of %s could not be ended: %s", sorted(order), exc)
+        log.error("the websockets of %s could not be closed: %s", sorted(order), exc)
 
 
 def _logged_out(request: Any, **kwargs: Any) -> None:
@@ -88,7 +89,7 @@ def _logged_out(request: Any, **kwargs: Any) -> None:
 
 
 def _before(sender: Any, instance: Any, using: str, raw: bool, **kwargs: Any) -> None:
-    """Remember what the user was like before a save."""
+    """Remember the stored user before a save."""
     saved = kwargs.get("update_fields")
     if instance.pk is None or (saved is not None and not _telling(sender) & set(saved)):
         return
@@ -110,7 +111,7 @@ def _saved(sender: Any, instance: Any, using: str, **kwargs: Any) -> None:
 
 
 def _telling(users: Any) -> set[str]:
-    """Return the fields on which it depends whether a session still holds, and for whom."""
+    """Return the fields that decide whether a session is still valid, and for which user."""
     return {users.USERNAME_FIELD, "password", "is_active"}
 
 
@@ -122,7 +123,7 @@ def _deleted(instance: Any, using: str, **kwargs: Any) -> None:
 def _regrouped(
     instance: Any, action: str, reverse: bool, pk_set: Any, using: str, **kwargs: Any
 ) -> None:
-    """Send those away whose groups have changed; they come back at once."""
+    """Close the websockets of users whose groups have changed; their clients reconnect at once."""
     if action not in ("post_add", "post_remove", "pre_clear"):
         return
     users: Iterable[Any] = [instance]

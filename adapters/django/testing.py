@@ -1,9 +1,9 @@
 """Websockets on the live server of a site's own tests.
 
-Django's ``LiveServerTestCase`` calls the site's views and never its wsgi.py, so no wrapper there is
-asked. The application calls `serve_websockets` by itself when a test class changes a setting,
-as every ``LiveServerTestCase`` does before it starts its server. Where a live server is started
-in another way, call it first.
+Django's ``LiveServerTestCase`` calls the site's views but not its wsgi.py, so a wrapper there has
+no effect. The application calls `serve_websockets` itself when a test class changes a setting,
+as every ``LiveServerTestCase`` does before it starts its server. If you start a live server in
+another way, call it first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["LiveServer", "serve_websockets"]
 
 
 class LiveServer(ThreadedWSGIServer):
-    """A live server that wraps what it is given first; what a test sets later stays as it is."""
+    """A live server that wraps its first application; one that a test sets later is not wrapped."""
 
     _gate: DjangoWebSocketMiddleware | None = None
 
@@ -35,6 +35,6 @@ class LiveServer(ThreadedWSGIServer):
 
 
 def serve_websockets() -> None:
-    """Make the live servers that this process starts from now on serve websockets."""
+    """Let all live servers that this process starts from now on serve websockets."""
     if LiveServerThread.server_class is ThreadedWSGIServer:
         LiveServerThread.server_class = LiveServer

@@ -1,4 +1,4 @@
-"""Transactions under gevent without patching, where all requests share one database connection."""
+"""Transactions under unpatched gevent, where all requests share one database connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["keep_together"]
 
 
 def keep_together() -> None:
-    """Keep a view that publishes inside a transaction from giving another request a turn."""
+    """Do not switch to another greenlet when a view publishes inside a transaction."""
     stay_while(_is_open)
 
 

@@ -1,4 +1,4 @@
-"""The address of a websocket as a page of the site must name it."""
+"""The address of a websocket, for the pages of a site."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def websocket_uri(request: Any, facility: object = "", *keys: str) -> str:
     """Return ``ws://HOST/SCRIPT/PREFIX/FACILITY?KEY&KEY``, or ``wss://`` for a secure request.
 
     Args:
-        request: the Django request whose host and scheme it gets; without one (None) it is a path,
+        request: the Django request whose host and scheme it gets; with None the result is a path,
             which the browser client completes.
-        facility: what the websocket is about, a string or what has one, such as a number.
-        keys: such as ``subscribe-broadcast`` and ``echo``.
+        facility: the topic of the websocket, a string or an object that is converted to one.
+        keys: the keys of the query string, such as ``subscribe-broadcast`` and ``echo``.
     """
     path = (
         get_script_prefix().rstrip("/") + current_config().prefix + quote(str(facility), safe="/~")

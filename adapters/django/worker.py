@@ -1,7 +1,7 @@
-"""A thread beside the hub's loop, where code of the site may block and ask the database.
+"""A thread beside the hub's loop, where code of the site may block and query the database.
 
 In a process that gevent has patched it is a greenlet, like those of the views. Database connections
-are handled as for a request.
+are closed as after a request.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ __all__ = ["Job", "Worker"]
 log = logging.getLogger("wsredis.adapters.django")
 
 LAST_SECONDS = 2.0
-"""For what waits at the end of the process."""
+"""How long the end of the process waits for functions that have not been called yet."""
 
 Job = Callable[[], object]
 
 
 class Worker:
-    """One thread of each process, which calls functions one after the other.
+    """A thread, one per process, that calls functions one after the other.
 
-    What a function raises is logged.
+    Exceptions of the functions are logged.
 
     Args:
-        name: what the thread is called.
+        name: the name of the thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -40,9 +40,9 @@ class Worker:
         self._pid = 0
 
     def start(self) -> None:
-        """Start the thread of this process; from a request, for on the loop nothing may wait.
+        """Start the thread of this process; call it in a request, as it would block the loop.
 
-        What is started before the hub of this process ends after it.
+        A thread that is started before the hub of this process ends after it.
         """
         with self._lock:
             if self._pid != os.getpid():
@@ -53,7 +53,7 @@ class Worker:
                 atexit.register(self._end, self._pid)
 
     def put(self, job: Job) -> None:
-        """Take a function; never blocks."""
+        """Queue a function; never blocks."""
         self._queue.put(job)
 
     def waiting(self) -> int:
@@ -65,7 +65,7 @@ class Worker:
             try:
                 _call(job)
             except (Exception, SystemExit):
-                log.exception("%s has failed", self._name)
+                log.exception("a function called by the thread %s failed", self._name)
 
     def _end(self, pid: int) -> None:
         if pid == os.getpid():

@@ -1,6 +1,6 @@
 """A ready WSGI application: ``WSGI_APPLICATION = "wsredis.adapters.django.wsgi.application"``.
 
-For ``runserver`` and for servers, where wsgi.py of the site would hold nothing else.
+For ``runserver`` and WSGI servers, if the site needs nothing else in its wsgi.py.
 """
 
 from .application import get_websocket_application

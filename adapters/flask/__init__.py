@@ -1,4 +1,4 @@
-"""wsredis at home in Flask: ``WSRedis(app)``.
+"""wsredis for Flask: ``WSRedis(app)``.
 
 Raises:
     ConfigurationError: Flask is not installed, or is too old.
@@ -12,11 +12,11 @@ try:
     _found = version("flask")
 except PackageNotFoundError as exc:
     raise ConfigurationError(
-        "There is no Flask for wsredis.adapters.flask: pip install 'wsredis[flask]'."
+        "wsredis.adapters.flask needs Flask, which is not installed: pip install 'wsredis[flask]'."
     ) from exc
 if int(_found.partition(".")[0]) < 3:
     raise ConfigurationError(
-        f"wsredis.adapters.flask needs Flask 3 or newer, and this is {_found}:"
+        f"wsredis.adapters.flask needs Flask 3 or newer, but {_found} is installed:"
         " pip install -U 'wsredis[flask]'."
     )
 

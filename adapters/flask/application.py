@@ -1,7 +1,7 @@
-"""The gate around a Flask application: requests below the prefix become websockets.
+"""The middleware around a Flask application: requests below the prefix become websockets.
 
-It knows how Flask's configuration, contexts and errors meet the core's `WebSocketMiddleware`; what
-a handshake must fulfil is decided there.
+It adapts Flask's configuration, contexts and errors to the core's `WebSocketMiddleware`, which
+checks the handshakes.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ log = logging.getLogger("wsredis.adapters.flask")
 class FlaskWebSocketMiddleware:
     """A wrapper around the ``wsgi_app`` of a Flask application; `WSRedis` puts it there.
 
-    The options are those that ``app.config`` has when the first request comes. The callbacks run in
-    a request context of Flask, of which no view and no ``before_request`` function is called;
-    teardown functions are.
+    The options are those of ``app.config`` at the first request. The callbacks run in a request
+    context of Flask. No view and no ``before_request`` function is called for it, but teardown
+    functions are.
 
     Args:
-        app: the application, of which every request outside the prefix is answered as before.
+        app: the application, which answers all requests outside the prefix as before.
     """
 
     def __init__(self, app: flask.Flask) -> None:
@@ -48,7 +48,7 @@ class FlaskWebSocketMiddleware:
         self._lock = threading.Lock()
         self._options: Options | None = None
         self._gate: WebSocketMiddleware | None = None
-        install_signals()  # only the main thread may, and the first request may be in another
+        install_signals()  # works only in the main thread; the first request may be in another
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -60,10 +60,10 @@ class FlaskWebSocketMiddleware:
         finally:
             context = environ.pop(HANDSHAKE, None)
             if context is not None and flask.has_request_context():
-                context.pop(None)  # what ends the request on some servers is no error
+                context.pop(None)  # the exception that ends a request on some servers is no error
 
     def _ready(self) -> WebSocketMiddleware:
-        """Return the core's middleware, made when it is first needed."""
+        """Return the core's middleware, made at the first use."""
         with self._lock:
             if self._gate is None:
                 options = self.options
@@ -94,16 +94,16 @@ class FlaskWebSocketMiddleware:
         return self.options.config
 
     def _identify(self, request: Any) -> Identity:
-        """Resolve the identity of the `webob.Request` that the core has made."""
+        """Return the identity for the `webob.Request` that the core has made."""
         context = self._flask.request_context(request.environ)
         request.environ[HANDSHAKE] = context
         context.push()
         with _translated():
-            _ = context.request.host  # refuses one that is not in TRUSTED_HOSTS
+            _ = context.request.host  # raises an error if the host is not in TRUSTED_HOSTS
             return who(context.request)
 
     def _endpoint(self, request: Any, context: EndpointContext) -> Any:
-        """Make the site's endpoint with Flask's request."""
+        """Return the site's endpoint, made with Flask's request."""
         flask_request = request.environ[HANDSHAKE].request
         flask_request.identity = request.identity
         policy = _translated()(self.options.allowed_channels)
@@ -115,13 +115,13 @@ class FlaskWebSocketMiddleware:
         return self._ready().stats()
 
     def close(self) -> None:
-        """End every websocket of this process; for tests."""
+        """Close all websockets of this process; for tests."""
         self._ready().close()
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn what ``abort`` raises into ours; without its description, which is for a page."""
+    """Translate what ``abort`` raises, without its description, which is HTML."""
     try:
         yield
     except HTTPException as exc:

@@ -1,4 +1,4 @@
-"""``flask wsredis publish`` and ``listen``: the core's command line, by the options of the app."""
+"""``flask wsredis publish`` and ``listen``: the core's commands with the options of the app."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["commands"]
 
 commands = AppGroup(NAME, help="Push messages to browsers, over Redis.")
 
-# The words go to the core's own parser, so that both command lines are the same.
+# The arguments are parsed by the core's own parser, so both command lines are the same.
 as_they_are = {"ignore_unknown_options": True, "help_option_names": []}
 words = click.argument("words", nargs=-1, type=click.UNPROCESSED)
 
@@ -32,7 +32,7 @@ def publish(words: tuple[str, ...]) -> None:
 @commands.command(context_settings=as_they_are)
 @words
 def listen(words: tuple[str, ...]) -> None:
-    """Show what passes."""
+    """Print messages as they arrive."""
     from wsredis.cli.listen import add_listen_arguments, run_listen
 
     _run("listen", words, add_listen_arguments, run_listen)
@@ -44,7 +44,7 @@ def _run(
     add: Callable[[argparse.ArgumentParser], None],
     run: Callable[..., int],
 ) -> None:
-    """Run a command of the core; exit codes are 1 where Redis does not answer, 2 for arguments."""
+    """Run a command of the core and exit: 1 if Redis does not answer, 2 for bad arguments."""
     from wsredis.cli.main import one_line_errors
 
     program = f"flask {NAME} {name}"

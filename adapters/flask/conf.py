@@ -1,12 +1,12 @@
-"""The options of an application: ``app.config["WSREDIS_<NAME>"]``, each application its own.
+"""The options of an application: ``app.config["WSREDIS_<NAME>"]``.
 
 ::
 
     app.config["WSREDIS_REDIS"] = "redis://localhost:6379/0"
     app.config["WSREDIS_ALLOWED_CHANNELS"] = "mysite.channels.allowed_channels"
 
-The names are the fields of `Config` and the callbacks below. What ``app.config`` does not say
-comes from the environment variable of the same name, else from the default.
+The names are the fields of `Config` and the callbacks below. An option that ``app.config`` does not
+set comes from the environment variable of the same name, or has its default.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ..options import load
 __all__ = ["NAME", "Options", "current_options", "read_config", "read_options"]
 
 NAME = "wsredis"
-"""What this extension is called in ``app.extensions``, among blueprints and commands."""
+"""The name of this extension in ``app.extensions``, of its blueprint and of its commands."""
 
 PREFIX = "WSREDIS_"
 
@@ -42,20 +42,21 @@ CALLBACKS = {
     "allowed_channels": "mysite.channels.allowed_channels",
     "endpoint": "mysite.channels.ChatEndpoint",
 }
-"""The options that are callables or their dotted paths, and what such a path looks like."""
+"""The options that are callables or their dotted paths, each with an example of a path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What ``app.config`` says.
+    """The options in ``app.config``.
 
     Args:
         config: the options of the core.
         identity: returns the identity of a Flask request; by default `identity_of`.
-        user: says for `identity_of` by which name the user goes; by default Flask-Login's id.
-        groups: says for `identity_of` in which groups a known user is; by default in none.
-        allowed_channels: says which of the requested channels a Flask request is granted.
-        endpoint: makes what a websocket does, of a Flask request and an `EndpointContext`.
+        user: returns the user's name for `identity_of`; by default Flask-Login's id.
+        groups: returns the groups of a user with a name for `identity_of`; by default none.
+        allowed_channels: returns which of the requested channels a Flask request is granted.
+        endpoint: returns the endpoint of a websocket; its arguments are a Flask request and an
+            `EndpointContext`.
     """
 
     config: Config
@@ -67,7 +68,7 @@ class Options:
 
 
 def read_config(app: Flask) -> Config:
-    """Return the options of the core; callbacks are not looked at.
+    """Return the options of the core, ignoring the callbacks.
 
     Raises:
         ConfigurationError: an option is unknown or is not valid.
@@ -81,7 +82,9 @@ def read_config(app: Flask) -> Config:
 
 
 def read_options(app: Flask) -> Options:
-    """Return all options, callbacks imported: not while a module of theirs makes the application.
+    """Return all options, with the callbacks imported.
+
+    Do not call it while the application is being made in a module that a callback is imported from.
 
     Raises:
         ConfigurationError: an option is unknown, is not valid or cannot be imported.
@@ -99,27 +102,28 @@ def current_options() -> Options:
     """Return the options of the current application.
 
     Raises:
-        ConfigurationError: it has no `WSRedis`, or one whose options are not valid.
+        ConfigurationError: it has no `WSRedis`, or its options are not valid.
         RuntimeError: there is no current application.
     """
     if NAME not in current_app.extensions:
         raise ConfigurationError(
-            f"The application {current_app.name!r} has no websockets: write WSRedis(app)."
+            f"The application {current_app.name!r} is not set up for websockets: write"
+            " WSRedis(app)."
         )
     options: Options = current_app.extensions[NAME].options
     return options
 
 
 def _key(name: str) -> str:
-    """Return an option as it is written."""
+    """Return an option as the user writes it."""
     return f"app.config['{PREFIX}{name.upper()}']"
 
 
 def _said(app: Flask) -> dict[str, Any]:
-    """Return our part of ``app.config`` by the names of the options."""
+    """Return our options from ``app.config``, without the prefix and in lower case."""
     if NAME.upper() in app.config:
         raise ConfigurationError(
-            "app.config['WSREDIS'] is no option: write each by itself, like"
+            "app.config['WSREDIS'] is not an option: set each option separately, such as"
             " app.config['WSREDIS_REDIS'] = 'redis://127.0.0.1:6379/0'."
         )
     said = renamed_options(app.config.get_namespace(PREFIX))

@@ -1,4 +1,4 @@
-"""The extension: what `WSRedis` adds to a Flask application."""
+"""The extension `WSRedis` for Flask applications."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["WSRedis"]
 
 
 class WSRedis:
-    """The extension that brings websockets to a Flask application.
+    """The extension that adds websockets to a Flask application.
 
     ::
 
@@ -31,7 +31,7 @@ class WSRedis:
 
     Raises:
         ConfigurationError: an option of ``app.config`` is unknown or is not valid, or the
-            application has websockets already.
+            application already has this extension.
     """
 
     def __init__(self, app: Flask | None = None) -> None:
@@ -43,9 +43,9 @@ class WSRedis:
         """Wrap ``app.wsgi_app``, and add the client's script, template functions and commands."""
         if NAME in app.extensions:
             raise ConfigurationError(
-                f"The application {app.name!r} has websockets already: call init_app once."
+                f"The application {app.name!r} already has this extension: call init_app only once."
             )
-        read_config(app)  # so that a mistake is said now; the first request reads again
+        read_config(app)  # raises errors early; the first request reads the options again
         gate = FlaskWebSocketMiddleware(app)
         app.extensions[NAME] = gate
         app.wsgi_app = gate  # type: ignore[method-assign]
@@ -58,10 +58,12 @@ class WSRedis:
         follow_logins(app)
 
     def publisher(self, facility: str = "", **to: Any) -> Publisher:
-        """Return a `Publisher` with the options of the current application, else of our only one.
+        """Return a `Publisher` with the options of the current application.
+
+        Outside an application context it is the application given to the constructor.
 
         Args:
-            facility: what the messages are about.
+            facility: the topic of the messages.
             **to: the audiences; see `Publisher`.
         """
         if self.app is not None and not has_app_context():

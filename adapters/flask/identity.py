@@ -1,13 +1,13 @@
-"""The identity of a Flask request: the user, their groups and the session, read now.
+"""The identity of a Flask request: the user, the user's groups and the session.
 
-It holds for pages and for the handshakes of `.application`, in whose context Flask has opened the
+It works for pages and for the handshakes of `.application`, in whose context Flask has opened the
 session and Flask-Login finds the user.
 
-A session has a key of its own for its channel. The cookie of a session cannot be that, nor the id
-under which a server keeps it: they open the session, and whoever reads Redis reads the names of
-channels. A hash of the cookie cannot be it either: two visitors whose sessions got the same content
-in the same second have the same cookie. So the key is a random name that is written once into the
-session itself, where Flask's signature or the server's store protects it.
+A session has a separate key for its channel. The session's cookie, or its id on the server, cannot
+be that key: it gives access to the session, and everyone with access to Redis can read the names of
+channels. Neither can a hash of the cookie: two sessions that got the same content in the same
+second have the same cookie. So the key is a random name, written once into the session itself,
+where Flask's signature or the server's store protects it.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ __all__ = [
 ]
 
 CLAIM = "_user_id"
-"""Where a session says to Flask-Login whose it is."""
+"""The key of a session under which Flask-Login stores the user's id."""
 
 KEY = "_wsredis_session"
-"""Where a session keeps its key."""
+"""The key of a session under which its name in the channel is."""
 
 HANDSHAKE = "wsredis.flask.handshake"
-"""Where an environ keeps the request context of a handshake."""
+"""The key of an environ under which the request context of a handshake is."""
 
 NO_SECRET = (
-    "There is no SECRET_KEY, so there are no sessions and nobody is known: set"
-    " app.config['SECRET_KEY'] to what this prints:"
+    "SECRET_KEY is not set, so there are no sessions and all clients are anonymous: set"
+    " app.config['SECRET_KEY'] to the output of"
     ' python -c "import secrets; print(secrets.token_hex())"'
 )
 
 
 def who(flask_request: Any) -> Identity:
-    """Return what the application's resolver says of the current request."""
+    """Return the identity that the application's resolver returns for the current request."""
     resolve = current_options().identity or identity_of
     return resolve(flask_request) or ANONYMOUS
 
@@ -61,11 +61,11 @@ def who(flask_request: Any) -> Identity:
 def identity_of(flask_request: Any) -> Identity:
     """Return the identity of the current Flask request; the default resolver.
 
-    A session that claims a user who does not exist any more, or is not active, is nobody's. What
-    holds for the cookie of the session holds for the identity: it expires with it.
+    A session whose user no longer exists or is not active is anonymous. The identity expires when
+    the cookie of the session does.
 
     Raises:
-        Whatever the callbacks for user and groups raise.
+        Exception: any exception that the callbacks for user and groups raise.
     """
     options = current_options()
     claimed = CLAIM in session
@@ -77,26 +77,26 @@ def identity_of(flask_request: Any) -> Identity:
 
 
 def session_key() -> str:
-    """Return what names the current session in its channel; from now on it has one.
+    """Return the key of the current session for its channel; make one if it has none.
 
-    For views: the answer brings the cookie. It stays the same while the session lasts, and is
-    another one after a login or logout through Flask-Login, or after ``session.clear()``.
+    For views, as the response must set the cookie. The key stays the same while the session lasts.
+    It changes with a login or logout through Flask-Login, and with ``session.clear()``.
 
     Raises:
-        ConfigurationError: the application has no sessions; the text says what to write.
-        RuntimeError: this is a handshake, which can set no cookie.
+        ConfigurationError: the application has no sessions; the message says how to fix it.
+        RuntimeError: this is a handshake, which cannot set a cookie.
     """
     return _key() or new_session_key()
 
 
 def new_session_key() -> str:
-    """Give the current session another key.
+    """Give the current session a new key and return it.
 
     Raises:
         ConfigurationError, RuntimeError: see `session_key`.
     """
     if HANDSHAKE in request.environ:
-        raise RuntimeError("A handshake can set no cookie: ask for session_key() in a view.")
+        raise RuntimeError("A handshake cannot set a cookie: call session_key() in a view.")
     if not has_sessions(current_app):
         raise ConfigurationError(NO_SECRET)
     session[KEY] = secrets.token_urlsafe(24)
@@ -104,7 +104,7 @@ def new_session_key() -> str:
 
 
 def end_session_key() -> str | None:
-    """Take the key from the current session and return it, if there is one."""
+    """Remove the key from the current session and return it; None if there is none."""
     key = _key()
     if key:
         del session[KEY]
@@ -112,7 +112,7 @@ def end_session_key() -> str | None:
 
 
 def has_sessions(app: Flask) -> bool:
-    """Return whether there are sessions: Flask's own need a key to sign them with."""
+    """Return whether there are sessions: Flask's own need a secret key."""
     return bool(app.secret_key) or not isinstance(
         app.session_interface, SecureCookieSessionInterface
     )
@@ -124,7 +124,7 @@ def _key() -> str | None:
 
 
 def _login_id(flask_request: Any) -> str | None:
-    """Return the id by which Flask-Login knows the user, if it is there and knows one."""
+    """Return Flask-Login's id of the user; None without Flask-Login or without an active user."""
     if not hasattr(current_app, "login_manager"):
         return None
     from flask_login import current_user
@@ -134,15 +134,15 @@ def _login_id(flask_request: Any) -> str | None:
 
 
 def _names(groups: Any) -> Any:
-    """Return what the callback has given as names; of a bare string the core says what to write."""
+    """Return the callback's groups as names; a bare string is left for the core to report."""
     return groups if isinstance(groups, str) else tuple(map(str, groups or ()))
 
 
 def _session_expires() -> float | None:
-    """Return when the cookie of this request stops to bring its session, in Unix time.
+    """Return when the session of this request expires, in Unix time; None if it does not.
 
-    A cookie that holds the session itself says when it was signed. Of one that names a session on
-    the server it is only known that such a session does not outlive its lifetime from now.
+    A cookie that has the session in it has the time of its signature. Of a session stored on the
+    server it is only known that it ends at the latest one lifetime from now.
     """
     if not session:
         return None
@@ -155,5 +155,5 @@ def _session_expires() -> float | None:
         cookie = request.cookies[interface.get_cookie_name(app)]
         _, signed = serializer.loads(cookie, return_timestamp=True)
     except (KeyError, BadData):
-        return None  # begun by this request
-    return float(signed.timestamp() + lifetime + 1)  # its age is counted in whole seconds
+        return None  # a session that this request has begun
+    return float(signed.timestamp() + lifetime + 1)  # Flask counts its age in whole seconds

@@ -1,8 +1,8 @@
-"""What a login and a logout through Flask-Login do to keys and websockets of the session.
+"""Session keys and websockets at a login and a logout through Flask-Login.
 
-Each begins a new key: whoever has a copy of the cookie of before does not hear what is said after.
-The websockets under the old key are closed (4401) as soon as the answer has brought the new cookie,
-and the browser client comes back with the new identity.
+Both change the key of the session: a copy of the old cookie gives no access to later messages. The
+websockets under the old key are closed (4401) as soon as the response has set the new cookie, and
+the browser client reconnects with the new identity.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger("wsredis.adapters.flask")
 
 
 def follow_logins(app: Flask) -> None:
-    """Listen to Flask-Login's signals, if it is there."""
+    """Connect to Flask-Login's signals, if it is installed."""
     try:
         from flask_login import user_loaded_from_cookie, user_logged_in, user_logged_out
     except ImportError:
@@ -35,7 +35,7 @@ def follow_logins(app: Flask) -> None:
 
 
 def _begun(sender: Any, **signal: Any) -> None:
-    if HANDSHAKE not in request.environ:  # which can only be of somebody who is remembered
+    if HANDSHAKE not in request.environ:  # a handshake can only load a remembered user
         _ended(sender)
         new_session_key()
 
@@ -50,7 +50,7 @@ def _ended(sender: Any, **signal: Any) -> None:
         try:
             disconnect(session=key, config=config)
         except BrokerUnavailable:
-            log.exception("the websockets of a session that has ended could not be closed")
+            log.exception("the websockets of an ended session could not be closed")
 
     @after_this_request
     def later(response: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The door for views, jobs and commands of a Flask application: `Publisher`."""
+"""The `Publisher` for views, background jobs and commands of a Flask application."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Publisher(publisher.Publisher):
 
     Args:
         facility, broadcast, users, groups, sessions, identity: see `wsredis.Publisher`.
-        request: in whose place `SELF` looks for an ``identity``; by default the current request,
-            whose user, groups and session are only looked up if `SELF` is used.
-        config: instead of the application's.
+        request: the object whose ``identity`` `SELF` stands for; by default the current request,
+            whose user, groups and session are looked up only if `SELF` is used.
+        config: the options to use instead of the application's.
 
     Raises:
-        TypeError: names that are no list of strings, or `SELF` without a request or identity.
+        TypeError: names are not a list of strings, or `SELF` has no request and no identity.
         ConfigurationError: the application has no `WSRedis`, or its options are not valid.
         RuntimeError: there is no current application: write ``with app.app_context():``.
     """
@@ -52,18 +52,18 @@ class Publisher(publisher.Publisher):
     ) -> None:
         """Publish a message when the transaction commits, and not at all if it is rolled back.
 
-        Inside a nested transaction, a savepoint, it shares that one's fate too; outside of any
-        transaction it is published at once. The message is turned into text now, so later changes
-        to it do not matter. As there is nothing to undo after a commit, a Redis that is
-        unavailable is logged and not raised.
+        In a nested transaction (a savepoint) it is also dropped if that one is rolled back. Outside
+        a transaction it is published at once. The message is serialized now, so later changes to it
+        have no effect. If Redis is unavailable after the commit, that is logged and not raised,
+        because the commit cannot be undone.
 
         Args:
-            message: str for text, bytes for binary, anything else goes out as JSON text.
+            message: str is sent as text, bytes as binary, anything else as JSON text.
             expire: seconds for which it is retained; see `publish`.
-            session: a session of SQLAlchemy, scoped or not; by default Flask-SQLAlchemy's.
+            session: a SQLAlchemy session, scoped or not; by default Flask-SQLAlchemy's.
 
         Raises:
-            ConfigurationError: no session is given, and there is no Flask-SQLAlchemy.
+            ConfigurationError: no session is given, and Flask-SQLAlchemy is not set up.
             TypeError, ValueError: see `publish`.
         """
         data = dump(message)
@@ -86,6 +86,6 @@ def _database_session() -> Any:
         return current_app.extensions["sqlalchemy"].session
     except KeyError as exc:
         raise ConfigurationError(
-            "publish_on_commit finds no Flask-SQLAlchemy: write publish_on_commit(...,"
-            " session=...) with your session of SQLAlchemy."
+            "publish_on_commit needs a session, as Flask-SQLAlchemy is not set up: write"
+            " publish_on_commit(..., session=...) with your SQLAlchemy session."
         ) from exc

@@ -1,4 +1,4 @@
-"""What pages and templates get: the address of a websocket, and the script that opens it.
+"""The functions for templates: the address of a websocket, and the script that opens it.
 
 ::
 
@@ -6,8 +6,8 @@
     {{ websocket_script() }}
     <script src="{{ url_for('static', filename='news.js') }}"></script>
 
-and in news.js ``new WSRedis(document.body.dataset.news)``: no inline script, so that a content
-security policy may say ``script-src 'self'; connect-src 'self'``.
+and in news.js ``new WSRedis(document.body.dataset.news)``. There is no inline script, so the
+content security policy can be ``script-src 'self'; connect-src 'self'``.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ __all__ = ["websocket_script", "websocket_uri"]
 def websocket_uri(facility: str = "", *keys: str) -> str:
     """Return ``ws://HOST/SCRIPT/PREFIX/FACILITY?KEY&KEY``, or ``wss://`` for a secure request.
 
-    A key for the session gives it a key; see `session_key`. Without a request it is a path, which
-    the browser client completes.
+    ``subscribe-session`` and ``publish-session`` give the session a key; see `session_key`. Without
+    a request the result is a path, which the browser client completes.
 
     Args:
-        facility: what the websocket is about.
-        keys: such as ``subscribe-broadcast`` and ``echo``.
+        facility: the topic of the websocket.
+        keys: the keys of the query string, such as ``subscribe-broadcast`` and ``echo``.
     """
     path = current_options().config.prefix + quote(facility, safe="/~")
     query = "?" + "&".join(keys) if keys else ""

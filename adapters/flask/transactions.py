@@ -1,8 +1,9 @@
-"""What happens after a commit: calls that wait in a session of SQLAlchemy.
+"""Functions that are called after a commit of a SQLAlchemy session.
 
-Each call waits at the transaction in which it was made. The commit of a nested transaction hands
-its calls to the one around it, the commit of the outermost one makes them, and the end of a
-transaction drops what still waits at it: so nothing is left after a rollback or a close.
+Each function waits in the transaction in which it was registered. The commit of a nested
+transaction passes its functions to the outer one, the commit of the outermost one calls them, and
+the end of a transaction drops those that still wait in it: so none is left after a rollback or a
+close.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 __all__ = ["on_commit"]
 
 WAITING = "wsredis.waiting"
-"""Where a session keeps what waits: calls by transaction."""
+"""The key of ``session.info`` under which the waiting functions are, by transaction."""
 
 
 def on_commit(session: Session | scoped_session[Any], call: Callable[[], None]) -> None:
-    """Call when the transaction that runs now has been committed, at once if there is none."""
+    """Call a function when the current transaction has committed, or at once if there is none."""
     session = session() if isinstance(session, scoped_session) else session
     if (transaction := _innermost(session)) is None:
         call()
@@ -37,7 +38,7 @@ def _innermost(session: Session) -> SessionTransaction | None:
 
 
 def _committed(session: Session) -> None:
-    """Hand on what waits at the transaction of this commit, or do it."""
+    """Pass the functions of the committed transaction to the outer one, or call them."""
     transaction = _innermost(session)
     calls = session.info[WAITING].pop(transaction, [])
     outer = transaction and transaction.parent

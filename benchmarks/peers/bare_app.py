@@ -1,6 +1,6 @@
-"""The least that a handshake costs on uWSGI: the accept key, a 101, a copy of the descriptor.
+"""The minimum for a handshake on uWSGI: the accept key, a 101, a copy of the descriptor.
 
-No check, no identity, no channel, and nobody ever reads from the copy.
+There are no checks, no identity and no channels, and the copy is never read from.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import uwsgi
 from websockets.utils import accept_key
 
 MOST = 5000
-"""Copies that are held, more than a run opens: closing one would count as part of a handshake."""
+"""How many copies are kept open, more than a run needs: closing one would count for a handshake."""
 
 held: deque[int] = deque()
 

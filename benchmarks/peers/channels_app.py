@@ -1,4 +1,4 @@
-"""Channels on the pub/sub layer of channels_redis: a consumer that joins groups and passes on."""
+"""Channels with channels_redis' pub/sub layer: a consumer that joins groups and sends messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import django
 from django.conf import settings
 
 settings.configure(
-    SECRET_KEY="of no use",
+    SECRET_KEY="not used",
     ALLOWED_HOSTS=["127.0.0.1"],
     INSTALLED_APPS=["channels"],
     CHANNEL_LAYERS={

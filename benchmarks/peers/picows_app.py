@@ -35,7 +35,7 @@ def listener(request: WSUpgradeRequest) -> Listener:
 
 async def main() -> None:
     feed = redis.asyncio.Redis(port=int(os.environ["REDIS_PORT"])).pubsub()
-    await feed.subscribe("-")  # a feed that listens to nothing cannot be read
+    await feed.subscribe("-")  # a feed without subscriptions cannot be read
 
     async def subscribe() -> None:
         while True:

@@ -15,9 +15,9 @@ channels: dict[str, set[ServerConnection]] = {}
 async def main() -> None:
     redis_port = int(os.environ["REDIS_PORT"])
     feed = redis.asyncio.Redis(port=redis_port).pubsub()
-    await feed.subscribe("-")  # a feed that listens to nothing cannot be read
+    await feed.subscribe("-")  # a feed without subscriptions cannot be read
 
-    # Whoever publishes waits for a free connection; redis-py's usual pool would raise.
+    # Publishers wait for a free connection; redis-py's default pool would raise an error.
     pool = redis.asyncio.BlockingConnectionPool(port=redis_port, max_connections=20, timeout=None)
     store = redis.asyncio.Redis(connection_pool=pool)
 

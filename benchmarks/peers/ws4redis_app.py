@@ -1,8 +1,8 @@
 """django-websocket-redis 0.6 on uWSGI's gevent loop, as its documentation deploys it.
 
-Four things are patched, and only so that it runs: the wheel of uWSGI has no SSL and so cannot
-answer a handshake itself; newer Djangos have no `_headers`; redis-py has a limit of 100
-connections, and here each websocket takes one; gevent's `select` takes no descriptor above 1,023.
+Four things are patched, only to make it run: the wheel of uWSGI has no SSL, so it cannot answer a
+handshake itself; newer versions of Django have no `_headers`; redis-py has a limit of 100
+connections, and here each websocket uses one; gevent's `select` accepts no descriptor above 1,023.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import uwsgi
 from django.conf import settings
 
 settings.configure(
-    SECRET_KEY="of no use",
+    SECRET_KEY="not used",
     ALLOWED_HOSTS=["127.0.0.1"],
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "ws4redis"],
     WEBSOCKET_URL="/ws/",

@@ -1,1 +1,1 @@
-"""A chat in Bottle, with sessions of Beaker."""
+"""A chat in Bottle, with Beaker sessions."""

@@ -1,4 +1,4 @@
-"""A chat in Bottle for those who have logged in: their session, of Beaker, is their identity.
+"""A chat in Bottle for logged-in users, whose identity is their Beaker session.
 
 ``pip install bottle Beaker`` and start ``wsredis.examples.bottle_chat.app:application``.
 """
@@ -24,13 +24,13 @@ def session_of(request: Any) -> Any:
 
 @site.get("/")
 def chat() -> str:
-    """Show the chat, or the form to log in."""
+    """Show the chat, or the login form."""
     return page(session_of(request).get("user"))
 
 
 @site.post("/login")
 def login() -> None:
-    """Remember the user."""
+    """Store the user's name in the session."""
     session = session_of(request)
     session.regenerate_id()
     session["user"] = request.forms.getunicode("user")  # a real site asks for a password
@@ -51,7 +51,7 @@ websockets = WebSocketMiddleware(
     allowed_channels=members_only,
     heartbeat="--heartbeat--",
 )
-# Sessions in memory are for one process; Beaker has others.
+# Sessions in memory work with one process only; Beaker has other types.
 application = SessionMiddleware(
     websockets,
     {"session.type": "memory", "session.httponly": True, "session.samesite": "Lax"},

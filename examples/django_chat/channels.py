@@ -1,4 +1,4 @@
-"""What a browser may ask for, and what is done with what it sends."""
+"""The channels that a browser is granted, and the endpoint that publishes its messages."""
 
 import json
 import time
@@ -8,13 +8,13 @@ from uuid import uuid4
 from wsredis import PubSubEndpoint
 
 MAX_TEXT = 2000
-"""Characters of one message."""
+"""The maximum length of a message, in characters."""
 
 
 def allowed_channels(request: Any, requested: tuple[str, ...]) -> list[str]:
-    """Let everybody listen, and let those who have logged in speak to everybody in the hall.
+    """Let all clients subscribe, and let logged-in users publish in the hall.
 
-    To one person or to a group one writes by a view: only there it is known to whom.
+    Messages to a user or to a group are published by a view, which knows the recipient.
     """
     allowed = [key for key in requested if key.startswith("subscribe-")]
     if request.user.is_authenticated and request.path_info == "/ws/hall":
@@ -23,15 +23,15 @@ def allowed_channels(request: Any, requested: tuple[str, ...]) -> list[str]:
 
 
 def signed(name: str, text: str, **more: str) -> dict[str, object]:
-    """Return a message as the pages understand it; who wrote it the server says, not the browser.
+    """Return a message for the pages, whose sender's name comes from the server, not the browser.
 
-    By its ``id`` a page knows a message that it has already got, as after a reconnect.
+    By its ``id`` a page recognizes a message that it already has, for instance after a reconnect.
     """
     return {"id": uuid4().hex, "from": name, "text": text, "at": int(time.time() * 1000), **more}
 
 
 class SignedEndpoint(PubSubEndpoint):
-    """Publish what a socket sends under the name of its user."""
+    """An endpoint that publishes a websocket's messages under the name of its user."""
 
     __slots__ = ("_name",)
 

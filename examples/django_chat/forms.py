@@ -1,4 +1,4 @@
-"""What people fill in."""
+"""The forms of the chats."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from .channels import MAX_TEXT
 
 
 class MessageForm(forms.Form):
-    """A line of text."""
+    """A message."""
 
     text = forms.CharField(max_length=MAX_TEXT)
 
@@ -19,7 +19,7 @@ class MessageForm(forms.Form):
 
 
 class LetterForm(MessageForm):
-    """A line for one person."""
+    """A message to another user."""
 
     to = forms.ModelChoiceField(User.objects.none(), to_field_name="username", empty_label=None)
 
@@ -30,7 +30,7 @@ class LetterForm(MessageForm):
 
 
 class GroupForm(MessageForm):
-    """A line for one of the groups in which one is."""
+    """A message to one of the user's groups."""
 
     to = forms.ModelChoiceField(Group.objects.none(), to_field_name="name", empty_label=None)
 
@@ -40,6 +40,6 @@ class GroupForm(MessageForm):
 
 
 class EchoForm(MessageForm):
-    """A line for oneself: wherever one has logged in, or in this browser only."""
+    """A message to oneself: in all browsers where the user is logged in, or in this one only."""
 
     to = forms.ChoiceField(choices=[(name, name) for name in ("user", "session")])

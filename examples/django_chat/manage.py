@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What ``startproject`` writes; wsredis has to be installed, with its extra ``django``."""
+"""The site's manage.py, as ``startproject`` writes it; needs ``pip install wsredis[django]``."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What every page says of itself."""
+"""The middleware that adds a header to all pages."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 def content_security_policy(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Let pages load and run what this site serves, and nothing else."""
+    """Let pages load and run only what this site serves."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         response = get_response(request)

@@ -1,13 +1,13 @@
 """The settings of the chats: those of ``startproject``, and ``WSREDIS``.
 
-They are for trying things out on one's own machine: the key is known and errors are shown.
+They are for trying things out on your own machine: the key is public and errors are shown.
 """
 
 import os
 from pathlib import Path
 
 SECRET_KEY = "django-insecure-for-trying-it-out-on-ones-own-machine"
-DEBUG = True  # so this machine's own names are the only hosts
+DEBUG = True  # with an empty ALLOWED_HOSTS, only localhost is allowed
 ALLOWED_HOSTS: list[str] = []
 
 INSTALLED_APPS = [
@@ -57,14 +57,14 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "index"
 STATIC_URL = "/static/"
-STATICFILES_DIRS = [Path(__file__).resolve().parent.parent / "static"]  # what all chats share
+STATICFILES_DIRS = [Path(__file__).resolve().parent.parent / "static"]  # files that all chats share
 TIME_ZONE = "UTC"
 USE_TZ = True
 
 WSREDIS = {
     "allowed_channels": "wsredis.examples.django_chat.channels.allowed_channels",
     "endpoint": "wsredis.examples.django_chat.channels.SignedEndpoint",
-    "expire": 3600,  # seconds for which the last message awaits those who come or reload
+    "expire": 3600,  # seconds for which the last message is retained for new and reloaded pages
     "heartbeat": "--heartbeat--",
     "max_message_size": 16 * 1024,  # bytes
     "binary": False,

@@ -1,4 +1,4 @@
-"""Where the pages are; below /ws/ there are websockets, of which Django's URLs know nothing."""
+"""The URLs of the pages; the websockets below /ws/ are not in Django's URLs."""
 
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
@@ -19,6 +19,6 @@ urlpatterns = [
     path("favicon.ico", lambda request: HttpResponse(status=204)),
     path("login/", login, name="login"),
     path("logout/", logout, name="logout"),
-    path("admin/logout/", logout),  # to a page of ours, which tells the other tabs
+    path("admin/logout/", logout),  # redirects to a page of ours, which tells the other tabs
     path("admin/", admin.site.urls),
 ]

@@ -1,4 +1,4 @@
-"""The pages: three chats and the echo. Each takes what its form sends and publishes it."""
+"""The pages: three chats and the echo. Each publishes the messages that its form sends."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ from .forms import EchoForm, GroupForm, LetterForm, MessageForm
 
 @method_decorator(never_cache, name="dispatch")
 class IndexView(TemplateView):
-    """Show what there is to try."""
+    """The index of the chats."""
 
     template_name = "django_chat/index.html"
 
 
 @method_decorator(never_cache, name="dispatch")
 class PublishingView(FormView):
-    """Publish what a form says; the scripts of the pages get 204, other browsers the page again."""
+    """A page that publishes its form's messages; answers 204 to scripts, else with the page."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return super().get_context_data(max_text=MAX_TEXT, **kwargs)
@@ -46,7 +46,7 @@ class PublishingView(FormView):
         return self.refuse(form, 400)
 
     def refuse(self, form: Form, status: int) -> HttpResponse:
-        """Say what is wrong with the form."""
+        """Return the errors of the form."""
         if self.by_script:
             errors = [text for texts in form.errors.values() for text in texts]
             return JsonResponse({"error": " ".join(errors)}, status=status)
@@ -54,17 +54,17 @@ class PublishingView(FormView):
 
     @property
     def by_script(self) -> bool:
-        """Whether a script of ours asks."""
+        """Whether the request comes from the page's script."""
         return self.request.headers.get("Accept") == "application/json"
 
     @property
     def name(self) -> str:
-        """The name under which one writes."""
+        """The name of the user."""
         return self.request.user.get_username()
 
 
 class HallView(PublishingView):
-    """Talk to everybody. The page sends by its websocket; this view is for those without script."""
+    """The chat of all users, whose page sends over the websocket, or here without JavaScript."""
 
     template_name = "django_chat/hall.html"
     form_class = MessageForm
@@ -75,46 +75,46 @@ class HallView(PublishingView):
         return super().post(request, *args, **kwargs)
 
     def publish(self, text: str) -> None:
-        """Send it to everybody."""
+        """Publish a message to all clients."""
         Publisher("hall", broadcast=True).publish(signed(self.name, text))
 
 
 class LettersView(LoginRequiredMixin, PublishingView):
-    """Write to one person; one's own pages get it too."""
+    """The chat with one user; the sender's own pages get the messages too."""
 
     template_name = "django_chat/letters.html"
     form_class = LetterForm
 
     def publish(self, text: str, to: Any) -> None:
-        """Send it to that user, and to the writer."""
+        """Publish a message to a user, and to the sender."""
         person = to.get_username()
         publisher = Publisher("letters", users=[person, SELF], request=self.request)
         publisher.publish(signed(self.name, text, to=person))
 
 
 class GroupsView(LoginRequiredMixin, PublishingView):
-    """Write to one of one's groups."""
+    """The chat with one of the user's groups."""
 
     template_name = "django_chat/groups.html"
     form_class = GroupForm
 
     def publish(self, text: str, to: Any) -> None:
-        """Send it to the members."""
+        """Publish a message to the members of a group."""
         Publisher("groups", groups=[to.name]).publish(signed(self.name, text, to=to.name))
 
 
 class EchoView(PublishingView):
-    """Give back what one types; who has not logged in has a session all the same."""
+    """A page that sends messages back to the user; anonymous users have a session too."""
 
     template_name = "django_chat/echo.html"
     form_class = EchoForm
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        request.session.setdefault("visited", True)  # so that a cookie names it
+        request.session.setdefault("visited", True)  # so that there is a session cookie
         return super().get(request, *args, **kwargs)
 
     def publish(self, text: str, to: str) -> None:
-        """Send it back."""
+        """Publish a message to all browsers of the user, or to this session."""
         if to == "user":
             publisher = Publisher("echo", users=[SELF], request=self.request)
             where = "all my browsers"

@@ -1,4 +1,4 @@
-"""The application that any server of the README loads: pages, static files and websockets."""
+"""The application for all servers in the README: pages, static files and websockets."""
 
 import os
 
@@ -9,7 +9,8 @@ from wsredis.adapters.django import get_websocket_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wsredis.examples.django_chat.settings")
 
-# A site runs collectstatic and lets its server send these files; here any server will do.
+# A site in production runs collectstatic and lets its server send static files. This wrapper
+# works with any server.
 pages = StaticFilesHandler(get_wsgi_application())
 
 application = get_websocket_application(pages)

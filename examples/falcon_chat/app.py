@@ -1,7 +1,7 @@
-"""A chat in Falcon for those who have logged in: a token is their identity, for an hour.
+"""A chat in Falcon for logged-in users, whose identity is a token that is valid for an hour.
 
 ``pip install falcon "wsredis[jwt]"`` and start ``wsredis.examples.falcon_chat.app:application``. A
-browser brings the token in its cookie, any other client as ``Authorization: Bearer``.
+browser sends the token in a cookie, other clients as ``Authorization: Bearer``.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from wsredis import WebSocketMiddleware
 from wsredis.examples.plain_wsgi.members import FILES, file, members_only, page
 from wsredis.identity import JWTResolver
 
-# A real site keeps it: all its processes, also those after a restart, need the same.
+# A real site stores it: all its processes need the same secret, also after a restart.
 SECRET = os.environ.get("CHAT_SECRET") or secrets.token_hex()
 HOUR = 3600  # seconds
 
 
 class Chat:
-    """Show the chat, or the form to log in."""
+    """The chat, or the login form."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.content_type, resp.text = falcon.MEDIA_HTML, page(req.cookies.get("token"))
 
 
 class Login:
-    """Give who logs in a token."""
+    """The login, which gives the user a token."""
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         user = req.get_media()["user"]  # a real site asks for a password
@@ -41,7 +41,7 @@ class Login:
 
 
 class Files:
-    """Send the page's script and style."""
+    """The scripts and styles of the page."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.data, resp.content_type = file(req.path.strip("/"))

@@ -1,1 +1,1 @@
-"""A chat in Flask, with logins: to everybody, one person, a group, or this browser only."""
+"""A chat in Flask, with logins: to all users, one user, a group, or this browser only."""

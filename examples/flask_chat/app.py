@@ -1,6 +1,6 @@
 """The application and its pages: ``flask --app wsredis.examples.flask_chat.app run``.
 
-It is for trying things out on one's own machine: the key and the passwords are known.
+It is for trying things out on your own machine: the key and the passwords are public.
 """
 
 import time
@@ -16,11 +16,11 @@ from wsredis import BrokerUnavailable
 from wsredis.adapters.flask import SELF, WSRedis
 
 PEOPLE = {"alice": ["editors"], "bob": ["editors", "gardeners"], "carol": ["gardeners"]}
-"""Who there is, and their groups."""
+"""The users and their groups."""
 
 PASSWORD = generate_password_hash("secret")
 MAX_TEXT = 2000
-"""Characters of one message."""
+"""The maximum length of a message, in characters."""
 
 ws = WSRedis()
 login_manager = LoginManager()
@@ -28,7 +28,7 @@ pages = Blueprint("pages", __name__)
 
 
 class Person(UserMixin):
-    """Somebody who can log in; channels know them by ``id``."""
+    """A user who can log in; ``id`` is the user's name in channels."""
 
     def __init__(self, name: str) -> None:
         self.id = name
@@ -37,12 +37,12 @@ class Person(UserMixin):
 
 @login_manager.user_loader
 def load_person(name: str) -> Person | None:
-    """Return who a session says it belongs to."""
+    """Return the user of a session, or None if there is no such user."""
     return Person(name) if name in PEOPLE else None
 
 
 def groups(request: Any) -> list[str]:
-    """Say to wsredis in which groups the sender of a request is."""
+    """Return the groups of the current user, for wsredis."""
     return list(current_user.groups)
 
 
@@ -51,10 +51,10 @@ def create_app(**config: Any) -> Flask:
     app = Flask(__name__)
     app.config.from_mapping(
         SECRET_KEY="insecure, for trying it out on one's own machine",
-        SESSION_COOKIE_SAMESITE="Lax",  # so that no form of another site is sent in one's name
+        SESSION_COOKIE_SAMESITE="Lax",  # so that forms of other sites are sent without a login
         REMEMBER_COOKIE_SAMESITE="Lax",
         WSREDIS_GROUPS=groups,
-        WSREDIS_EXPIRE=3600,  # seconds for which the last message awaits those who come or reload
+        WSREDIS_EXPIRE=3600,  # seconds for which the last message is retained for new pages
         WSREDIS_HEARTBEAT="--heartbeat--",
     )
     app.config.update(config)
@@ -66,14 +66,14 @@ def create_app(**config: Any) -> Flask:
 
 @pages.after_request
 def content_security_policy(response: Any) -> Any:
-    """Let pages load and run what this site serves, and nothing else; no cache keeps them."""
+    """Let pages load and run only what this site serves, and do not cache them."""
     response.headers["Content-Security-Policy"] = "default-src 'self'"
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
 def audiences() -> dict[str, dict[str, Any]]:
-    """Return to whom the visitor may write: how a page names it, and what a publisher takes."""
+    """Return the audiences that the user may write to: arguments of a publisher, by label."""
     found: dict[str, dict[str, Any]] = {}
     if current_user.is_authenticated:
         others = [name for name in PEOPLE if name != current_user.id]
@@ -91,10 +91,10 @@ def index() -> ResponseReturnValue:
 
 @pages.post("/say")
 def say() -> ResponseReturnValue:
-    """Publish what the form says; the script of the page gets 204, other browsers the page."""
+    """Publish the message of the form; answer 204 to the page's script, else redirect to it."""
     to, text = request.form.get("to", ""), request.form.get("text", "").strip()
     if to not in audiences() or not text or len(text) > MAX_TEXT:
-        return f"Write 1 to {MAX_TEXT} characters to somebody of the list.", 400
+        return f"Write 1 to {MAX_TEXT} characters, to one of the audiences on the page.", 400
     name = current_user.id if current_user.is_authenticated else "you"
     message = {"id": uuid4().hex, "from": name, "to": to, "text": text, "at": time.time()}
     try:
@@ -107,7 +107,7 @@ def say() -> ResponseReturnValue:
 
 @pages.route("/login", methods=["GET", "POST"])
 def login() -> ResponseReturnValue:
-    """Log somebody in."""
+    """Log a user in."""
     form = request.form
     if request.method == "GET":
         return render_template("login.html", people=PEOPLE)
@@ -120,6 +120,6 @@ def login() -> ResponseReturnValue:
 
 @pages.post("/logout")
 def logout() -> ResponseReturnValue:
-    """Log out; the page that comes tells the other tabs."""
+    """Log the user out; the page of the redirect tells the other tabs."""
     logout_user()
     return redirect(url_for(".index"))

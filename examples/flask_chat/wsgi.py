@@ -1,4 +1,4 @@
-"""The application that any server of the README loads: pages, static files and websockets."""
+"""The application for all servers in the README: pages, static files and websockets."""
 
 from .app import create_app
 

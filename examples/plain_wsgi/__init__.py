@@ -1,1 +1,1 @@
-"""A chat without any framework."""
+"""A chat without a framework."""

@@ -1,6 +1,6 @@
 """A chat in plain WSGI: a page, a websocket, and a view that publishes.
 
-Run it with ``wsredis demo``, or on any server of the README with
+Run it with ``wsredis demo``, or with any server in the README as
 ``wsredis.examples.plain_wsgi.app:application``.
 """
 
@@ -35,9 +35,9 @@ FILES = {
 
 
 class ChatEndpoint(PubSubEndpoint):
-    """Do what every socket does, and tell everybody how many are here.
+    """An endpoint that also publishes the number of open websockets.
 
-    The count is of this process: run the chat with one.
+    It counts those of one process: run the chat with a single process.
     """
 
     here: ClassVar[set[Any]] = set()
@@ -56,14 +56,14 @@ class ChatEndpoint(PubSubEndpoint):
 
 
 def allowed_channels(request: Any, requested: tuple[str, ...]) -> list[str]:
-    """Let everybody read and write the chat, and nothing else."""
+    """Let all clients subscribe and publish in the chat, and nowhere else."""
     if request.path_info != "/ws/chat":
         return []
     return [key for key in requested if key.endswith("-broadcast")]
 
 
 def pages(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer everything that is no websocket."""
+    """Answer all requests that are not websockets."""
     path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
     if path == "/say" and method == "POST":
         return say(environ, start_response)
@@ -74,7 +74,7 @@ def pages(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterab
     if path in FILES:
         file, kind = FILES[path]
         return reply(start_response, "200 OK", kind, file.read_bytes())
-    return reply(start_response, "404 Not Found", "text/plain", b"There is nothing here.\n")
+    return reply(start_response, "404 Not Found", "text/plain", b"There is no such page.\n")
 
 
 def page() -> bytes:
@@ -85,7 +85,7 @@ def page() -> bytes:
 
 
 def say(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Publish what a form (or JSON) says: any view can."""
+    """Publish the message of a form or of JSON; any view can do that."""
     size = int(environ.get("CONTENT_LENGTH") or 0)
     if not 0 < size <= MAX_FORM:
         return reply(start_response, "400 Bad Request", "text/plain", b"Send a text.\n")
@@ -115,7 +115,7 @@ def reply(
     body: bytes,
     headers: Iterable[tuple[str, str]] = (),
 ) -> Iterable[bytes]:
-    """Send one answer."""
+    """Send a response."""
     start_response(
         status,
         [

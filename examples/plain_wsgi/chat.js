@@ -1,8 +1,8 @@
-/* The chat page; how a message looks is in chats.js. */
+/* The chat page; messages are rendered by chats.js. */
 "use strict";
 
-const KEEP = 500; // messages kept on the page
-const TOGETHER = 120000; // milliseconds within which lines of one person share a head
+const KEEP = 500; // the maximum number of messages on the page
+const TOGETHER = 120000; // milliseconds within which messages of one user share a heading
 
 const find = (id) => document.getElementById(id);
 const [messages, text, me, here, state, latest] = [
@@ -14,8 +14,8 @@ const [messages, text, me, here, state, latest] = [
   "latest",
 ].map(find);
 
-/* Who am I: a name given by hand is remembered for the next visit, a drawn one for this tab only,
-   so that two windows are two guests. Storage may be forbidden; then the name lasts for the page. */
+/* The user's name: one typed by the user is stored for the next visit, a random one for this tab
+   only, so that two windows are two guests. If storage is not allowed, it lasts as long as the page. */
 
 function recall(storage) {
   try {
@@ -30,7 +30,7 @@ function remember(name, ...storages) {
     try {
       window[storage].setItem("wsredis-chat-name", name);
     } catch {
-      // Not remembered, still used.
+      // The name is used but not stored.
     }
   }
 }
@@ -47,7 +47,7 @@ me.addEventListener("change", () => {
 
 me.addEventListener("keydown", (event) => {
   if (event.key === "Enter") {
-    event.preventDefault(); // it ends the name, it does not send the message
+    event.preventDefault(); // Enter ends the input of the name and does not send the message
     me.blur();
     text.focus();
   }
@@ -55,7 +55,7 @@ me.addEventListener("keydown", (event) => {
 
 /* The list of messages. */
 
-/** Return the line of a message, which knows whose it is and when it was sent. */
+/** Return the element of a message, with its sender and its time as data attributes. */
 function lineOf(message) {
   const item = line(message);
   const { from, kind, at } = message;
@@ -70,7 +70,7 @@ function toEnd() {
   latest.hidden = true;
 }
 
-/** Put `item` last, under the head of the line before it if one person wrote both. */
+/** Append `item`, under the heading of the message before it if both have the same sender. */
 function append(item) {
   const follow = atEnd() || item.dataset.kind === "own";
   const last = messages.lastElementChild;
@@ -97,7 +97,7 @@ function append(item) {
   }
 }
 
-let reading = true; // at the end, and to stay there when the window or a keyboard resizes the list
+let reading = true; // whether to stay at the end when the window or a keyboard resizes the list
 latest.addEventListener("click", toEnd);
 messages.addEventListener("scroll", () => {
   reading = atEnd();
@@ -105,7 +105,8 @@ messages.addEventListener("scroll", () => {
 });
 new ResizeObserver(() => reading && toEnd()).observe(messages);
 
-/* What arrives: {"from", "text", "at"} is a person, {"here"} the head count, the rest the server. */
+/* Incoming data: {"from", "text", "at"} is a user's message, {"here"} the number of users, anything
+   else a message of the server. */
 
 function parse(data) {
   try {
@@ -115,7 +116,7 @@ function parse(data) {
   }
 }
 
-const waiting = new Map(); // the exact text I sent -> its line, until it comes back
+const waiting = new Map(); // the exact text that was sent -> its element, until it is echoed
 
 function receive(data) {
   const own = waiting.get(data);
@@ -123,12 +124,12 @@ function receive(data) {
     waiting.delete(data);
     own.classList.remove("waiting");
     own.querySelector(".note").remove();
-    append(own); // where everybody else sees it
+    append(own); // in the same order as for all other users
     return;
   }
   const value = parse(data);
   if (Number.isInteger(value?.here)) {
-    here.textContent = value.here === 1 ? "only you here" : `${value.here} here`;
+    here.textContent = value.here === 1 ? "only you online" : `${value.here} online`;
     here.hidden = false;
   } else if (typeof value?.text === "string") {
     const from = typeof value.from === "string" ? value.from.trim().slice(0, 24) : "";
@@ -160,7 +161,7 @@ ws.on("state", (now) => {
   if (now !== "open") {
     here.hidden = true;
   }
-  // The countdown below is for the eyes; a screen reader hears of the change once.
+  // The countdown below is visual; a screen reader announces the change once.
   const words = { open: "Connected", closed: "Disconnected", reconnecting: "Connection lost" };
   find("announce").textContent = words[now];
 });
@@ -177,7 +178,7 @@ ws.on("reconnecting", ({ delay }) => {
 });
 
 ws.on("close", ({ code, reason }) => {
-  show(`disconnected (${reason || code}), reload to return`);
+  show(`disconnected (${reason || code}), reload to reconnect`);
   for (const item of waiting.values()) {
     item.querySelector(".note").textContent = "not confirmed";
   }
@@ -196,7 +197,7 @@ find("say").addEventListener("submit", (event) => {
   } catch {
     const ended = ws.state === "closed";
     text.setCustomValidity(
-      ended ? "Not sent: reload the page to return." : "Not sent: too many messages wait already.",
+      ended ? "Not sent: reload the page to reconnect." : "Not sent: too many messages are waiting.",
     );
     text.reportValidity();
     return;
@@ -222,7 +223,7 @@ if (navigator.clipboard) {
       await navigator.clipboard.writeText(find("hint").textContent);
       copy.textContent = "Copied";
     } catch {
-      copy.textContent = "Select it by hand";
+      copy.textContent = "Copy it manually";
     }
     setTimeout(() => (copy.textContent = "Copy"), 2000);
   });

@@ -1,4 +1,4 @@
-"""What the chats of other frameworks share: the page with its files, and that one has to log in."""
+"""The common parts of the chats in other frameworks: the page, its files, and the access rule."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ FILES = {
 
 LOGIN = """<!doctype html><title>wsredis chat</title>
 <form action="/login" method="post">
-  <label>Your name <input name="user" required autofocus></label> <button>Come in</button>
+  <label>Your name <input name="user" required autofocus></label> <button>Log in</button>
 </form>"""
 
 
 def page(user: str | None, ticket: str = "") -> str:
-    """Return the chat, or the form to log in; ``ticket`` is the address of tickets, if needed."""
+    """Return the chat, or the login form; ``ticket`` is the path that issues tickets, if any."""
     if not user:
         return LOGIN
     text = (HERE / "chat.html").read_text(encoding="utf-8")
@@ -33,12 +33,12 @@ def page(user: str | None, ticket: str = "") -> str:
 
 
 def file(path: str) -> tuple[bytes, str]:
-    """Return a file of the page and its type; KeyError if there is none."""
+    """Return a file of the page and its MIME type; raise KeyError if there is none."""
     return FILES[path].read_bytes(), KINDS[path.rpartition(".")[2]]
 
 
 def members_only(request: Any, requested: tuple[str, ...]) -> list[str]:
-    """Let those who have logged in read and write the chat."""
+    """Let logged-in users subscribe and publish in the chat."""
     if not request.identity.user:
         raise PermissionDenied("Log in first.")
     return [key for key in requested if key.endswith("-broadcast")]

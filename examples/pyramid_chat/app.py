@@ -1,7 +1,7 @@
-"""A chat in Pyramid for those who have logged in: a view gives them a ticket for each websocket.
+"""A chat in Pyramid for logged-in users: a view issues them a ticket for each websocket.
 
 ``pip install pyramid`` and start ``wsredis.examples.pyramid_chat.app:application``. With tickets,
-websockets may even live on another host, to which the browser sends no cookies.
+websockets may even be on another host, to which the browser sends no cookies.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from wsredis import WebSocketMiddleware, configure
 from wsredis.examples.plain_wsgi.members import FILES, file, members_only, page
 from wsredis.tickets import TicketResolver, issue_ticket
 
-# A real site keeps it: all its processes, also those after a restart, need the same.
+# A real site stores it: all its processes need the same secret, also after a restart.
 SECRET = os.environ.get("WSREDIS_SECRET") or secrets.token_hex()
 configure(secret=SECRET, heartbeat="--heartbeat--")
 
 
 def chat(request: Any) -> Response:
-    """Show the chat, or the form to log in."""
+    """Show the chat, or the login form."""
     return Response(page(request.session.get("user"), ticket="/ticket"))
 
 
 def login(request: Any) -> Response:
-    """Remember the user."""
+    """Store the user's name in the session."""
     request.session["user"] = request.POST["user"]  # a real site asks for a password
     return HTTPSeeOther("/", headers=request.response.headers)
 
 
 def ticket(request: Any) -> Response:
-    """Give who has logged in a ticket; the page asks for one before each connection."""
+    """Issue a ticket to a logged-in user; the page requests one before each connection."""
     if "user" not in request.session:
         return HTTPForbidden()
     return Response(issue_ticket(request.session["user"]), cache_control="no-store")
 
 
 def files(request: Any) -> Response:
-    """Send the page's script and style."""
+    """Send a script or a style of the page."""
     body, kind = file(request.path.strip("/"))
     return Response(body, content_type=kind)
 

@@ -1,5 +1,5 @@
-/* What the chats share: how a message looks. What others send is data: it reaches the page through
-   textContent only. */
+/* The rendering of messages, for all chats. Text of other users is data: it is put into the page
+   through textContent only. */
 "use strict";
 
 /** Return an element with a class and a text. */
@@ -10,18 +10,18 @@ function element(tag, className, content) {
   return node;
 }
 
-/** Return the colour of somebody's avatar. */
+/** Return the hue of a user's avatar, in degrees. */
 function hue(name) {
   const sum = [...name].reduce((total, char) => (total * 31 + char.codePointAt(0)) % 65521, 7);
-  return (sum * 137) % 360; // about the golden angle: neighbours in number differ in colour
+  return (sum * 137) % 360; // about the golden angle: close sums have different colours
 }
 
-/** Return what came if it is a time that a date can have, else the present. */
+/** Return `at` if it is a valid time of a Date, in milliseconds, else the current time. */
 function readable(at) {
   return Number.isFinite(at) && Math.abs(at) < 8.64e15 ? at : Date.now();
 }
 
-/** Return a line of the list. `kind` is own, other or server, `to` for whom it is, if not for all. */
+/** Return the element of a message. `kind` is own, other or server; `to` is the recipient, if any. */
 function line({ from, text, at, kind, to = "" }) {
   const item = element("li", `message ${kind}`, "");
   const when = new Date(at);
@@ -40,7 +40,7 @@ function line({ from, text, at, kind, to = "" }) {
   return item;
 }
 
-/** Tell whether a list is scrolled to its end, or nearly so. */
+/** Return whether a list is scrolled to its end, or nearly. */
 function isAtEnd(list) {
   return list.scrollHeight - list.scrollTop - list.clientHeight < 60;
 }

@@ -1,1 +1,1 @@
-"""What ``manage.py`` has to offer."""
+"""The commands of ``manage.py``."""

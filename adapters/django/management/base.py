@@ -1,4 +1,4 @@
-"""What the commands share: the core's command line does the work, by the options of ``WSREDIS``."""
+"""The base of the commands, which run the core's commands with the options of ``WSREDIS``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["ShellCommand"]
 
 
 class ShellCommand(BaseCommand):
-    """A command of the core; exit codes are 1 where Redis does not answer, 2 for arguments."""
+    """A command of the core; its exit code is 1 if Redis does not answer, 2 for bad arguments."""
 
     requires_system_checks: list[str] = []  # noqa: RUF012  Django's own way
 
@@ -23,11 +23,11 @@ class ShellCommand(BaseCommand):
     run: Callable[..., int]
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take the arguments of the core's command."""
+        """Add the arguments of the core's command."""
         type(self).add(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run it, and report in one line what is wrong."""
+        """Run the command, and report an error in one line."""
         try:
             type(self).run(argparse.Namespace(**options), self._say)
         except BrokerUnavailable as exc:

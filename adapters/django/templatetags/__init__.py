@@ -1,1 +1,1 @@
-"""What templates load."""
+"""The template tags."""

@@ -6,8 +6,8 @@
     {% websocket_script %}
     <script src="{% static 'news.js' %}"></script>
 
-and in news.js ``new WSRedis(document.body.dataset.news)``: no inline script, so that a content
-security policy may say ``script-src 'self'; connect-src 'self'``.
+and in news.js ``new WSRedis(document.body.dataset.news)``. There is no inline script, so the
+content security policy can be ``script-src 'self'; connect-src 'self'``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def websocket_uri(context: Any, facility: object = "", *keys: str) -> str:
-    """Return the address of a websocket; a path, where the context has no request."""
+    """Return the address of a websocket; only its path if the context has no request."""
     return address(getattr(context, "request", None) or context.get("request"), facility, *keys)
 
 

@@ -1,8 +1,8 @@
-"""The names of django-websocket-redis, served by wsredis: imports, settings, addresses and Redis.
+"""A drop-in replacement for django-websocket-redis: its imports, settings, URLs and Redis channels.
 
-A project that used that library deletes the dependency, installs this one and changes nothing. Here
-are only those names; what a websocket is belongs to `wsredis`, what Django knows to
-`wsredis.adapters.django`.
+A project that used that library replaces the dependency with this one and changes nothing else.
+This package has only the names; the websockets are implemented in `wsredis`, the integration with
+Django in `wsredis.adapters.django`.
 """
 
 from wsredis.version import VERSION as __version__

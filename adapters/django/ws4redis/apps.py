@@ -1,4 +1,4 @@
-"""What Django learns when it sets this application up."""
+"""The application configuration: what is connected when Django sets up the application."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["WS4RedisConfig"]
 
 
 class WS4RedisConfig(AppConfig):
-    """The application of ``INSTALLED_APPS = ["ws4redis"]``."""
+    """The configuration for ``INSTALLED_APPS = ["ws4redis"]``."""
 
     name = "ws4redis"
     verbose_name = "Websockets for Redis"
 
     def ready(self) -> None:
-        """Connect the groups of users to their sessions, and keep transactions together."""
+        """Register the checks, and connect the receivers that store users' groups in sessions."""
         from . import checks  # noqa: F401  registers them
 
         keep_together()

@@ -1,4 +1,4 @@
-"""``manage.py check``: settings of this mode that cannot work, and what is open by default."""
+"""System checks for the settings of ws4redis: invalid ones, and insecure defaults."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _QUESTIONS: list[Callable[[], object]] = [
 
 @register("ws4redis")
 def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """Find what the server would refuse when it starts."""
+    """Return an error for each setting with which the server would not start."""
     found: list[CheckMessage] = []
     for number, ask in enumerate(_QUESTIONS, 1):
         try:
@@ -38,14 +38,14 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
 
 @register(Tags.security, deploy=True)
 def check_open(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """Report that everybody may publish, as django-websocket-redis has it by default."""
+    """Return a warning if every client may publish, the default of django-websocket-redis."""
     if settings.WS4REDIS_ALLOWED_CHANNELS is not None:
         return []
     return [
         Warning(
-            "WS4REDIS_ALLOWED_CHANNELS is not set, so everybody may publish to every facility.",
-            hint="Name a function(request, channels) that returns those of the channels that"
-            " this request may have.",
+            "WS4REDIS_ALLOWED_CHANNELS is not set, so every client may publish to every facility.",
+            hint="Set it to a function(request, channels) that returns the channels that the"
+            " request is allowed to use.",
             id="ws4redis.W001",
         )
     ]

@@ -1,7 +1,7 @@
-"""The settings of this mode as the core's `Config`, and the callables they name.
+"""The settings of ws4redis as the core's `Config`, and the callables they name.
 
-What django-websocket-redis has no setting for, such as ``origins`` or ``max_message_size``, comes
-from ``WSREDIS``, the setting of `wsredis.adapters.django`.
+Options for which django-websocket-redis has no setting, such as ``origins`` or
+``max_message_size``, come from ``WSREDIS``, the setting of `wsredis.adapters.django`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from wsredis.adapters.django.conf import CALLBACKS, setting
+from wsredis.adapters.options import cause
 from wsredis.config import Config
 from wsredis.exceptions import ConfigurationError
 
@@ -22,7 +23,7 @@ __all__ = ["callback", "current_config", "subscriber_class"]
 
 
 def current_config() -> Config:
-    """Return the options of the core that the settings say now.
+    """Return the options of the core as the settings are now.
 
     Raises:
         ConfigurationError: a setting is not valid.
@@ -36,43 +37,48 @@ def current_config() -> Config:
     try:
         return Config.make(**said)
     except ConfigurationError as exc:
-        raise ConfigurationError(f"in the settings of ws4redis and WSREDIS, {exc}") from exc
+        raise ConfigurationError(f"Settings of ws4redis and WSREDIS: {exc}") from exc
 
 
 def _seconds(expire: Any) -> int:
     if expire is None:
         return 0
     if type(expire) is not int:
-        raise ConfigurationError(f"WS4REDIS_EXPIRE = {expire!r}: write whole seconds, 0 or None.")
+        raise ConfigurationError(
+            f"WS4REDIS_EXPIRE = {expire!r} is not valid: write whole seconds, 0 or None."
+        )
     return expire
 
 
 def callback(name: str) -> Any:
-    """Return the function that a setting is or names, or None.
+    """Return the function that a setting is, or whose dotted path it is, or None.
 
     Raises:
-        ImproperlyConfigured: it cannot be imported, or is no function.
+        ImproperlyConfigured: it cannot be imported, or is not callable.
     """
     value = found = getattr(settings, name)
     if isinstance(value, str):
         found = _import(name, value)
     if found is not None and not callable(found):
-        raise ImproperlyConfigured(f"{name} = {value!r}: write a function or its dotted path.")
+        raise ImproperlyConfigured(
+            f"{name} = {value!r} is not callable: write a function or its dotted path."
+        )
     return found
 
 
 def subscriber_class() -> Any:
-    """Return the class that ``WS4REDIS_SUBSCRIBER`` is or names.
+    """Return the class that ``WS4REDIS_SUBSCRIBER`` is, or whose dotted path it is.
 
     Raises:
-        ImproperlyConfigured: it cannot be imported, or is no class.
+        ImproperlyConfigured: it cannot be imported, or is not a class.
     """
     value = found = settings.WS4REDIS_SUBSCRIBER
     if isinstance(value, str):
         found = _import("WS4REDIS_SUBSCRIBER", value)
     if not isinstance(found, type):
         raise ImproperlyConfigured(
-            f"WS4REDIS_SUBSCRIBER = {value!r}: write the dotted path of a RedisSubscriber."
+            f"WS4REDIS_SUBSCRIBER = {value!r} is not a class: write the dotted path of a subclass"
+            " of RedisSubscriber."
         )
     return found
 
@@ -81,4 +87,6 @@ def _import(name: str, path: str) -> Any:
     try:
         return import_string(path)
     except Exception as exc:
-        raise ImproperlyConfigured(f"{name} = {path!r} cannot be imported: {exc}") from exc
+        raise ImproperlyConfigured(
+            f"{name} = {path!r} cannot be imported ({cause(exc)}): correct the dotted path."
+        ) from exc

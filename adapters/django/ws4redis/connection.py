@@ -1,8 +1,8 @@
 """The clients of redis-py behind publishers and subscribers.
 
 Nothing connects before it is needed. All publishers of a process share one client, which is safe
-across threads, greenlets and forks. A subscriber of a websocket subscribes to nothing itself: what
-it would listen to is written down, and the one connection of the process listens for it.
+across threads, greenlets and forks. The subscriber of a websocket does not subscribe itself: its
+channels are recorded, and the connection that all websockets of the process share subscribes.
 """
 
 from __future__ import annotations
@@ -21,47 +21,49 @@ _clients: dict[str, redis.Redis] = {}
 
 
 def redis_options() -> dict[str, Any]:
-    """Return ``WS4REDIS_CONNECTION`` as arguments of redis-py that this mode can use.
+    """Return ``WS4REDIS_CONNECTION`` as arguments of redis-py.
 
-    Payloads are bytes here, whatever the setting says of decoding.
+    ``decode_responses`` is always False, because payloads are bytes here.
     """
     return {**settings.WS4REDIS_CONNECTION, "decode_responses": False}
 
 
 def client() -> redis.Redis:
-    """Return the client for what the setting says now."""
+    """Return the client for the setting as it is now."""
     options = redis_options()
     key = repr(sorted(options.items(), key=lambda item: item[0]))
     if key not in _clients:
-        # What may have been published is not sent twice.
+        # No retries: after an error, a message may have been published already.
         defaults: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "protocol": 2}
-        defaults["max_connections"] = 2**31  # as many as publish at once
+        defaults["max_connections"] = 2**31  # one for each publisher at the same time
         _clients[key] = redis.Redis(**{**defaults, **options})
     return _clients[key]
 
 
 class Recorder:
-    """A subscription that only writes down the names of channels.
+    """A subscription that only records the names of channels.
 
     Attributes:
-        channels: the names, as the keys of a dict, in the order of their coming.
+        channels: the names, as the keys of a dict, in the order of subscription.
     """
 
     connection = None
-    """There is none: the process has one for all websockets."""
+    """Always None: all websockets of the process share a connection."""
 
     def __init__(self) -> None:
         self.channels: dict[str, None] = {}
 
     @property
     def subscribed(self) -> bool:
-        """Return whether there is any channel."""
+        """Return whether there are any channels."""
         return bool(self.channels)
 
     def subscribe(self, *channels: Any, **handlers: Any) -> None:
-        """Add channels; like redis-py it takes names and lists of names."""
+        """Add channels; accepts names and lists of names, as redis-py does."""
         if handlers:
-            raise TypeError("a websocket's subscription calls no handlers: override the server")
+            raise TypeError(
+                "the subscription of a websocket supports no handlers: override the server instead"
+            )
         self.channels.update(dict.fromkeys(_flat(channels)))
 
     def unsubscribe(self, *channels: Any) -> None:
@@ -70,11 +72,11 @@ class Recorder:
             self.channels.pop(name, None)
 
     def psubscribe(self, *patterns: Any, **handlers: Any) -> None:
-        """Refuse patterns: a websocket listens to channels it names."""
-        raise TypeError("a websocket subscribes to channels by name, not by pattern")
+        """Raise TypeError: a websocket cannot subscribe to patterns."""
+        raise TypeError("a websocket cannot subscribe to patterns: subscribe to channels by name")
 
     def parse_response(self, *args: Any, **kwargs: Any) -> None:
-        """Return nothing: messages go to the websocket without a detour."""
+        """Return None: messages go directly to the websocket."""
 
     def reset(self) -> None:
         """Forget all channels."""
@@ -84,17 +86,17 @@ class Recorder:
 
 
 class Recording:
-    """A client of redis-py whose subscriptions are written down.
+    """A wrapper around a client of redis-py whose subscriptions are only recorded.
 
     Args:
-        connection: does everything else.
+        connection: the client, which does everything else.
     """
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
     def pubsub(self, **options: Any) -> Recorder:
-        """Return a subscription."""
+        """Return a subscription that records its channels."""
         return Recorder()
 
     def __getattr__(self, name: str) -> Any:

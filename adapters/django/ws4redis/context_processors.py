@@ -1,4 +1,4 @@
-"""What templates need: ``{{ WEBSOCKET_URI }}`` and ``{{ WS4REDIS_HEARTBEAT }}``."""
+"""The context processor for ``{{ WEBSOCKET_URI }}`` and ``{{ WS4REDIS_HEARTBEAT }}``."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _ESCAPES = {ord(char): f"\\u{ord(char):04X}" for char in "<>&'`="}
 
 
 def default(request: Any) -> dict[str, Any]:
-    """Return both names for a page.
+    """Return both variables for a page.
 
-    ``WEBSOCKET_URI`` ends with a slash; a facility follows. ``WS4REDIS_HEARTBEAT`` is a literal of
-    JavaScript: a quoted string, or ``null``.
+    ``WEBSOCKET_URI`` ends with a slash; templates append a facility. ``WS4REDIS_HEARTBEAT`` is a
+    JavaScript literal: a quoted string, or ``null``.
     """
     scheme = "wss" if request.is_secure() else "ws"
     return {
@@ -29,7 +29,7 @@ def default(request: Any) -> dict[str, Any]:
 
 
 def _literal(value: str | None) -> SafeString:
-    """Return a literal that can neither end its script nor begin an attribute."""
+    """Return a literal that can neither end the script element nor break out of an attribute."""
     text = json.dumps(value)
     if value is not None:
         text = '"' + text[1:-1].replace('\\"', "\\u0022").translate(_ESCAPES) + '"'

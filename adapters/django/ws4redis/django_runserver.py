@@ -1,6 +1,6 @@
-"""``WSGI_APPLICATION = "ws4redis.django_runserver.application"``: pages and websockets in one.
+"""``WSGI_APPLICATION = "ws4redis.django_runserver.application"``: pages and websockets together.
 
-For ``manage.py runserver`` and for tests on a live server; it is a good application for uWSGI too.
+It is for ``manage.py runserver`` and for tests on a live server; uWSGI can serve it too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["WebsocketRunServer", "application"]
 
 
 class WebsocketRunServer(WebsocketWSGIServer):
-    """The websockets under Django's own server."""
+    """The websocket application for Django's development server."""
 
 
 _django_app = get_wsgi_application()
@@ -26,7 +26,7 @@ _websocket_app = WebsocketRunServer()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer one request, of a page or of a websocket."""
+    """Answer one request, for a page or for a websocket."""
     if is_websocket(get_path_info(environ)):
         return _websocket_app(environ, start_response)
     return _django_app(environ, start_response)

@@ -1,7 +1,7 @@
-"""What a websocket of this mode does: the core's endpoint, filled by a `RedisSubscriber`.
+"""The endpoint of ws4redis, whose channels come from a `RedisSubscriber`.
 
-It differs from the core's own in that it asks for nothing: a socket without channels stays open,
-and what it may not publish is dropped.
+Unlike the core's own endpoint, it leaves a websocket without channels open, and it drops messages
+that the client is not allowed to publish.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ _worker = Worker("ws4redis-publish")
 
 
 class SubscriberEndpoint(Endpoint):
-    """An endpoint that subscribes and publishes to what a subscriber has settled.
+    """An endpoint that subscribes and publishes to the channels of a subscriber.
 
     Args:
-        subscriber: has had its `set_pubsub_channels` called with a recording connection.
-        echo: whether the socket gets its own messages back.
-        websockets: holds the connection while it is open.
+        subscriber: the subscriber, made with a recording connection; its `set_pubsub_channels`
+            has been called.
+        echo: whether the websocket receives its own messages.
+        websockets: the set that has the connection while it is open.
     """
 
     __slots__ = (
@@ -53,7 +54,7 @@ class SubscriberEndpoint(Endpoint):
         self._expire = max(subscriber._expire or 0, 0)
         self._echo = echo
         self._websockets = websockets
-        # One that publishes in its own way may block, and needs a thread.
+        # An overridden publish_message may block, so it runs in a thread.
         own_way = kind.publish_message is not RedisSubscriber.publish_message
         self._subscriber = subscriber if own_way else None
         if own_way:
@@ -67,7 +68,7 @@ class SubscriberEndpoint(Endpoint):
 
     def received(self, connection: EndpointConnection, message: Data) -> None:
         if self._subscriber is not None:
-            connection.publishing(len(message))  # who sends faster than this publishes waits
+            connection.publishing(len(message))  # delays clients that send faster than this
             _worker.put(partial(self._publish, self._subscriber, connection, message))
         elif self._publishers:
             connection.publish(self._publishers, message, echo=self._echo, expire=self._expire)
@@ -84,16 +85,16 @@ class SubscriberEndpoint(Endpoint):
         try:
             subscriber.publish_message(RedisMessage(message))
         except Exception:
-            log.exception("a subscriber's publish_message failed, the message is lost")
+            log.exception("a subscriber's publish_message failed: the message is lost")
         finally:
             connection.soon(connection.on_ack, len(message))
 
 
 class _First:
-    """A websocket that is about to open, for a subscriber: it collects what is sent to it.
+    """A stand-in for a websocket that is not open yet; it collects what the subscriber sends.
 
     Args:
-        messages: gets it.
+        messages: the list to which the messages are added.
     """
 
     closed = False
@@ -102,7 +103,7 @@ class _First:
         self._messages = messages
 
     def send(self, message: Any, binary: Any = None) -> None:
-        """Take a message: str is text; bytes are text too if they are valid UTF-8."""
+        """Add a message: str is text; bytes are text too if they are valid UTF-8."""
         if not isinstance(message, str):
             message = bytes(message)
             try:

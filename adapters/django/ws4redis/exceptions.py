@@ -1,16 +1,16 @@
-"""The errors of django-websocket-redis.
+"""The exceptions of django-websocket-redis.
 
 ::
 
     OSError
-    └── WebSocketError                  an open websocket has a problem
+    └── WebSocketError                  an error of an open websocket
         └── FrameTooLargeException      a frame is larger than allowed
     django.http.BadHeaderError
-    └── HandshakeError                  no websocket: 400
-        └── UpgradeRequiredError        another version of the protocol: 426
+    └── HandshakeError                  a handshake refused with 400
+        └── UpgradeRequiredError        a protocol version that is not supported: 426
 
-wsredis raises the last two where a subclass of the server expects them. What happens to an open
-websocket is told by close codes, so the first two are here for ``except`` clauses.
+wsredis raises the last two where a subclass of the server expects them. Errors of an open websocket
+are reported by close codes, so the first two exist only for ``except`` clauses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class WebSocketError(OSError):
-    """A problem of an open websocket."""
+    """An error of an open websocket."""
 
 
 class FrameTooLargeException(WebSocketError):

@@ -1,8 +1,9 @@
-"""The names of a user's groups in the session: written at login, renewed when they change.
+"""The names of a user's groups in the session: written at login, updated when they change.
 
-A session also keeps what it was given, and as long as nobody else has written to it, it follows the
-groups. A handshake looks at them anew. Sessions that lie in a table are renewed there as well, for
-those who read them; other engines cannot be asked for the sessions of a user.
+A session has a second copy of the names. As long as both are equal, so no other code has changed
+the names, they are updated. Each handshake reads the groups again. Sessions in a database table
+are updated there too, for other code that reads them; other engines cannot find the sessions of a
+user.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from .identity import MEMBEROF
 __all__ = ["connect", "refresh_groups", "renew", "store_groups_in_session"]
 
 GIVEN = "ws4redis:given"
-"""Where a session keeps what it was given."""
+"""The key of a session under which the second copy of the names is."""
 
 MOST = 10_000
-"""Sessions that are looked through after a change, the newest first; at 20 us for each."""
+"""How many sessions are searched after a change, the newest first; each takes 20 us."""
 
 
 def connect() -> None:
-    """Listen to logins and to changes of groups; once per process."""
+    """Connect the receivers for logins and for changes of groups; called once per process."""
     user_logged_in.connect(store_groups_in_session, dispatch_uid="ws4redis.login")
     groups = getattr(get_user_model(), "groups", None)
     if through := getattr(groups, "through", None):
@@ -49,7 +50,7 @@ def store_groups_in_session(sender: Any, user: Any, request: Any, **kwargs: Any)
 
 
 def renew(session: Any, user: Any) -> None:
-    """Look again which groups a user has, unless somebody else has written them; saves nothing."""
+    """Update the names of the groups, unless other code has changed them; does not save."""
     if session.get(GIVEN) is not None and session[GIVEN] == session.get(MEMBEROF):
         session[MEMBEROF] = session[GIVEN] = list(group_names(user))
 
@@ -63,10 +64,10 @@ def refresh_groups(
     using: str | None = None,
     **kwargs: Any,
 ) -> None:
-    """Renew the sessions of users whose groups have changed; a receiver of ``m2m_changed``."""
+    """Update the sessions of users whose groups have changed; a receiver of ``m2m_changed``."""
     everybody = get_user_model()._default_manager.using(using)
     if action == "pre_clear" and reverse:
-        # After it nobody knows any more who was in the group.
+        # After the clearing, the members of the group are no longer known.
         members = everybody.filter(groups=instance).values_list("pk", flat=True)
         instance._ws4redis_members = set(members)
     if action not in ("post_add", "post_remove", "post_clear") or _table() is None:
@@ -79,7 +80,7 @@ def refresh_groups(
         changed = pk_set or ()
     users = everybody.filter(pk__in=changed)
     if any(field.name == "last_login" for field in users.model._meta.fields):
-        # Who has never logged in has no session, so that new users cost nothing.
+        # Users who have never logged in have no session; so new users cost nothing.
         users = users.filter(last_login__isnull=False)
     if known := {str(user._meta.pk.value_to_string(user)): user for user in users}:
         _renew_table(known)
@@ -100,7 +101,7 @@ def _renew_table(users: dict[str, Any]) -> None:
 
 
 def _save(session: Any, expires: datetime) -> None:
-    """Save a session that ends when it would have, unless it has ended meanwhile."""
+    """Save a session with its old expiry, unless it has been deleted meanwhile."""
     seconds = int((expires - timezone.now()).total_seconds())
     session.get_expiry_date = lambda **kwargs: expires
     session.get_expiry_age = lambda **kwargs: max(seconds, 0)
@@ -109,7 +110,7 @@ def _save(session: Any, expires: datetime) -> None:
 
 
 def _table() -> Any:
-    """Return the model in which this site keeps its sessions; None where it has none."""
+    """Return the model of this site's sessions; None if its engine has no model."""
     store = import_module(settings.SESSION_ENGINE).SessionStore
     model = getattr(store, "get_model_class", None)
     return model() if model is not None else None

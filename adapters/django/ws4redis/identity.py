@@ -1,7 +1,7 @@
-"""What ``SELF`` means: the user, the groups and the session of a request.
+"""The user, the groups and the session of a request, for which ``SELF`` stands.
 
-A request here may be one of a view, of a handshake, or one that a test has made by hand without
-``user`` or ``session``.
+The request may be that of a view or of a handshake, or one that a test has made without ``user``
+or ``session``.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from wsredis.identity import Identity
 __all__ = ["MEMBEROF", "identity_of", "memberof", "session_key", "username"]
 
 MEMBEROF = "ws4redis:memberof"
-"""Where a session keeps the names of its user's groups."""
+"""The key of a session under which the names of its user's groups are."""
 
 
 def username(request: Any) -> str | None:
-    """Return what ``get_username()`` says of an active user; None for anybody else."""
+    """Return ``get_username()`` of an active user; None for all others."""
     user = getattr(request, "user", None)
     known = getattr(user, "is_authenticated", False)
-    if callable(known):  # a user of somebody's own may still have a method
+    if callable(known):  # custom user classes may still have a method
         known = known()
     if user is None or not known or not getattr(user, "is_active", True):
         return None
@@ -31,7 +31,7 @@ def username(request: Any) -> str | None:
 
 
 def memberof(request: Any) -> list[str]:
-    """Return the names of a known user's groups as the session has them."""
+    """Return the names of an active user's groups from the session; empty for all others."""
     session = getattr(request, "session", None)
     if session is None or username(request) is None:
         return []
@@ -39,7 +39,7 @@ def memberof(request: Any) -> list[str]:
 
 
 def session_key(request: Any) -> str | None:
-    """Return what names the session in its channel; None where there is none."""
+    """Return the name of the session in its channel; None if there is no session."""
     session = getattr(request, "session", None)
     if isinstance(session, SignedCookies):
         return adapter.session_key(session)
@@ -47,5 +47,5 @@ def session_key(request: Any) -> str | None:
 
 
 def identity_of(request: Any) -> Identity:
-    """Return all three, as the core knows them."""
+    """Return all three as an `Identity` of the core."""
     return Identity(username(request), tuple(memberof(request)), session_key(request))

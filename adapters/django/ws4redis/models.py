@@ -1,4 +1,4 @@
-"""No tables: only the name under which projects know the receiver of ``user_logged_in``."""
+"""No models: only the receiver of ``user_logged_in``, which projects import from here."""
 
 from .groups import store_groups_in_session
 

@@ -1,9 +1,9 @@
-"""The names of this mode: what follows the address's prefix, and the channels in Redis.
+"""The names of ws4redis: the facility in a path, and the channels in Redis.
 
 A channel is ``[prefix:]broadcast:FACILITY`` or ``[prefix:]AUDIENCE:NAME:FACILITY``. Names and
-facilities stand there as they are, as django-websocket-redis writes them, so that fleets can be
-mixed; only ``:`` and ``%`` are percent-encoded, by which two different pairs could else meet in one
-channel, and control characters, which would break a log line.
+facilities are written as django-websocket-redis writes them, so processes with either library can
+share a Redis. Only these are percent-encoded: ``:`` and ``%``, with which different names could
+result in the same channel, and control characters, which would break a log line.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f:%\u2028\u2029\ud800-\udfff]")
 
 
 def encode_name(name: str) -> str:
-    """Percent-encode what must not stand in a channel (RFC 3986 section 2.1)."""
+    """Percent-encode the characters that a channel must not contain (RFC 3986 section 2.1)."""
     return _UNSAFE.sub(lambda found: quote(found[0], safe="", errors="surrogatepass"), name)
 
 
 def prefix() -> str:
-    """Return what every channel begins with: ``WS4REDIS_PREFIX`` and a colon, or nothing."""
+    """Return the prefix of all channels: ``WS4REDIS_PREFIX`` and a colon, or an empty string."""
     return f"{settings.WS4REDIS_PREFIX}:" if settings.WS4REDIS_PREFIX else ""
 
 
@@ -41,7 +41,7 @@ def websocket_url() -> str:
 
 
 def is_websocket(path: str) -> bool:
-    """Return whether a path is below ``WEBSOCKET_URL``, which means whole segments."""
+    """Return whether a path is below ``WEBSOCKET_URL``, compared by whole segments."""
     said = settings.WEBSOCKET_URL
     if not said:
         return False
@@ -50,9 +50,9 @@ def is_websocket(path: str) -> bool:
 
 
 def facility_of(path: str) -> str | None:
-    """Return the facility that a path names; None for one that only resembles the prefix.
+    """Return the facility in a path; None if the path begins like ``WEBSOCKET_URL`` but differs.
 
-    A path that has nothing of the prefix is what a proxy leaves that has removed it.
+    A path without that prefix is taken as it is, because a proxy may have removed the prefix.
     """
     url = websocket_url()
     if path.startswith(url):

@@ -1,8 +1,8 @@
-"""The host of a page, where a proxy has kept it to itself.
+"""The host of a handshake, for proxies that do not forward it.
 
-The manual of django-websocket-redis sets nginx up so that a handshake arrives with the name of the
-upstream instead of the site's. Such a name is none of ``ALLOWED_HOSTS``; the origin of the page
-then counts as the site's own if that setting names it in full.
+With the nginx configuration in the manual of django-websocket-redis, the Host of a handshake is the
+name of the upstream instead of the site's. That name is not in ``ALLOWED_HOSTS``; the origin of the
+page is then accepted as the site's own if ``ALLOWED_HOSTS`` lists its full name.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http.request import HttpRequest, split_domain_port, validate_host
 
+from wsredis.adapters.django.application import DISALLOWED_HOST
 from wsredis.exceptions import PermissionDenied
 
 __all__ = ["name_host", "require_own_host"]
 
 
 def name_host(environ: dict[str, Any]) -> None:
-    """Put the site's host where a proxy has put its own."""
+    """Replace the host that a proxy has set with the site's."""
     allowed = settings.ALLOWED_HOSTS
     domain, _ = split_domain_port(environ.get("HTTP_HOST", ""))
     if not allowed or (domain and validate_host(domain, allowed)):
@@ -35,14 +36,16 @@ def name_host(environ: dict[str, Any]) -> None:
 
 
 def require_own_host(environ: dict[str, Any]) -> None:
-    """Refuse a page whose own name leads here: it agrees with the host, and is not the site's.
+    """Refuse a handshake whose host is not the site's, even if it matches the origin.
+
+    That happens if another domain resolves to this server.
 
     Raises:
-        PermissionDenied: the host is none of ``ALLOWED_HOSTS``.
+        PermissionDenied: the host is not in ``ALLOWED_HOSTS``.
     """
     request = HttpRequest()
     request.META = environ
     try:
         request.get_host()
     except DisallowedHost as exc:
-        raise PermissionDenied("The host of this request is not in ALLOWED_HOSTS.") from exc
+        raise PermissionDenied(DISALLOWED_HOST) from exc

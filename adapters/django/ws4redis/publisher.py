@@ -1,4 +1,4 @@
-"""The door for views and jobs: `RedisPublisher`."""
+"""The `RedisPublisher` for views and background jobs."""
 
 from __future__ import annotations
 
@@ -14,40 +14,41 @@ from .redis_store import SELF, RedisMessage, RedisStore
 __all__ = ["SELF", "RedisMessage", "RedisPublisher"]
 
 AUDIENCES = ("session", "user", "group", "broadcast")
-"""Where a retained message is looked for, in this order."""
+"""The audiences whose channels are searched for a retained message, in this order."""
 
 
 class RedisPublisher(RedisStore):
     """A publisher of messages about a facility to some audiences; it also fetches retained ones.
 
     Args:
-        **kwargs: ``request``, ``facility``, ``broadcast``, ``groups``, ``users``, ``sessions``, as
-            `_get_message_channels` takes them.
+        **kwargs: ``request``, ``facility``, ``broadcast``, ``groups``, ``users``, ``sessions``; see
+            `_get_message_channels`.
 
     Raises:
-        TypeError: an argument is of another type, or an audience has no facility.
+        TypeError: an argument has the wrong type, or there is an audience but no facility.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(client())
         self._publishers.update(self._get_message_channels(**kwargs))
         if self._publishers and "facility" not in kwargs:
-            raise TypeError("RedisPublisher needs facility= to publish")
+            raise TypeError("RedisPublisher needs a facility: write RedisPublisher(facility=...)")
 
     def fetch_message(self, request: Any, facility: str, audience: str = "any") -> bytes | None:
         """Return the retained message of the narrowest channel of a request that has one, or None.
 
         Args:
-            request: whose session, user and groups are meant; may lack them, or be None.
-            facility: what the message is about.
-            audience: ``session``, ``user``, ``group``, ``broadcast``; ``any`` asks all four in
+            request: the request whose session, user and groups are used; may lack them, or be
+                None.
+            facility: the topic of the message.
+            audience: ``session``, ``user``, ``group``, ``broadcast``; ``any`` tries all four in
                 that order.
 
         Raises:
             ValueError: there is no such audience.
         """
         if audience not in (*AUDIENCES, "any"):
-            raise ValueError(f"audience takes any, {', '.join(AUDIENCES)}, not {audience!r}")
+            raise ValueError(f"audience must be any, {', '.join(AUDIENCES)}, not {audience!r}")
         before = self.get_prefix()
         who: dict[str, list[Any]] = {
             "session": [session_key(request)],

@@ -1,4 +1,4 @@
-"""What publishers and subscribers share: `RedisStore`, `RedisMessage` and `SELF`."""
+"""The common base of publishers and subscribers: `RedisStore`, `RedisMessage` and `SELF`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["SELF", "RedisMessage", "RedisStore"]
 class RedisMessage(bytes):
     """The bytes of a message.
 
-    ``RedisMessage(value)`` takes str, bytes, or what a subscription of redis-py has parsed. It is
-    None, and not a message, for the heartbeat and for everything else.
+    ``RedisMessage(value)`` takes str, bytes, or a response parsed by a redis-py subscription. For
+    the heartbeat, and for all other values, the result is None instead of a message.
     """
 
     def __new__(cls, value: Any) -> RedisMessage | None:  # type: ignore[misc]
@@ -47,13 +47,13 @@ class RedisStore:
         connection: a client of redis-py.
 
     Attributes:
-        _publishers: the names of the channels that messages go to.
+        _publishers: the names of the channels to which messages are published.
     """
 
     _expire: Any = settings.Fresh(lambda store: settings.WS4REDIS_EXPIRE)
 
     _outlet: Callable[[list[str], bytes, int], None] | None = None
-    """Takes what is published instead of the connection; the server sets it."""
+    """A function that publishes instead of the connection; the server sets it."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -64,21 +64,22 @@ class RedisStore:
 
         Args:
             message: a `RedisMessage`, str or bytes; a heartbeat is not published.
-            expire: seconds for which it is retained; 0 not at all; by default ``WS4REDIS_EXPIRE``.
+            expire: seconds for which it is retained; with 0 it is not; by default
+                ``WS4REDIS_EXPIRE``.
 
         Returns:
-            How many processes receive it, for each channel.
+            The number of processes that receive it, by channel.
 
         Raises:
-            ValueError: there is no message.
-            TypeError: the message or ``expire`` is of another type.
+            ValueError: the message is None.
+            TypeError: the message or ``expire`` has the wrong type.
         """
         return self._publish(message, expire, True)
 
     def pipeline_publish_message(
         self, message: Any, expire: int | None = None, transaction: bool = True
     ) -> dict[str, int]:
-        """Publish like `publish_message`; without ``transaction`` channels may be told apart."""
+        """Publish like `publish_message`; without ``transaction``, not to all channels at once."""
         return self._publish(message, expire, transaction)
 
     def _publish(self, message: Any, expire: int | None, transaction: bool) -> dict[str, int]:
@@ -100,7 +101,7 @@ class RedisStore:
 
     @staticmethod
     def get_prefix() -> str:
-        """Return what every channel begins with."""
+        """Return the prefix of all channels."""
         return names.prefix()
 
     def _get_message_channels(
@@ -115,15 +116,15 @@ class RedisStore:
         """Return the channels of some audiences for a facility.
 
         Args:
-            request: whose user, groups and session `SELF` means.
-            facility: what the messages are about.
-            broadcast: whether everybody is among the audiences.
-            groups: names of groups, and `SELF`.
-            users: names of users, and `SELF`.
-            sessions: keys of sessions, and `SELF`.
+            request: the request for whose user, groups and session `SELF` stands.
+            facility: the topic of the messages.
+            broadcast: whether to include all clients.
+            groups: names of groups, or `SELF`.
+            users: names of users, or `SELF`.
+            sessions: keys of sessions, or `SELF`.
 
         Raises:
-            TypeError: something is of another type, or `SELF` has no request.
+            TypeError: an argument has the wrong type, or `SELF` is used without a request.
         """
         before, about = self.get_prefix(), _facility(facility)
         found = [names.channel(before, "broadcast", about)] if _broadcast(broadcast) else []
@@ -138,55 +139,59 @@ class RedisStore:
 
 
 def _payload(message: Any) -> bytes | None:
-    """Return what goes to Redis; None for a heartbeat."""
+    """Return the payload for Redis; None for a heartbeat."""
     if message is None:
-        raise ValueError("there is no message to publish: None, or a RedisMessage of a heartbeat")
+        raise ValueError(
+            "the message is None: write str or bytes (RedisMessage of a heartbeat is None)"
+        )
     if not isinstance(message, (str, bytes, bytearray, memoryview)):
         kind = type(message).__name__
-        raise TypeError(f"a message is a RedisMessage, str or bytes, not {kind}: json.dumps it")
+        raise TypeError(
+            f"the message must be a RedisMessage, str or bytes, not {kind}: use json.dumps"
+        )
     return message if isinstance(message, RedisMessage) else RedisMessage(message)
 
 
 def _seconds(expire: Any) -> int:
-    """Return whole seconds; 0 for what is not to be retained."""
+    """Return whole seconds; 0 if the message is not to be retained."""
     if expire is None:
         return 0
     if type(expire) is not int:
-        raise TypeError(f"expire takes whole seconds, 0 or None, not {expire!r}")
+        raise TypeError(f"expire must be whole seconds, 0 or None, not {expire!r}")
     return max(expire, 0)
 
 
 def _facility(facility: Any) -> str:
     if facility is None or isinstance(facility, (bytes, bool)):
-        raise TypeError(f"facility takes a string, not {facility!r}")
+        raise TypeError(f"facility must be a string, not {facility!r}")
     return str(facility)
 
 
 def _broadcast(broadcast: Any) -> bool:
     if broadcast not in (True, False):
-        raise TypeError(f"broadcast takes True or False, not {broadcast!r}")
+        raise TypeError(f"broadcast must be True or False, not {broadcast!r}")
     return bool(broadcast)
 
 
 def _names(
     argument: str, given: Any, request: Any, own: Callable[[Any], Iterable[str | None]]
 ) -> list[str]:
-    """Return the names of one audience; nobody has none."""
+    """Return the names of one audience; `SELF` adds none for an anonymous request."""
     names: list[str] = []
     for name in _as_list(argument, given):
         if name is SELF:
             if request is None:
-                raise TypeError(f"SELF in {argument} needs request=")
+                raise TypeError(f"SELF in {argument} needs a request: write request=...")
             names += filter(None, own(request))
         elif name is None or isinstance(name, (bytes, bool, float)) or not str(name):
-            raise TypeError(f"{argument} takes names and SELF, not {name!r}")
+            raise TypeError(f"{argument} must be a list of names: {name!r} is not a name")
         else:
             names.append(str(name))
     return names
 
 
 def _as_list(argument: str, given: Any) -> list[Any]:
-    """Return a list, of the forms before there were lists too."""
+    """Return a list; the older forms, a bool or a single name, are converted with a warning."""
     if isinstance(given, bool):
         if given:
             _deprecated(argument, "[SELF]")
@@ -195,7 +200,7 @@ def _as_list(argument: str, given: Any) -> list[Any]:
         _deprecated(argument, f"[{given!r}]")
         return [given]
     if isinstance(given, bytes) or not isinstance(given, Iterable):
-        raise TypeError(f"{argument} takes a list of names: write {argument}=[{given!r}]")
+        raise TypeError(f"{argument} must be a list of names: write {argument}=[{given!r}]")
     return list(given)
 
 

@@ -1,7 +1,7 @@
 """The settings of django-websocket-redis: attributes of this module, read when they are used.
 
-What is assigned to an attribute holds for this process until it is deleted, or assigned what
-Django's settings say. ``override_settings`` works, and nothing is read at import.
+A value assigned to an attribute is used in this process until the attribute is deleted, or assigned
+the value of Django's settings. ``override_settings`` works, and nothing is read at import.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ DEFAULTS: dict[str, Any] = {
     "WS4REDIS_ALLOWED_CHANNELS": None,
     "WS4REDIS_PROCESS_REQUEST": None,
 }
-"""The names, and what holds where Django's settings do not have them."""
+"""The names, and the defaults of those that are not in Django's settings."""
 
 
 class Fresh:
-    """An attribute that is worked out at each use, until somebody assigns another value.
+    """An attribute that is computed at each use, until another value is assigned.
 
     Args:
-        get: takes the object, or None where the class is asked.
+        get: the function that computes it from the object, or from None for the class.
     """
 
     def __init__(self, get: Callable[[Any], Any]) -> None:
@@ -53,9 +53,9 @@ def __dir__() -> list[str]:
 
 
 class _Module(ModuleType):
-    """A module that forgets an assigned value when what Django says is assigned again.
+    """A module that forgets an assigned value when the value of Django's settings is assigned.
 
-    Whoever patches an attribute for a while puts back what it was before.
+    Code that patches an attribute temporarily assigns the previous value afterwards.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -1,7 +1,7 @@
-"""What one websocket listens to and publishes to: `RedisSubscriber`.
+"""The channels of a websocket: `RedisSubscriber`.
 
-``WS4REDIS_SUBSCRIBER`` names a subclass. In the server its connection writes subscriptions down
-instead of making them (see `.connection`); given a client of redis-py it subscribes itself.
+``WS4REDIS_SUBSCRIBER`` names a subclass. In the server its connection only records subscriptions
+(see `.connection`); with a client of redis-py it subscribes itself.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class RedisSubscriber(RedisStore):
     """The channels of one websocket.
 
     Attributes:
-        subscription_channels: what a client may ask for in order to listen.
-        publish_channels: what a client may ask for in order to publish.
-        _subscription: what is subscribed to; None before `set_pubsub_channels`.
+        subscription_channels: the keys that a client may request in order to subscribe.
+        publish_channels: the keys that a client may request in order to publish.
+        _subscription: the subscription; None before `set_pubsub_channels`.
     """
 
     subscription_channels = [  # noqa: RUF012  subclasses add lists to it
@@ -41,11 +41,11 @@ class RedisSubscriber(RedisStore):
         self._subscription: Any = None
 
     def set_pubsub_channels(self, request: Any, channels: Any) -> None:
-        """Settle what is listened to and published to; the facility is in the request's path.
+        """Set the channels for subscribing and publishing; the facility is in the request's path.
 
         Args:
             request: the handshake, with ``user`` and ``session``.
-            channels: what is granted, keys such as ``subscribe-user``.
+            channels: the granted keys, such as ``subscribe-user``.
         """
         facility = names.facility_of(request.path_info) or ""
         self._publishers = set(self._channels_of("publish", channels, request, facility))
@@ -62,9 +62,10 @@ class RedisSubscriber(RedisStore):
         )
 
     def send_persisted_messages(self, websocket: Any) -> None:
-        """Send the retained message of each channel that is listened to.
+        """Send the retained message of each subscribed channel.
 
-        The server does this itself, in one step with subscribing, unless a subclass has its own.
+        The server does this itself, atomically with subscribing, unless a subclass overrides this
+        method.
         """
         for channel in self._subscription.channels:
             if message := self._connection.get(channel):
@@ -73,16 +74,16 @@ class RedisSubscriber(RedisStore):
     send_persited_messages = send_persisted_messages
 
     def parse_response(self) -> Any:
-        """Return what the subscription has received; see `RedisMessage`."""
+        """Return the next response of the subscription; see `RedisMessage`."""
         return self._subscription.parse_response()
 
     def get_file_descriptor(self) -> int | None:
-        """Return the descriptor that becomes readable when a message arrives; None without one."""
+        """Return the file descriptor of the subscription's connection; None if there is none."""
         connection = getattr(self._subscription, "connection", None)
         return connection._sock.fileno() if connection is not None else None
 
     def release(self) -> None:
-        """Give the subscription back."""
+        """Unsubscribe from all channels and reset the subscription."""
         if self._subscription is not None and self._subscription.subscribed:
             self._subscription.unsubscribe()
             self._subscription.reset()

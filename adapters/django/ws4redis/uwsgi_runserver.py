@@ -1,4 +1,4 @@
-"""The server for uWSGI's starters, ``wsgi.py`` and ``wsgi_websocket.py``."""
+"""The websocket application for uWSGI, used in ``wsgi.py`` and ``wsgi_websocket.py``."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ __all__ = ["uWSGIWebsocketServer"]
 
 
 class uWSGIWebsocketServer(WebsocketWSGIServer):
-    """The websockets under uWSGI, and under every other server that wsredis knows."""
+    """The websocket application for uWSGI, and for all other servers that wsredis supports."""

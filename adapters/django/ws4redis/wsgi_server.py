@@ -1,7 +1,7 @@
-"""The WSGI application that serves this mode's websockets: `WebsocketWSGIServer`.
+"""The WSGI application that serves the websockets of ws4redis: `WebsocketWSGIServer`.
 
-It stands alone in a process of its own, or beside Django behind a function that looks at the path.
-What a handshake must fulfil is decided by the core; here is what a project may override.
+It runs in its own process, or beside Django in one process, where a function chooses by path. The
+core checks the handshakes; this module has the methods that a project may override.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ from .proxy import name_host, require_own_host
 
 __all__ = ["WebsocketWSGIServer"]
 
-# A starter of only websockets imports nothing else of Django.
+# The WSGI file of a process for websockets only imports nothing else of Django.
 if not apps.ready and not apps.loading:
     django.setup()
 
 MAX_TEXT = 200
-"""Characters of a refusal that a project has worded."""
+"""The maximum length, in characters, of the text with which a project refuses a handshake."""
 
 
 class _Gate(DjangoWebSocketMiddleware):
-    """The adapter's gate, with requests as this mode makes them."""
+    """The adapter's middleware, with requests made by the server's methods."""
 
     def __init__(self, server: WebsocketWSGIServer) -> None:
         self._server = server
@@ -64,13 +64,13 @@ class _Gate(DjangoWebSocketMiddleware):
 
 
 class WebsocketWSGIServer:
-    """A WSGI application of websockets (PEP 3333); every request to it must be one.
+    """A WSGI application (PEP 3333) for websockets only.
 
     Args:
-        redis_connection: a client of redis-py that subscribers are given, for tests.
+        redis_connection: the redis-py client that subscribers get; for tests.
 
     Attributes:
-        possible_channels: what a client may ask for.
+        possible_channels: the keys that a client may request.
 
     Raises:
         ImproperlyConfigured: a setting names something that cannot be imported.
@@ -98,7 +98,7 @@ class WebsocketWSGIServer:
             with _refusing():
                 self.assure_protocol_requirements(environ)
             if facility_of(get_path_info(environ)) is None:
-                raise Refused(404, f"Websockets live below {websocket_url()} here.")
+                raise Refused(404, f"The websockets of this site are below {websocket_url()}.")
         except Refused as refused:
             return answer(refused, start_response)
         name_host(environ)
@@ -106,7 +106,7 @@ class WebsocketWSGIServer:
 
     @property
     def websockets(self) -> set[EndpointConnection]:
-        """Return the websockets of this process that are open now."""
+        """Return the open websockets of this process."""
         return self._websockets
 
     def stats(self) -> dict[str, int]:
@@ -114,13 +114,13 @@ class WebsocketWSGIServer:
         return self._gate.stats()
 
     def close(self) -> None:
-        """End every websocket of this process; for tests."""
+        """Close all websockets of this process; for tests."""
         self._gate.close()
 
     # What a subclass may override
 
     def assure_protocol_requirements(self, environ: dict[str, Any]) -> None:
-        """Raise `HandshakeError` for what is no websocket; the rest is checked afterwards."""
+        """Raise `HandshakeError` for a request that is no handshake; the core checks the rest."""
         if (
             environ.get("REQUEST_METHOD") != "GET"
             or "websocket" not in environ.get("HTTP_UPGRADE", "").lower()
@@ -128,7 +128,7 @@ class WebsocketWSGIServer:
             raise HandshakeError(PLAIN)
 
     def process_request(self, request: Any) -> None:
-        """Set ``request.session`` and ``request.user``; called unless a setting names another."""
+        """Set ``request.session`` and ``request.user``, if WS4REDIS_PROCESS_REQUEST is not set."""
         made = handshake_request(request.environ)
         if CLAIM in made.session and username(made) is None:
             made = handshake_request({**request.environ, "HTTP_COOKIE": ""})
@@ -137,7 +137,7 @@ class WebsocketWSGIServer:
             renew(made.session, made.user)
 
     def process_subscriptions(self, request: Any) -> tuple[list[str], bool]:
-        """Return what the query string asks for, and whether ``echo`` is among it."""
+        """Return the keys that the query string requests, and whether it has ``echo``."""
         asked: dict[str, None] = {}
         echo = False
         for key in request.GET:
@@ -147,7 +147,7 @@ class WebsocketWSGIServer:
             echo = echo or word == "echo"
         return list(asked), echo
 
-    # What the gate calls
+    # What the middleware calls
 
     def _options(self) -> Options:
         return Options(current_config(), endpoint=self._endpoint)
@@ -166,7 +166,7 @@ class WebsocketWSGIServer:
         return request
 
     def _endpoint(self, request: Any, context: EndpointContext) -> SubscriberEndpoint:
-        """Ask what is granted, and let a subscriber say which channels that means."""
+        """Return the endpoint, with the channels that are granted."""
         with _refusing():
             asked, echo = self.process_subscriptions(request)
             channels = list(granted(_policy, request, tuple(asked)))
@@ -181,7 +181,7 @@ def _possible(subscriber: Any) -> list[str]:
 
 
 def _policy(request: Any, requested: tuple[str, ...]) -> Iterable[str]:
-    """Ask ``WS4REDIS_ALLOWED_CHANNELS``; without one everything is granted."""
+    """Return what ``WS4REDIS_ALLOWED_CHANNELS`` grants; everything if it is not set."""
     allowed = callback("WS4REDIS_ALLOWED_CHANNELS")
     if allowed is None:
         return requested
@@ -191,18 +191,18 @@ def _policy(request: Any, requested: tuple[str, ...]) -> Iterable[str]:
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """Turn the refusals of a project's code into the core's, with the project's words."""
+    """Translate a project's refusals into the core's, with the text of the project."""
     try:
         yield
     except DjangoPermissionDenied as exc:
-        raise PermissionDenied(_text(exc, "You may not have these channels.")) from exc
+        raise PermissionDenied(_text(exc, "The site does not allow this websocket.")) from exc
     except UpgradeRequiredError as exc:
         version = [("Sec-WebSocket-Version", "13")]
-        raise Refused(426, _text(exc, "Websocket version 13 is supported."), version) from exc
+        raise Refused(426, _text(exc, "Only websocket version 13 is supported."), version) from exc
     except HandshakeError as exc:
         raise Refused(400, _text(exc, PLAIN)) from exc
 
 
 def _text(exc: Exception, default: str) -> str:
-    """Return an exception's words as one short line, escaped though it is sent as plain text."""
+    """Return the text of an exception as one short line, escaped although it is plain text."""
     return escape(" ".join(str(exc).split())[:MAX_TEXT]) or default

@@ -1,4 +1,4 @@
-"""gunicorn that ends TLS itself, with nothing in front of it.
+"""gunicorn that terminates TLS itself, without a proxy.
 
 start:  /srv/mysite/venv/bin/gunicorn -c /srv/mysite/gunicorn.conf.py
 reload: kill -HUP $(cat /run/mysite/gunicorn.pid)
@@ -12,9 +12,9 @@ pidfile = "/run/mysite/gunicorn.pid"
 certfile = "/etc/ssl/mysite/fullchain.pem"
 keyfile = "/etc/ssl/mysite/privkey.pem"
 
-# Or worker_class = "gthread" and threads = 8. Websockets leave their requests and occupy neither.
+# Or worker_class = "gthread" and threads = 8. Open websockets occupy no greenlet and no thread.
 worker_class = "gevent"
 workers = 2
 
-# Seconds that plain requests have to end at a reload. Clients are told at once (1012).
+# Seconds for plain requests to finish at a reload. Websockets are closed (1012) at once.
 graceful_timeout = 10

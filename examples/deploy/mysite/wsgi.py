@@ -1,6 +1,6 @@
-"""A site to try a deployment with: a page, a view that publishes, and websockets beside them.
+"""A site to try a deployment with: a page, a view that publishes, and websockets.
 
-Your own site takes its place; what it needs is the last line.
+Replace it with your own site, which needs only the last line.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from wsredis import Publisher, WebSocketMiddleware
 
 
 def allowed_channels(request: Any, requested: tuple[str, ...]) -> tuple[str, ...]:
-    """Let everybody read and write; your site will be stricter."""
+    """Let all clients read and write; your site will be stricter."""
     return requested
 
 
 def pages(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer with a page; publish what is posted to it, as any view can."""
+    """Answer with a page; publish the text that is posted to it."""
     facility = environ["PATH_INFO"].strip("/")
     if environ["REQUEST_METHOD"] == "POST":
         text = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode()

@@ -1,4 +1,4 @@
-"""The same site's websockets and nothing else, for a process of their own."""
+"""The same site's websockets only, for a separate process."""
 
 from __future__ import annotations
 

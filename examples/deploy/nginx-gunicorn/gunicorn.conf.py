@@ -1,4 +1,4 @@
-"""gunicorn behind nginx: two instances with this one configuration.
+"""gunicorn behind nginx: two instances with the same configuration.
 
 start:  INSTANCE=1 /srv/mysite/venv/bin/gunicorn -c /srv/mysite/gunicorn.conf.py
 start:  INSTANCE=2 /srv/mysite/venv/bin/gunicorn -c /srv/mysite/gunicorn.conf.py
@@ -14,18 +14,18 @@ pidfile = f"/run/mysite/{instance}.pid"
 chdir = "/srv/mysite"
 wsgi_app = "wsgi:application"
 
-# Websockets leave their requests and do not count among a worker's worker_connections.
+# Open websockets do not count towards a worker's worker_connections.
 worker_class = "gevent"
 workers = 2
 
-# Files and sockets are for us and for our group, by which nginx comes in: www-data on Debian.
+# Files and sockets are accessible to the user and the group, which nginx is in: www-data on Debian.
 umask = 0o007
 
-# What nginx says in X-Forwarded-* is believed, because it comes through a Unix socket.
+# nginx's X-Forwarded-* headers are trusted, because they come through a Unix socket.
 raw_env = ["WSREDIS_TRUSTED_PROXIES=unix"]
 
-# Newer gunicorns listen for commands on a socket, whose one name both instances would use.
+# Newer versions of gunicorn have a control socket; both instances would use the same name for it.
 control_socket_disable = True
 
-# Seconds that plain requests have to end at a reload. Clients are told at once (1012).
+# Seconds for plain requests to finish at a reload. Websockets are closed (1012) at once.
 graceful_timeout = 10

@@ -1,13 +1,13 @@
-/* The chat page. What others send is data: it reaches the page through textContent only. */
+/* The chat page. Text of other users is data: it is put into the page through textContent only. */
 "use strict";
 
 const { uri, user, heartbeat } = document.body.dataset;
 const [list, form, text, state, error, how] = ["messages", "say", "text", "state", "error", "how"].map(
   (id) => document.getElementById(id),
 );
-const seen = new Set(); // ids: the last messages are sent again after a reconnect
+const seen = new Set(); // ids of messages, because the last ones are sent again after a reconnect
 
-/** Add a message where its time puts it. */
+/** Insert a message in the order of time. */
 function show({ id, from = "", to = "", text: content, at }) {
   if (id && seen.has(id)) {
     return;
@@ -29,7 +29,7 @@ function show({ id, from = "", to = "", text: content, at }) {
   item.scrollIntoView({ block: "nearest" });
 }
 
-/** Return the message in what a websocket has brought; plain text is one, too. */
+/** Return the message in the data of a websocket, which is JSON or plain text. */
 function read(data) {
   try {
     const message = JSON.parse(data);
@@ -37,7 +37,7 @@ function read(data) {
       return message;
     }
   } catch {
-    // Somebody published from a terminal.
+    // The message was published from a terminal.
   }
   return { text: String(data) };
 }
@@ -58,7 +58,7 @@ form.addEventListener("submit", async (event) => {
     const answer = await fetch(form.action, { method: "POST", body, headers });
     error.textContent = answer.ok ? "" : await answer.text();
   } catch {
-    error.textContent = "It was not sent: the server does not answer.";
+    error.textContent = "Not sent: the server does not answer.";
   }
   if (!error.textContent && text.value === sent) {
     text.value = "";
@@ -73,7 +73,7 @@ form.addEventListener("change", explain);
 explain();
 
 /* A websocket keeps the identity of its handshake. So each page tells the other tabs of this browser
-   as whom it was made, and a tab that was made as somebody else loads again. */
+   the user it was made for, and a tab of another user reloads. */
 const tabs = new BroadcastChannel("flask-chat");
 tabs.addEventListener("message", ({ data }) => {
   if (data !== user) {
@@ -84,6 +84,6 @@ tabs.addEventListener("message", ({ data }) => {
 tabs.postMessage(user);
 window.addEventListener("pageshow", ({ persisted }) => {
   if (persisted) {
-    location.reload(); // a page of the past, perhaps of another login
+    location.reload(); // the page comes from the history, perhaps of another login
   }
 });

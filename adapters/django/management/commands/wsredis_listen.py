@@ -10,7 +10,7 @@ __all__ = ["Command"]
 
 
 class Command(ShellCommand):
-    """The command that shows what passes."""
+    """The command that prints messages as they arrive."""
 
     help = run_listen.__doc__
     add = staticmethod(add_listen_arguments)

@@ -1,7 +1,7 @@
-/* A chat page; how a message looks is in chats.js. */
+/* A chat page; messages are rendered by chats.js. */
 "use strict";
 
-const KEEP = 500; // messages kept on the page
+const KEEP = 500; // the maximum number of messages on the page
 
 const find = (id) => document.getElementById(id);
 const [chat, messages, state, form, text, error] = [
@@ -15,14 +15,14 @@ const [chat, messages, state, form, text, error] = [
 
 /* The list of messages. */
 
-const seen = new Set(); // ids: the last message is sent again after a reconnect
+const seen = new Set(); // ids of messages, because the last one is sent again after a reconnect
 
 function receive(data) {
   let value = null;
   try {
     value = JSON.parse(data);
   } catch {
-    // Somebody published plain text.
+    // The message is plain text.
   }
   if (typeof value?.text !== "string") {
     value = { text: String(data) };
@@ -79,7 +79,7 @@ async function post() {
     return "";
   }
   const said = await answer.json().catch(() => null);
-  return said?.error || "It was not sent: load the page again.";
+  return said?.error || "Not sent: reload the page.";
 }
 
 async function send() {
@@ -99,7 +99,7 @@ form?.addEventListener("submit", async (event) => {
   try {
     error.textContent = await send();
   } catch {
-    error.textContent = "It was not sent: the server does not answer.";
+    error.textContent = "Not sent: the server does not answer.";
   }
   if (!error.textContent && text.value === sent) {
     text.value = "";

@@ -1,15 +1,15 @@
-/* What every page does: open websockets, and end them in all tabs when the login ends.
+/* The script of all pages: it opens websockets, and closes them in all tabs when the login ends.
 
    A websocket keeps the identity of its handshake. So each page tells the other tabs of this
-   browser as whom it was made; a tab that was made as somebody else ends its sockets at once and
-   loads again: after a logout as nobody, whose socket has no channels of a user. */
+   browser the user it was made for. A tab of another user closes its websockets at once and
+   reloads. After a logout the user is anonymous, and its websocket has no channels of a user. */
 "use strict";
 
 const { user, heartbeat } = document.body.dataset;
 const sockets = new Set();
 const tabs = new BroadcastChannel("django-chat");
 
-/** Open a websocket that ends with the login. */
+/** Open a websocket that is closed when the login ends. */
 function openSocket(uri) {
   const ws = new WSRedis(uri, { heartbeat: heartbeat || null });
   sockets.add(ws);
@@ -35,6 +35,6 @@ document.getElementById("logout")?.form.addEventListener("submit", leave);
 
 window.addEventListener("pageshow", ({ persisted }) => {
   if (persisted) {
-    location.reload(); // a page of the past, perhaps of another login
+    location.reload(); // the page comes from the history, perhaps of another login
   }
 });

@@ -1,15 +1,16 @@
 /**
- * A websocket that comes back by itself.
+ * A websocket that reconnects automatically.
  *
  *   var ws4redis = WS4Redis({uri: WEBSOCKET_URI + "facility?subscribe-broadcast",
  *                            receive_message: show, heartbeat_msg: WS4REDIS_HEARTBEAT});
  *
  * Options: uri; the functions connecting(), connected(), disconnected(event) and
- * receive_message(data); heartbeat_msg, the text that the server sends when nothing happens.
- * Methods: send_message(message), which waits for a connection that is not there; close(), after
- * which nothing comes back; get_state(), is_connecting(), is_connected(), is_closing(), is_closed().
+ * receive_message(data); heartbeat_msg, the text that the server sends when idle.
+ * Methods: send_message(message), which queues messages until the connection is open; close(),
+ * after which it does not reconnect; get_state(), is_connecting(), is_connected(), is_closing(),
+ * is_closed().
  *
- * `new` may be left out. A second argument, jQuery, is taken and not needed.
+ * `new` may be omitted. A second argument, jQuery, is accepted and ignored.
  */
 function WS4Redis(options, jQuery) {
   "use strict";
@@ -109,7 +110,7 @@ function WS4Redis(options, jQuery) {
     }
   }
 
-  // Where nobody answers, the browser would wait long for the end of the close handshake.
+  // If the server does not answer, the browser would wait long for the close handshake to end.
   function give_up() {
     var dead = socket;
     dead.onopen = dead.onmessage = dead.onclose = null;
