@@ -1,4 +1,4 @@
-"""What tests of several rooms share: a Redis, a loop, and a way to wait until something is so."""
+"""Fixtures for all tests: a Redis, a loop, and a function that waits for a condition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A middleware on a server of this process, threaded or of greenlets, with the memory broker."""
+"""A middleware on a server in this process, with threads or greenlets, and the memory broker."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _names = itertools.count()
 
 
 class Gate:
-    """A middleware on a server of this process."""
+    """A middleware on a server in this process."""
 
     def __init__(self, kind: str, app: Any, **options: Any) -> None:
         self.config = Config(redis=f"memory://{next(_names)}", close_timeout=0.3)

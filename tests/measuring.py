@@ -1,4 +1,4 @@
-"""What coverage needs so that it does not hang Python 3.11 where threads and greenlets come and go.
+"""A patch for coverage, which may hang Python 3.11 when threads and greenlets start and end.
 
 A thread that has seen greenlets leaves one behind. The main thread destroys it later, in a "pending
 call" of Python, and coverage, which has a `WeakKeyDictionary` of greenlets for each thread, lets
@@ -21,7 +21,7 @@ __all__ = ["forget_greenlets_quietly"]
 
 
 class _Dictionary(weakref.WeakKeyDictionary[Any, Any]):
-    """Forget a greenlet without a function of Python; for all other keys be what it was."""
+    """A dictionary that removes greenlets without calling a Python function."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if isinstance(key, greenlet):

@@ -30,7 +30,7 @@ SECONDS = 30.0
 
 
 class Recorder(Endpoint):
-    """Keep what happens to one connection."""
+    """A recorder of the events of one connection."""
 
     def __init__(self) -> None:
         self.got: list[str | bytes] = []
@@ -87,11 +87,11 @@ class Client:
 
 
 class Place:
-    """A hub on a thread of its own, as on a threaded server.
+    """A hub on a separate thread, as on a threaded server.
 
     Args:
-        broker: the messages come from; by default one in memory.
-        **options: of `Config`.
+        broker: the source of the messages; by default one in memory.
+        **options: the options of `Config`.
     """
 
     def __init__(self, broker: Any = None, **options: Any) -> None:

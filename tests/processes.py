@@ -1,4 +1,4 @@
-"""Programs that tests start: each in a process group of its own, so that nothing of it is left."""
+"""Programs that tests start, each in a separate process group, so that all of it can be ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start nginx and Apache in the foreground, each with a configuration of its own, and end them.
+"""Start and stop nginx and Apache in the foreground, each with its own configuration.
 
 Nothing of the system's own configuration is read, and nothing is written outside of the folder
 that a test gives.
@@ -84,11 +84,11 @@ APACHE_MODULES = (
 
 
 class Proxy:
-    """Hold a running proxy.
+    """A running proxy.
 
     Args:
-        command: what to run, in the foreground.
-        folder: where its ``pid`` and ``log`` appear.
+        command: the command to run, in the foreground.
+        folder: the folder for its ``pid`` and ``log``.
         port: where it listens on 127.0.0.1.
     """
 

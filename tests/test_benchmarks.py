@@ -154,7 +154,7 @@ def test_the_calls_of_every_row_are_counted_and_are_the_same_on_another_run(
     compared = [*words, "--compare", str(file), "--top", "3"]
     second = subprocess.run(compared, capture_output=True, text=True)
     assert second.returncode == 0, second.stderr
-    assert "not alike" not in second.stdout
+    assert "different:" not in second.stdout
     assert second.stdout.count(" +0.00") == 2 * len(texts), second.stdout
 
 
@@ -193,7 +193,7 @@ def test_a_server_that_cannot_be_installed_is_left_out_with_the_reason(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     missing = modules("environment").install(tmp_path / "build", ["node", ""])
-    assert missing == {"node": "there is no npm"}
+    assert missing == {"node": "npm is not installed"}
 
 
 def recorded(modules: Any, **changes: dict[str, float]) -> Any:
@@ -246,6 +246,6 @@ def test_the_chart_is_a_picture_with_a_bar_for_each_server(modules: Any) -> None
 def test_a_page_without_marks_stays_as_it_is(modules: Any, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("nothing to fill\n")
-    with pytest.raises(ValueError, match="needs the lines"):
+    with pytest.raises(ValueError, match="must have the lines"):
         modules("page").fill(page, "new")
     assert page.read_text() == "nothing to fill\n"

@@ -1,4 +1,4 @@
-"""The old public names: each of them works, and warns at the line that uses it."""
+"""The deprecated public names: each works, and warns at the line that uses it."""
 
 from __future__ import annotations
 
@@ -338,7 +338,7 @@ def test_an_endpoint_may_set_the_old_name_in_its_class(place: Place) -> None:
     assert not hears_what_is_retained(place, Without())
 
     class Child(Without):
-        """Has it from its parent, and does not warn again."""
+        """A class that inherits it, and does not warn again."""
 
     assert Child().wants_retained is False
 
@@ -348,7 +348,7 @@ def test_an_endpoint_may_set_the_old_name_in_its_class(place: Place) -> None:
     assert Again().wants_retained is True
 
     class Grandchild(Again):
-        """The nearest of its parents counts."""
+        """A class whose nearest parent counts."""
 
     assert Grandchild().wants_retained is True
 

@@ -142,7 +142,7 @@ def test_a_frozen_server_can_be_stopped() -> None:
 
 
 def test_it_cannot_be_started_twice(server: EmbeddedRedis) -> None:
-    with pytest.raises(RuntimeError, match="runs already"):
+    with pytest.raises(RuntimeError, match="is already running"):
         server.start()
 
 

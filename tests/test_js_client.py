@@ -1,4 +1,4 @@
-"""Run the tests of the browser client with Node, and compare its types with what it has."""
+"""The tests of the browser client, run with Node, and a comparison with its types."""
 
 import json
 import os

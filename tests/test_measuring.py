@@ -1,4 +1,4 @@
-"""Coverage and threads that end while the greenlets of others are destroyed."""
+"""Coverage, and threads that end while greenlets of other threads are destroyed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gate, in this process: a threaded server and a gevent one, with the memory broker."""
+"""The middleware in this process: on a threaded server and a gevent one, with the memory broker."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_who_is_kept_waiting_too_long_gets_503(gate: Callable[..., Gate], slow: 
     here = gate(**{slow: wait_for_ever}, handshake_timeout=LIMIT)
     with pytest.raises(InvalidStatus) as refused:
         here.connect("/ws/news?subscribe-broadcast")
-    assert status(refused) == (503, "It took too long to identify the client.\n")
+    assert status(refused) == (503, "Identifying the client took too long; try again.\n")
     assert refused.value.response.headers["Retry-After"] == "2"
     assert here.get("/page")[0] == 200
     assert here.middleware.stats()["connections"] == 0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsredis.naming import Audience, channel_name, encode_name, loggable
+from wsredis.naming import Audience, channel_name, encode_name, loggable, printable
 
 # Characters that could make two names meet come often; lone surrogates come too.
 TEXT = st.lists(
@@ -139,3 +139,18 @@ def test_no_name_stays_behind_as_a_session_key_is_secret() -> None:
     del key
     gc.collect()
     assert alive() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", ""),
+        ("https://a.example:8443", "https://a.example:8443"),
+        ("a b\r\n\x00\x7f\u00e4\ud800", "a%20b%0D%0A%00%7F%C3%A4%ED%A0%80"),
+        ("a" * 100, "a" * 100),
+        ("a" * 101, "a" * 97 + "..."),
+        ("\u00e4" * 10_000, ("%C3%A4" * 17)[:97] + "..."),
+    ],
+)
+def test_what_a_client_sent_is_quoted_short_and_in_printable_ascii(text: str, shown: str) -> None:
+    assert printable(text) == shown

@@ -1,4 +1,4 @@
-"""What middleware of one process share: a hub, its loop, its link to the broker, its limits."""
+"""The parts shared by all middleware of a process: hub, loop, link to the broker, limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a proxy says is believed where the proxy is listed, and nowhere else."""
+"""Forwarded headers are trusted from listed proxies only."""
 
 from __future__ import annotations
 

@@ -92,23 +92,25 @@ def test_without_anybody_self_cannot_be_meant() -> None:
 @pytest.mark.parametrize("argument", ["users", "groups", "sessions"])
 def test_what_is_no_list_of_names_is_refused_with_what_to_write(argument: str, value: Any) -> None:
     arguments = {argument: value}
-    with pytest.raises(TypeError, match=rf"{argument} takes a list of names: write {argument}=\["):
+    with pytest.raises(
+        TypeError, match=rf"{argument} must be a list of names: write {argument}=\["
+    ):
         Publisher("news", identity=ALICE, **arguments)
 
 
 @pytest.mark.parametrize("name", ["", None, 5, b"alice", ["alice"], ALICE])
 def test_a_name_is_a_string_with_something_in_it(name: Any) -> None:
-    with pytest.raises(TypeError, match="users takes non-empty strings or SELF"):
+    with pytest.raises(TypeError, match="users must contain non-empty strings or SELF"):
         Publisher("news", users=["alice", name])
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"facility": None}, "facility takes a string"),
-        ({"facility": b"news"}, "facility takes a string"),
-        ({"broadcast": "yes"}, "broadcast takes True or False"),
-        ({"broadcast": None}, "broadcast takes True or False"),
+        ({"facility": None}, "facility must be a string"),
+        ({"facility": b"news"}, "facility must be a string"),
+        ({"broadcast": "yes"}, "broadcast must be True or False"),
+        ({"broadcast": None}, "broadcast must be True or False"),
     ],
 )
 def test_a_wrong_argument_is_refused(arguments: dict[str, Any], text: str) -> None:
@@ -205,13 +207,13 @@ def test_without_the_envelope_bytes_go_out_as_they_are(config: Config, heard: An
 @pytest.mark.parametrize(
     ("message", "expire", "error", "text"),
     [
-        (object(), None, TypeError, "publish takes str, bytes or what json"),
+        (object(), None, TypeError, "publish takes str, bytes or a JSON"),
         (float("nan"), None, TypeError, "publish takes"),
         ("\ud800", None, ValueError, "surrogates"),
-        ("hello", -1, ValueError, "expire takes whole seconds from 0 on, not -1"),
-        ("hello", 1.5, ValueError, "expire takes"),
-        ("hello", True, ValueError, "expire takes"),
-        ("hello", "60", ValueError, "expire takes"),
+        ("hello", -1, ValueError, "expire must be whole seconds, 0 or more, not -1"),
+        ("hello", 1.5, ValueError, "expire must be"),
+        ("hello", True, ValueError, "expire must be"),
+        ("hello", "60", ValueError, "expire must be"),
     ],
 )
 def test_what_cannot_be_published_is_an_error_before_anything_goes_out(
@@ -269,7 +271,7 @@ def test_expire_0_keeps_nothing_whatever_is_configured(
 
 
 class Wire:
-    """Pass bytes on to Redis and count how often they turn: the round trips."""
+    """A forwarder of bytes to Redis that counts the round trips."""
 
     def __init__(self, port: int) -> None:
         self.turns = 0
@@ -393,5 +395,7 @@ def test_an_audience_that_is_not_published_to_has_nothing(config: Config) -> Non
 
 @pytest.mark.parametrize("audience", ["", "all", "users", None, 5])
 def test_there_are_four_audiences_and_any(audience: Any) -> None:
-    with pytest.raises(ValueError, match="audience takes any, session, user, group, broadcast"):
+    with pytest.raises(
+        ValueError, match="audience must be one of any, session, user, group, broadcast"
+    ):
         Publisher("news", True).fetch(audience)

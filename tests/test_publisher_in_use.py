@@ -1,4 +1,4 @@
-"""The publisher in threads, greenlets, forks, asyncio programs, and beside a Redis that fails."""
+"""The publisher in threads, greenlets, forks, asyncio programs, and with a failing Redis."""
 
 from __future__ import annotations
 

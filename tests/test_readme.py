@@ -1,4 +1,4 @@
-"""The README says what is so: its Python runs, its table of options is the real one."""
+"""The README is correct: its Python runs, and its table of options is complete."""
 
 from __future__ import annotations
 

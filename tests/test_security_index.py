@@ -1,4 +1,4 @@
-"""What SECURITY.md and docs/security.md name is there: each test, each option with its default."""
+"""All tests and options that SECURITY.md and docs/security.md name exist, with their defaults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The slots of a handshake: taken before anybody's code runs, given back on every refusal."""
+"""The slots of a handshake: taken before code of the site runs, released on every refusal."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ONE_OF_EACH = {
 
 
 class Unreliable(MemoryBroker):
-    """A broker that is unavailable to newcomers while a test says so."""
+    """A broker that is unavailable to new subscribers while a test says so."""
 
     unavailable = False
 
@@ -57,7 +57,7 @@ class Unreliable(MemoryBroker):
 class Application:
     """A resolver, a policy and an endpoint that do what a header of the request says.
 
-    ``X-Do: resolver denies`` is an order to the resolver.
+    ``X-Do: resolver denies`` is a command for the resolver.
     """
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class Application:
 
 
 class Door:
-    """A gate with an `Application` behind it, and clients that try it."""
+    """A middleware with an `Application`, and clients that connect to it."""
 
     def __init__(self, gate: Callable[..., Gate], **options: Any) -> None:
         self.application = Application()
@@ -170,7 +170,10 @@ def test_a_full_process_does_not_ask_the_resolver(door: Callable[..., Door]) -> 
     with here.gate.connect(TARGET):
         here.application.asked.clear()
         for user in ("alice", "bob"):
-            assert here.refused(X_User=user) == (503, "No room for another websocket.\n")
+            assert here.refused(X_User=user) == (
+                503,
+                "This server process has reached its limit of websockets; try again later.\n",
+            )
         assert here.application.asked == []
         assert here.taken == (1, {("user", "alice"): 1})
     until(lambda: here.taken == (0, {}))
@@ -183,7 +186,10 @@ def test_an_address_that_has_enough_does_not_get_to_the_resolver(
     one, other = {"X_Forwarded_For": "192.0.2.1"}, {"X_Forwarded_For": "192.0.2.2"}
     with here.gate.connect(TARGET, **one):
         here.application.asked.clear()
-        assert here.refused(X_User="bob", **one) == (429, "Too many websockets of one address.\n")
+        assert here.refused(X_User="bob", **one) == (
+            429,
+            "Too many websockets of one address. Close some, or try again later.\n",
+        )
         assert here.application.asked == []
         with here.gate.connect(TARGET, **other):
             assert here.application.asked == ["alice"]
@@ -195,7 +201,10 @@ def test_the_limit_of_a_user_is_known_behind_the_resolver_only(door: Callable[..
     here = door(max_connections_per_user=1)
     with here.gate.connect(TARGET):
         here.application.asked.clear()
-        assert here.refused() == (429, "Too many websockets of one user.\n")
+        assert here.refused() == (
+            429,
+            "Too many websockets of one user. Close some, or try again later.\n",
+        )
         assert here.application.asked == ["alice"]
         assert here.taken == (1, {("user", "alice"): 1})
         with here.gate.connect(TARGET, X_User="bob"):

@@ -1,4 +1,4 @@
-"""Tickets: one for one websocket, and a clear refusal for whatever is none."""
+"""Tickets: one for each websocket, and a clear refusal of invalid ones."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_without_a_ticket_there_is_nobody_and_others_are_asked(config: Config) -
 def test_a_ticket_holds_once(config: Config) -> None:
     ticket = issue_ticket("alice", config=config)
     assert TicketResolver(config=config)(asking(ticket)) == Identity("alice")
-    assert refusal(config, ticket) == "This ticket has been used."
+    assert refusal(config, ticket) == "The ticket has already been used. Request a new one."
 
 
 def test_of_many_who_show_one_ticket_one_comes_in(config: Config) -> None:
@@ -108,7 +108,9 @@ def test_of_many_who_show_one_ticket_one_comes_in(config: Config) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(map(str, answers)) == ["This ticket has been used."] * 7 + ["alice"]
+    assert sorted(map(str, answers)) == [
+        "The ticket has already been used. Request a new one."
+    ] * 7 + ["alice"]
 
 
 def test_a_ticket_has_an_end(
@@ -117,7 +119,7 @@ def test_a_ticket_has_an_end(
     ticket = issue_ticket("alice", seconds=1, config=config)
     assert len(keys(config)) == 1
     eventually(lambda: not keys(config))
-    assert refusal(config, ticket) == "This ticket has expired."
+    assert refusal(config, ticket) == "The ticket has expired. Request a new one."
 
 
 def keys(config: Config) -> list[str]:
@@ -131,7 +133,7 @@ def keys(config: Config) -> list[str]:
 def test_another_sites_ticket_is_none_here(config: Config) -> None:
     ticket = issue_ticket("alice", config=config)
     for other in (replace(config, key_prefix="shop"), replace(config, secret=SECRET[::-1])):
-        assert refusal(other, ticket) == "This ticket was not issued here."
+        assert refusal(other, ticket) == "The ticket was not issued by this site."
     assert TicketResolver(config=config)(asking(ticket)) == Identity("alice")
 
 
@@ -142,7 +144,7 @@ def test_a_ticket_with_a_bit_changed_is_none(config: Config) -> None:
         changed = bytearray(whole)
         changed[place] ^= 1
         forged = urlsafe_b64encode(changed).decode()
-        assert refusal(config, forged) == "This ticket was not issued here."
+        assert refusal(config, forged) == "The ticket was not issued by this site."
     assert TicketResolver(config=config)(asking(ticket)) == Identity("alice")
 
 
@@ -166,7 +168,7 @@ def test_what_has_not_the_form_of_a_ticket_is_none(
     config: Config, change: Callable[[str], str]
 ) -> None:
     ticket = issue_ticket("alice", config=config)
-    assert refusal(config, change(ticket)) == "This is no ticket."
+    assert refusal(config, change(ticket)) == "The ticket is malformed."
     assert TicketResolver(config=config)(asking(ticket)) == Identity("alice")
 
 
@@ -183,7 +185,7 @@ def test_who_can_write_into_redis_can_make_nobody_else_of_a_ticket(config: Confi
     assert of_mallory
     for forged in (content.replace(b"alice", b"admin"), of_mallory, content[16:], b""):
         store.put(key, forged, 100)
-        assert refusal(config, ticket) == "This ticket was not issued here."
+        assert refusal(config, ticket) == "The ticket was not issued by this site."
     store.put(key, content, 100)
     assert TicketResolver(config=config)(asking(ticket)) == Identity("alice")
 
@@ -233,7 +235,7 @@ def test_a_ticket_lives_for_seconds(seconds: Any) -> None:
 
 
 def test_nobody_needs_no_ticket() -> None:
-    with pytest.raises(ValueError, match="nobody"):
+    with pytest.raises(ValueError, match="cannot be anonymous"):
         issue_ticket(ANONYMOUS, config=Config(secret=SECRET))
 
 

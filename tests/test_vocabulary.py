@@ -139,7 +139,7 @@ def relative(file: Path) -> str:
 
 
 def python_files() -> list[Path]:
-    found = [ROOT / "scripts/conformance", ROOT / "scripts/test"]
+    found = [ROOT / "scripts" / name for name in ("conformance", "release", "test")]
     for folder in ("wsredis", "adapters", "examples", "scripts"):
         found += (ROOT / folder).rglob("*.py")
     found += (ROOT / "benchmarks").glob("*.py")
@@ -147,7 +147,7 @@ def python_files() -> list[Path]:
 
 
 def other_files() -> list[Path]:
-    found = [ROOT / name for name in ("README.md", "SECURITY.md", "Makefile")]
+    found = [ROOT / name for name in ("CONTRIBUTING.md", "README.md", "SECURITY.md", "Makefile")]
     found += (ROOT / "docs").glob("*.md")
     for pattern in ("*.md", "*.c", "*.h"):
         found += (ROOT / "benchmarks").glob(pattern)

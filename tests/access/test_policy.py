@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from wsredis.access.policy import default_policy, granted
+from wsredis.access.policy import default_policy, granted, not_granted
 from wsredis.exceptions import HandshakeError, PermissionDenied
+from wsredis.identity import Identity
 
 REQUESTABLE = ("subscribe-broadcast", "publish-broadcast", "subscribe-user", "publish-user")
 
@@ -64,8 +66,10 @@ def test_a_policy_that_raises_denies_and_the_client_does_not_hear_why(
         raise RuntimeError("the password of the database is wrong")
 
     with pytest.raises(PermissionDenied) as denied:
-        granted(policy, None, REQUESTABLE)
-    assert "password" not in denied.value.text
+        granted(policy, None, ("subscribe-user",))
+    assert denied.value.text == (
+        "Not granted to anonymous: subscribe-user. Log in, or grant it in allowed_channels."
+    )
     assert "password" in caplog.text
 
 
@@ -80,3 +84,47 @@ def test_a_policy_may_refuse_in_its_own_words(
         granted(policy, None, REQUESTABLE)
     assert refused.value is error
     assert caplog.text == ""
+
+
+def request_of(identity: Identity) -> Any:
+    return SimpleNamespace(identity=identity)
+
+
+@pytest.mark.parametrize("error", [PermissionDenied, PermissionDenied()])
+def test_a_policy_that_refuses_without_words_is_given_some(error: Any) -> None:
+    def policy(request: Any, requested: tuple[str, ...]) -> list[str]:
+        raise error
+
+    with pytest.raises(PermissionDenied) as refused:
+        granted(policy, request_of(Identity("alice")), ("subscribe-user",))
+    text = "Not granted to alice: subscribe-user. Grant it in allowed_channels."
+    assert refused.value.text == text
+
+
+@pytest.mark.parametrize(
+    ("identity", "who"),
+    [
+        (Identity(), "anonymous"),
+        (Identity(session="a-secret-key"), "anonymous"),
+        (Identity("alice"), "alice"),
+        (Identity("Zo\u00eb"), "Zo\u00eb"),
+        (Identity("a\r\nb: \u202ec"), "a%0D%0Ab%3A%20%E2%80%AEc"),
+        (Identity("a" * 64), "a" * 64),
+        (Identity("a" * 65), "a" * 61 + "..."),
+    ],
+)
+def test_a_refusal_names_who_asked_in_one_short_line(identity: Identity, who: str) -> None:
+    refusal = not_granted(request_of(identity), ("subscribe-user", "publish-user"))
+    assert refusal.status == 403
+    advice = "Grant them" if identity.user else "Log in, or grant them"
+    assert refusal.text == (
+        f"Not granted to {who}: subscribe-user, publish-user. {advice} in allowed_channels."
+    )
+
+
+def test_who_lacks_a_group_or_session_is_told_so() -> None:
+    keys = ("subscribe-group", "publish-group", "subscribe-session", "publish-broadcast")
+    refusal = not_granted(request_of(Identity("alice")), keys, keys[:3])
+    assert refusal.text == (
+        f"Not granted to alice: {', '.join(keys)}. This identity has no group and no session."
+    )

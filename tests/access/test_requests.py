@@ -1,4 +1,4 @@
-"""What a browser requests: from a query string to the channels it asks for."""
+"""The requested channels in a query string."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A Django site in this process: its tables, people who log in, a live server.
+"""A Django site in this process: its tables, users who log in, a live server.
 
-A conftest imports the fixtures it wants once it has set its site up.
+A conftest imports the fixtures it needs after it has set up its site.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def room() -> str:
 
 @dataclass
 class Live:
-    """Hold the live server: where it is, and what its threads could not help raising."""
+    """The live server: its address, and the exceptions of its threads."""
 
     host: str
     errors: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What the sites of all adapters are tested with: a browser with a memory for cookies, servers."""
+"""Support for the tests of all adapters: a browser that stores cookies, servers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ its worker from any, and a router ends before its workers."""
 
 
 class Browser:
-    """Ask a site for pages and websockets, as one person's browser does."""
+    """A browser of one user, which requests pages and websockets of a site."""
 
     def __init__(self, host: str) -> None:
         self.host = host
@@ -116,7 +116,7 @@ class Browser:
 
 
 class Server(Browser):
-    """Be a started server: its process and its log, and a browser that looks at it."""
+    """A started server: its process, its log, and a browser for it."""
 
     def __init__(self, port: int, log: Path, process: subprocess.Popen[bytes]) -> None:
         super().__init__(f"127.0.0.1:{port}")

@@ -1,4 +1,4 @@
-"""What tests of brokers share: each kind of broker, and somebody who listens, as a hub does."""
+"""Fixtures for the tests of brokers: each kind of broker, and a listener like a hub."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INSTALLED = shutil.which("redis-server")
 
 
 class Listener:
-    """Hold a feed on the loop and what it has delivered."""
+    """A feed on the loop, and the messages it has delivered."""
 
     def __init__(self, loop: Loop, open_feed: Callable[..., Any]) -> None:
         self.batches: list[list[Message]] = []

@@ -1,4 +1,4 @@
-"""A Redis that says exactly what a test wants it to say."""
+"""A fake Redis whose replies are set by a test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEWS, CHAT = "ws:broadcast:news", "ws:broadcast:chat"
 
 
 class Peer:
-    """Be Redis at the other end of one link."""
+    """The Redis at the other end of one link."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.settimeout(SECONDS)
@@ -82,7 +82,7 @@ def message(data: str, channel: str = NEWS) -> bytes:
 
 
 class FakeRedis:
-    """Hand out links, or refuse them while `unavailable` is set."""
+    """A fake that opens links, or refuses them while `unavailable` is set."""
 
     def __init__(self) -> None:
         self.unavailable = False
@@ -120,7 +120,7 @@ class FakeRedis:
 
 
 class Broker:
-    """Open feeds to the fake."""
+    """A broker whose feeds connect to the fake."""
 
     def __init__(self, fake: FakeRedis, deadline: float) -> None:
         self._fake = fake
@@ -131,7 +131,7 @@ class Broker:
 
 
 class Call(threading.Thread):
-    """Call a blocking function beside the test, which plays the other end."""
+    """A call of a blocking function in a thread, while the test is the other end."""
 
     def __init__(self, function: Callable[..., Any], *args: Any) -> None:
         super().__init__(daemon=True)

@@ -1,4 +1,4 @@
-"""How tests of brokers reach a Redis."""
+"""Support for tests of brokers that connect to Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The promises of `wsredis.brokers.base`, asked of every broker there is."""
+"""The contract of `wsredis.brokers.base`, tested with all brokers."""
 
 from __future__ import annotations
 

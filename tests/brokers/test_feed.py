@@ -1,4 +1,4 @@
-"""The feed over the links that a `FakeRedis` gives it."""
+"""The feed over links to a `FakeRedis`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One connection of the feed, at whose other end stands a `FakeRedis`."""
+"""One connection of the feed, to a `FakeRedis`."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_a_link_that_fails_while_it_is_written_to_is_made_again(
 
 
 class Failing(socket.socket):
-    """Fail in writing from the moment a test says so."""
+    """A socket whose writes fail as soon as a test says so."""
 
     broken = False
 

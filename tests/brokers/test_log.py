@@ -1,4 +1,4 @@
-"""The log of a channel, asked of every broker there is."""
+"""The log of a channel, tested with all brokers."""
 
 from __future__ import annotations
 

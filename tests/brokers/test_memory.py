@@ -1,4 +1,4 @@
-"""What only the memory of one process has: a clock that a test sets, and names."""
+"""The memory broker only: a clock that a test sets, and names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Redis broker against real servers: how they are reached, and what happens when they fail."""
+"""The Redis broker with real servers: connections and failures."""
 
 from __future__ import annotations
 

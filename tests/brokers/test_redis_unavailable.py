@@ -288,7 +288,7 @@ def test_an_asyncio_loop_is_not_held_up_either(own_redis: EmbeddedRedis) -> None
 
 
 class Forgetful(threading.Thread):
-    """Be a Redis that takes each message and dies before it answers."""
+    """A Redis that accepts each message and dies before it replies."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)

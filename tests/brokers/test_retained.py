@@ -1,4 +1,4 @@
-"""Retained messages are read for each newcomer, unless there is nothing and Redis would tell."""
+"""Retained messages are read for each new subscriber, unless it is known that there are none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One-time values, asked of every store there is."""
+"""One-time values, tested with all stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A demo of the command line, and windows to look at it."""
+"""A demo of the command line, and browser windows for it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RETURNS = ("RESPONSE CODE: 403", "CLOSED BEFORE THE CONNECTION IS ESTABLISHED")
 
 
 class Demo:
-    """Run ``wsredis demo`` on one port: uWSGI, and a Redis that is filled from nothing."""
+    """A running ``wsredis demo`` on one port: uWSGI, and an initially empty Redis."""
 
     def __init__(self, framework: str, facility: str) -> None:
         self.facility = facility

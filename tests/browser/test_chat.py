@@ -1,4 +1,4 @@
-"""The chat of the demo in a real browser: two people, a restart of the server, a look at it."""
+"""The chat of the demo in a real browser: two users, a restart of the server, a screenshot."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The chats in Django in a real browser: who gets what, and what is left after a logout.
+"""The chats in Django in a real browser: which user gets which messages, also after a logout.
 
-The server is ``wsredis demo --django``: uWSGI, an embedded Redis, a database filled from nothing.
+The server is ``wsredis demo --django``: uWSGI, an embedded Redis, a newly created database.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The chat in Flask in a real browser: who gets what, and what is left after a logout.
+"""The chat in Flask in a real browser: which user gets which messages, also after a logout.
 
 The server is ``wsredis demo --flask``: uWSGI and an embedded Redis.
 """
@@ -147,7 +147,7 @@ def test_who_is_remembered_is_known_without_a_session(window: Window) -> None:
 def test_a_wrong_password_gets_a_sentence(window: Window) -> None:
     page = window()
     log_in(page, "alice", "wrong")
-    expect(page.locator("#error")).to_contain_text("nobody")
+    expect(page.locator("#error")).to_contain_text("Wrong name or password")
     picture(page, "flask-login")
 
 

@@ -1,4 +1,4 @@
-"""Tickets in a real browser: each connection of the chat in Pyramid shows one of its own."""
+"""Tickets in a real browser: each connection of the chat in Pyramid uses a new one."""
 
 from __future__ import annotations
 

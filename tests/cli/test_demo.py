@@ -1,4 +1,4 @@
-"""What the demo asks for, and does without; `test_main` and the browser tests run it whole."""
+"""The requirements of the demo; `test_main` and the browser tests run the whole demo."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from ..processes import kill_group
 @pytest.mark.parametrize(
     ("framework", "missing", "says"),
     [
-        ("django", "django", "there is no django here: pip install 'wsredis[django]'"),
-        ("flask", "flask", "there is no flask here: pip install 'wsredis[flask]'"),
-        ("flask", "flask_login", "there is no flask_login here: pip install 'Flask-Login'"),
+        ("django", "django", "django is not installed: pip install 'wsredis[django]'"),
+        ("flask", "flask", "flask is not installed: pip install 'wsredis[flask]'"),
+        ("flask", "flask_login", "flask_login is not installed: pip install 'Flask-Login'"),
     ],
 )
 def test_a_missing_framework_is_named_with_what_to_install(
@@ -86,7 +86,7 @@ def bare(tmp_path: Path) -> Iterator[Callable[..., tuple[int, str]]]:
         said = []
         for line in demo.stdout:
             said.append(line)
-            if line.startswith("Ctrl-C"):
+            if line.startswith("Press Ctrl-C"):
                 os.killpg(demo.pid, signal.SIGINT)
         return demo.wait(), "".join(said)
 
@@ -99,14 +99,14 @@ def bare(tmp_path: Path) -> Iterator[Callable[..., tuple[int, str]]]:
 def test_without_uwsgi_gevent_serves(bare: Callable[..., tuple[int, str]]) -> None:
     code, said = bare()
     assert code == 0
-    assert "There is no uWSGI here (pip install wsredis[uwsgi]); gevent.pywsgi serves." in said
+    assert "uWSGI is not installed (pip install wsredis[uwsgi]); using gevent.pywsgi." in said
     assert "Publish from a second terminal" in said
 
 
 def test_without_redis_messages_stay_inside(bare: Callable[..., tuple[int, str]]) -> None:
     code, said = bare(REDIS_SERVER="/no/such/redis")
     assert code == 0
-    assert "so messages stay inside this one process" in said
+    assert "; messages stay inside this process" in said
     assert "Publish" not in said
 
 
@@ -114,7 +114,7 @@ def test_in_django_one_learns_who_may_log_in(bare: Callable[..., tuple[int, str]
     path = f"{Path(sys.prefix, 'bin')}{os.pathsep}{os.environ['PATH']}"
     code, said = bare("--django", PATH=path)
     assert code == 0
-    assert "The users are admin, john and mary, and the password of each is: secret" in said
+    assert "Users: admin, john and mary; password of all: secret" in said
 
 
 def test_a_server_that_does_not_start_is_quoted(bare: Callable[..., tuple[int, str]]) -> None:

@@ -116,9 +116,9 @@ def test_it_can_be_run_as_a_module() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["publish", "news", "hello"], 2, "say who gets it: --broadcast"),
+        (["publish", "news", "hello"], 2, "no audience: write --broadcast"),
         (["publish", "news"], 2, "MESSAGE"),
-        (["publish", "news", "x", "--broadcast", "--expire", "-1"], 2, "expire takes whole"),
+        (["publish", "news", "x", "--broadcast", "--expire", "-1"], 2, "expire must be whole"),
         (["publish", "news", "x", "--broadcast", "--redis", "http://x"], 2, "write a URL like"),
         (["publish", "news", "x", "--broadcast", "--redis", NOWHERE], 1, "does not answer"),
         (["listen", "news", "--broadcast", "--redis", NOWHERE], 1, "does not answer"),

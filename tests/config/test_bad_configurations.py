@@ -1,4 +1,4 @@
-"""What people write first, and what each of them is told to write instead."""
+"""Common mistakes in configurations, and the error messages with the corrections."""
 
 from __future__ import annotations
 
@@ -100,7 +100,9 @@ def test_variables_of_somebody_else_are_let_be(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("resolver", [RemoteUserResolver, "mysite.identity", None])
 def test_a_chain_is_one_of_resolvers(resolver: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"no resolver: write a function, or an object"):
+    with pytest.raises(
+        ConfigurationError, match=r"is not a resolver: write a function, or an object"
+    ):
         chain(RemoteUserResolver(), resolver)
 
 
@@ -111,7 +113,7 @@ def test_a_header_for_the_user_needs_its_proxies() -> None:
 
 def test_what_can_be_called_is_taken() -> None:
     class Application:
-        """Be an application that is a class, as PEP 3333 allows."""
+        """An application that is a class, as PEP 3333 allows."""
 
         def __init__(self, environ: dict[str, Any], start_response: Any) -> None: ...
 

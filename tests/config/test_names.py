@@ -1,4 +1,4 @@
-"""What an unknown name was probably meant to be."""
+"""Suggestions for unknown names."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_what_is_close_is_suggested() -> None:
 
 
 def test_where_nothing_is_close_all_there_are_are_told() -> None:
-    told = "known are origins, expire, max_connections, max_connections_per_user."
+    told = "write one of origins, expire, max_connections, max_connections_per_user."
     assert suggestion("zzz", KNOWN) == told
     assert suggestion("zzz", KNOWN, str.upper) == told
 

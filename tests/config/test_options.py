@@ -1,4 +1,4 @@
-"""The options: their defaults, the environment, and what an error may show."""
+"""The options: their defaults, the environment, and the values that an error may show."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_an_unknown_option_is_refused_with_the_one_that_was_meant() -> None:
 
 
 def test_an_option_like_no_other_is_refused_with_all_there_are() -> None:
-    with pytest.raises(ConfigurationError, match="known are prefix, redis, key_prefix"):
+    with pytest.raises(ConfigurationError, match="write one of prefix, redis, key_prefix"):
         Config.make(zzz=1)
 
 

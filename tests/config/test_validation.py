@@ -1,4 +1,4 @@
-"""The check of each option: which values are valid, and what is said of the others."""
+"""The validation of each option: valid values, and the errors for others."""
 
 from __future__ import annotations
 

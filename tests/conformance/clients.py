@@ -1,4 +1,4 @@
-"""Be a client under test: ``python -P clients.py NAME ADDRESS``, with a name of `CLIENTS`.
+"""A client under test: ``python -P clients.py NAME ADDRESS``, with a name of `CLIENTS`.
 
 Each asks the fuzzing server for its cases and echoes in all of them. In Node and in Chromium that
 is the browser client, by `drive.mjs`, or for comparison their own ``WebSocket`` without it;

@@ -1,4 +1,4 @@
-"""Servers as fixtures, as the tests of the servers have them."""
+"""Servers as fixtures, like those of the tests of servers."""
 
 from ..servers.conftest import pytest_runtest_makereport, start
 

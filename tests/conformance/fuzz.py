@@ -1,10 +1,10 @@
-"""Run kosoku, the Autobahn cases for Python 3, with one of its faults mended.
+"""Run kosoku, the Autobahn cases for Python 3, with one of its bugs fixed.
 
 ``python -P fuzz.py [argument of kosoku ...]``
 
-In sections 12 and 13 kosoku 0.1.0 raises an error of its own at a message that is not compressed,
-because it hands those to the cases as text. RFC 7692 section 6 lets a peer send some messages
-plain: wsredis does so with short ones, Node with all.
+In sections 12 and 13 kosoku 0.1.0 raises an internal error for a message that is not compressed,
+because it passes those to the cases as text. RFC 7692 section 6 lets a peer send some messages
+uncompressed: wsredis does so with short messages, Node with all.
 """
 
 from __future__ import annotations

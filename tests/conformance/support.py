@@ -1,4 +1,4 @@
-"""Run Autobahn's cases and read what they say: for the tests and for scripts/conformance."""
+"""Run Autobahn's cases and read their results, for the tests and for scripts/conformance."""
 
 from __future__ import annotations
 

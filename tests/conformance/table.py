@@ -1,4 +1,4 @@
-"""The tables of docs/conformance.md, from what scripts/conformance has kept."""
+"""The tables of docs/conformance.md, from the results stored by scripts/conformance."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ REMARKABLE = ("non-strict", "informational", "failed", "unimplemented")
 
 @dataclass
 class Record:
-    """Keep what one server or client has shown.
+    """The results of one server or client.
 
     Args:
-        name: how it is chosen on the command line.
-        title: what it is called in the tables.
-        version: of the server or client, not of wsredis.
-        date: of the last run.
+        name: its name on the command line.
+        title: its name in the tables.
+        version: the version of the server or client, not of wsredis.
+        date: the date of the last run.
         results: verdicts by the numbers of the cases.
     """
 

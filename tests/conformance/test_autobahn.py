@@ -1,4 +1,4 @@
-"""The Autobahn cases that take seconds; `make conformance` runs all, on every server."""
+"""The quick Autobahn cases; `make conformance` runs all cases, on all servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deployments as fixtures: `deployment` goes through all, `deploy` starts one for a test."""
+"""Deployments as fixtures: `deployment` is each of them, `deploy` starts one for a test."""
 
 from __future__ import annotations
 

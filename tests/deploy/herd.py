@@ -1,4 +1,4 @@
-"""The browser client many times over, in Node, as a crowd that a reload sends away."""
+"""Many instances of the browser client in Node, which a reload disconnects."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ COUNT = 12
 
 
 class Herd:
-    """Hold clients that stay connected, until the end of a `with` block.
+    """Clients that stay connected until the end of a `with` block.
 
     Args:
-        deployment: where they connect.
-        facility: what they listen to.
+        deployment: the deployment they connect to.
+        facility: the facility they subscribe to.
     """
 
     def __init__(self, deployment: Deployment, facility: str) -> None:

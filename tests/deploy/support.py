@@ -1,6 +1,6 @@
-"""Start what stands in examples/deploy as it stands there, with its real servers, and end it.
+"""Start and stop the deployments in examples/deploy, with real servers.
 
-Of the files that are copied only the words in `Deployment.words` are replaced: folders and ports.
+The files are copied; only the words in `Deployment.words` are replaced: folders and ports.
 The commands come from the comments of the files: ``start:`` and ``reload:``.
 """
 
@@ -48,15 +48,15 @@ VARIABLE = re.compile(r"\w+=")
 
 @dataclass(frozen=True)
 class Recipe:
-    """Say what belongs to a deployment.
+    """The files and properties of a deployment.
 
     Args:
-        name: what its tests are called.
+        name: the name of its tests.
         folder: below examples/deploy.
         ours: the files for uWSGI or gunicorn.
-        front: the file for nginx or Apache.
+        front: the configuration of nginx or Apache.
         workers: how many processes a reload replaces.
-        tls: whether browsers come by ``https``.
+        tls: whether browsers use ``https``.
     """
 
     name: str
@@ -113,10 +113,10 @@ def deployments(*names: str) -> list[Any]:
 
 
 class Deployment:
-    """Run a recipe in a folder of its own.
+    """A running deployment in a separate folder.
 
     Args:
-        recipe: what to run.
+        recipe: the recipe to run.
         redis: URL of Redis.
         options: words that are added to the command lines.
     """

@@ -1,4 +1,4 @@
-"""What every deployment has to do alike, as a browser sees it."""
+"""The common behaviour of all deployments, as seen by a browser."""
 
 from __future__ import annotations
 

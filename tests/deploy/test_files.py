@@ -1,4 +1,4 @@
-"""The files that no test starts, read as systemd and Docker read them, and what holds for all."""
+"""The files that no test starts, parsed as systemd and Docker do, and rules for all files."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_compose_joins_the_image_and_a_redis() -> None:
 
 def test_the_page_has_a_line_for_each_deployment_with_its_reload() -> None:
     page = (DEPLOY.parents[1] / "docs" / "deploying.md").read_text(encoding="utf-8")
-    table = page.partition("## Which one")[2].partition("\n## ")[0]
+    table = page.partition("## Setups")[2].partition("\n## ")[0]
     rows = dict(re.findall(r"^\| `([\w-]+)` \| (.*) \|$", table, re.MULTILINE))
     assert set(rows) == {recipe.folder for recipe in RECIPES.values()}
     for recipe in RECIPES.values():

@@ -1,4 +1,4 @@
-"""Reloads: every client is told to come back, and they do not come back all at once."""
+"""Reloads: all clients are told to reconnect, and do not do so all at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deployments with TLS: what they add to the behaviour of all."""
+"""Deployments with TLS: their additional behaviour."""
 
 from __future__ import annotations
 

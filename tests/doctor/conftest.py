@@ -1,4 +1,4 @@
-"""A site for the doctor to look at, and the doctor, whose JSON is read."""
+"""A site for the doctor to examine, and the doctor, whose JSON is parsed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Seen", "doctor", "lively", "pytest_runtest_makereport", "running", "
 
 @dataclass(frozen=True)
 class Seen:
-    """Hold what the doctor has said."""
+    """The output of the doctor."""
 
     code: int
     report: dict[str, Any]

@@ -1,4 +1,4 @@
-"""A server that does with each connection what the test has written down for it."""
+"""A server that handles each connection as scripted by the test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Act = Callable[[socket.socket], None]
 
 
 class Script:
-    """Serve one connection after the other; after the last there is nobody any more."""
+    """A server for one connection after the other, which stops listening after the last."""
 
     def __init__(self, *acts: Act) -> None:
         self._acts = acts

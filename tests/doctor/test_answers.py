@@ -1,4 +1,4 @@
-"""What the doctor makes of answers that are no websockets; those of real proxies are beside it."""
+"""The doctor's findings for responses other than 101; those of real proxies are in other files."""
 
 from __future__ import annotations
 

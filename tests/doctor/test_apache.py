@@ -1,4 +1,4 @@
-"""What can be wrong in Apache: each fault is staged there, in front of a site that is well."""
+"""Faults of Apache: each is reproduced there, in front of a working site."""
 
 from __future__ import annotations
 

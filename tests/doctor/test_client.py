@@ -1,4 +1,4 @@
-"""The doctor's own client, at whose other end the test says what a server says."""
+"""The doctor's own client, with the test as the server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Serve = Callable[[bytes], "Other"]
 
 
 class Other:
-    """Accept one websocket, send bytes in one piece with the 101, and hold what comes back."""
+    """A server that accepts one websocket, sends bytes with the 101, and stores the reply."""
 
     def __init__(self, more: bytes) -> None:
         self.server = socket.create_server((HOST, 0))

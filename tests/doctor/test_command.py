@@ -1,4 +1,4 @@
-"""The sub-command as its users run it."""
+"""The subcommand as its users run it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_site_that_is_well(site: Site) -> None:
     names = [line.split()[:2] for line in out.splitlines()]
     steps = ("name", "connection", "handshake", "frames", "compression", "silence")
     assert names == [["ok", step] for step in steps]
-    assert err == "waiting for two pings of the server, 1 s at most\n"
+    assert err == "waiting for two pings from the server, 1 s at most\n"
 
 
 def test_a_fault_is_one_sentence_and_lines_to_write() -> None:
@@ -39,9 +39,9 @@ def test_a_fault_is_one_sentence_and_lines_to_write() -> None:
     code, out, _ = run(f"ws://{HOST}:{port}/ws/")
     assert code == 1
     assert out.splitlines()[1:8] == [
-        f"FAILED  connection   {HOST} port {port} refuses",
+        f"FAILED  connection   {HOST} port {port} refuses connections",
         "",
-        f"Nothing listens at port {port} of {HOST}.",
+        f"No server listens on port {port} of {HOST}.",
         "",
         "nginx, in `server`:",
         "",
@@ -65,7 +65,7 @@ def test_programs_read_json() -> None:
 def test_the_command_knows_it() -> None:
     code, out, err = run("ws://alice:secret@example.com")
     assert (code, out) == (2, "")
-    assert err == "wsredis: leave user and password out of the address: --header takes them\n"
+    assert err == "wsredis: the address must not contain a user or password: use --header\n"
 
 
 @pytest.mark.parametrize(
@@ -73,11 +73,11 @@ def test_the_command_knows_it() -> None:
     [
         ((), "URL"),
         (("ws://x", "--origin", "example.com"), "write https://example.com"),
-        (("ws://x", "--wait", "-1"), "no seconds"),
-        (("ws://x", "--timeout", "soon"), "no seconds"),
+        (("ws://x", "--wait", "-1"), "write seconds below 86400"),
+        (("ws://x", "--timeout", "soon"), "write seconds below 86400"),
         (("ws://x", "--header", "nonsense"), "write 'Name: value'"),
         (("ws://x", "--header", "Origin: https://example.com"), "--origin"),
-        (("ws://x", "--cookie", "a=b\r\nX: y"), "no header"),
+        (("ws://x", "--cookie", "a=b\r\nX: y"), "is not a header"),
     ],
 )
 def test_wrong_arguments_get_a_sentence(

@@ -1,4 +1,4 @@
-"""The page on the doctor names what it can find, and shows what it prints."""
+"""The page on the doctor lists all findings, and shows the real output."""
 
 from __future__ import annotations
 

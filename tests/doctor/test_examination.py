@@ -1,4 +1,4 @@
-"""What the doctor makes of servers that do as they like; each step of it but the first ones."""
+"""The doctor's findings for misbehaving servers; all steps except the first ones."""
 
 from __future__ import annotations
 
@@ -90,7 +90,9 @@ def test_a_websocket_is_closed_while_compression_is_tried(play: Play, doctor: Do
 def test_who_wants_to_publish_is_refused(play: Play, doctor: Doctor) -> None:
     seen = doctor(play(look, *[polite] * 4, say(REFUSED)), "--publish")
     assert seen.fault is None
-    assert seen.steps["message"].startswith("not tried, who wants to publish is refused: 403")
+    assert seen.steps["message"].startswith(
+        "not tried, a client that requests to publish is refused: 403"
+    )
 
 
 def test_a_message_does_not_come_back(play: Play, doctor: Doctor) -> None:
@@ -98,7 +100,7 @@ def test_a_message_does_not_come_back(play: Play, doctor: Doctor) -> None:
     port = play(look, *[polite] * 4, websocket(replies={Opcode.TEXT: others}))
     seen = doctor(port, "--publish", "--timeout", "3")
     assert seen.fault is None
-    assert seen.steps["message"] == "sent; the site keeps it to itself"
+    assert seen.steps["message"] == "sent, but the site does not send it back"
 
 
 def test_a_message_ends_the_websocket(play: Play, doctor: Doctor) -> None:

@@ -1,4 +1,4 @@
-"""What can be wrong in nginx: each fault is staged there, in front of a site that is well."""
+"""Faults of nginx: each is reproduced there, in front of a working site."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_nothing_is_wrong(nginx: Nginx, lively: Site, doctor: Doctor) -> None:
         *("name", "connection", "handshake", "frames", "compression", "message", "silence")
     ]
     assert seen.steps["compression"] == "permessage-deflate"
-    assert "by way of Redis" in seen.steps["message"]
+    assert "came back through Redis" in seen.steps["message"]
     assert "pings every" in seen.steps["silence"]
 
 

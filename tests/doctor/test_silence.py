@@ -1,4 +1,4 @@
-"""Who cuts websockets, told from when which of them were cut; on a clock of the test's own."""
+"""Which component closes idle websockets, deduced from the times; with a fake clock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Line:
-    """Stand for a websocket: reading it takes time, and it ends when the test says so."""
+    """A stand-in for a websocket: reading takes time, and it ends when the test says so."""
 
     def __init__(self, clock: Clock, ends: Callable[[Line], Gone | None], interval: float) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""What can be wrong in the site itself: origins, Redis, rules, a server that has no sockets."""
+"""Faults of the site itself: origins, Redis, policies, a server without access to sockets."""
 
 from __future__ import annotations
 
@@ -157,4 +157,4 @@ def test_a_websocket_without_a_site_tells_its_prefix(start: Start, doctor: Docto
 def test_who_may_not_publish_is_told_so_without_a_fault(site: Site, doctor: Doctor) -> None:
     seen = doctor(site.port, "--publish", "--facility", "readonly")
     assert seen.fault is None
-    assert seen.steps["message"] == "arrives; this site lets nobody publish here"
+    assert seen.steps["message"] == "arrives, but this site does not allow publishing here"

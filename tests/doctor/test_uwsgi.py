@@ -1,4 +1,4 @@
-"""What can be wrong in uWSGI: its router, its time-outs, its harakiri, the wrong kind of socket."""
+"""Faults of uWSGI: its router, its timeouts, its harakiri, the wrong kind of socket."""
 
 from __future__ import annotations
 

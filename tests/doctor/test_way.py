@@ -1,4 +1,4 @@
-"""What can be wrong on the way: name, port, TLS, and things that are no web server."""
+"""Faults on the network: name, port, TLS, and servers that are not web servers."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_server_that_never_answers(doctor: Doctor) -> None:
 
 
 class Hoarder:
-    """Pass on requests, and answers only once they have ended, as some filters do."""
+    """A proxy that forwards a response only when it is complete, as some filters do."""
 
     def __init__(self, target: int) -> None:
         self._target = target

@@ -23,7 +23,7 @@ SERVERS = {
 
 
 class Chat(Site):
-    """Run the application of an example.
+    """The running application of an example.
 
     Args:
         server: a name of `SERVERS`.

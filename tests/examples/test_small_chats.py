@@ -1,4 +1,4 @@
-"""The chats in Bottle, Pyramid and Falcon: who has logged in may talk, nobody else."""
+"""The chats in Bottle, Pyramid and Falcon: only logged-in users have access."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def assert_refused(chat: Chat, words: str, **way: Any) -> None:
 
 def test_bottle_with_a_session_of_beaker(start: Start) -> None:
     chat = start("bottle_chat")
-    assert "Come in" in chat.page()
+    assert "Log in" in chat.page()
     alice, bob = chat.log_in("alice"), chat.log_in("bob")
     assert 'id="messages"' in chat.page(alice)
     ways = [{"cookie": cookie, "origin": chat.origin} for cookie in (alice, bob)]
@@ -70,7 +70,7 @@ def test_bottle_with_a_session_of_beaker(start: Start) -> None:
 
 def test_pyramid_with_tickets(start: Start) -> None:
     chat = start("pyramid_chat")
-    assert "Come in" in chat.page()
+    assert "Log in" in chat.page()
     alice, bob = chat.log_in("alice"), chat.log_in("bob")
     assert 'data-ticket="/ticket"' in chat.page(alice)
     assert chat.request("POST", "/ticket").status == 403
@@ -83,8 +83,8 @@ def test_pyramid_with_tickets(start: Start) -> None:
 
     first = way(alice)
     assert_two_can_talk(chat, first, way(bob))
-    assert_refused(chat, "has been used", **first)
-    assert_refused(chat, "no ticket", sec_websocket_protocol="wsredis.ticket, abc")
+    assert_refused(chat, "has already been used", **first)
+    assert_refused(chat, "malformed", sec_websocket_protocol="wsredis.ticket, abc")
     assert_refused(chat, "Log in first", cookie=alice, origin=chat.origin)
     ticket = first["sec_websocket_protocol"].split()[1]
     assert ticket not in chat.log()
@@ -92,7 +92,7 @@ def test_pyramid_with_tickets(start: Start) -> None:
 
 def test_falcon_with_a_token(start: Start) -> None:
     chat = start("falcon_chat")
-    assert "Come in" in chat.page()
+    assert "Log in" in chat.page()
     alice, bob = chat.log_in("alice"), chat.log_in("bob")
     assert 'id="messages"' in chat.page(alice)
     token = bob.partition("=")[2]

@@ -1,14 +1,14 @@
-"""At most once, in order, never a silent gap: numbers go out, and what came of them is judged.
+"""The delivery guarantees (at most once, in order, no silent gaps), checked with numbers.
 
-`Numbers` publishes 1, 2, 3, ...; `check` reads what clients have noted (see `clients`) and finds:
+`Numbers` publishes 1, 2, 3, ...; `check` reads the records of clients (see `clients`). It checks:
 
-- each socket has heard numbers that rise, and no client has heard one twice;
-- between the moment a socket was open and the last number it has heard nothing is missing that
+- each socket has received rising numbers, and no client has received one twice;
+- between the opening of a socket and the last number it has received, no number is missing that
   Redis has confirmed;
-- so what a client has missed lies between two of its sockets, and the first of them was not just
-  gone but told why, with one of the codes that the test expects.
+- so numbers that a client has missed are between two of its sockets, and the first was not just
+  lost but closed with one of the codes that the test expects.
 
-A number that Redis has not confirmed may have arrived or not: its publisher was told of it.
+A number that Redis has not confirmed may have arrived or not: its publisher got an error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["Findings", "Numbers", "check"]
 
 
 class Numbers:
-    """Publish 1, 2, 3, ... in a thread, from `begin` to the end of a `with` block or `end`.
+    """A thread that publishes 1, 2, 3, ... from `begin` to the end of a `with` block or `end`.
 
     Args:
         publish: takes a text; raises BrokerUnavailable if it may not have been published.
@@ -102,14 +102,14 @@ class Numbers:
 
 
 class Findings:
-    """Say what came of the numbers.
+    """The results of the check.
 
     Attributes:
-        codes: how sockets have ended, by close code.
-        missed: of each client, the confirmed numbers that it has not heard.
-        holes: of each client, how often some were missing within one socket.
-        ended: when the last of the sockets ended that were told of something.
-        away: the most seconds that a client was without a socket.
+        codes: the numbers of closed sockets, by close code.
+        missed: for each client, the confirmed numbers that it has not received.
+        holes: for each client, how often numbers were missing within one socket.
+        ended: when the last socket with a close frame ended.
+        away: the longest time that a client had no socket, in seconds.
     """
 
     def __init__(self) -> None:

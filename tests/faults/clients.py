@@ -1,7 +1,7 @@
-"""Clients of one site in one thread: each notes the numbers it hears and how its sockets end.
+"""Clients of one site in one thread, which record the received numbers and close codes.
 
-They do what a good client does: answer pings and close frames, and come back when they were sent
-away. What they have noted is judged in `checker`.
+They behave correctly: they answer pings and close frames, and reconnect when they were
+disconnected. Their records are checked in `checker`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ ABNORMAL = 1006
 
 @dataclass
 class Session:
-    """Keep what one websocket has heard.
+    """The record of one websocket.
 
     Attributes:
-        begun: the last number that somebody had begun to publish when it was open.
+        begun: the last number whose publishing had begun when it was opened.
         opened, ended: when, in monotonic seconds.
-        numbers: what it has heard.
-        code: how it has ended, None while it has not.
+        numbers: the received numbers.
+        code: the close code, None while it is open.
     """
 
     begun: int
@@ -49,11 +49,11 @@ class Session:
 
 
 class Client:
-    """Be one client, for as many sockets as it takes.
+    """A client, with one socket after the other.
 
     Attributes:
-        sessions: what its sockets have heard, one after the other.
-        silent: whether it leaves pings unanswered.
+        sessions: the records of its sockets, in order.
+        silent: whether it does not answer pings.
     """
 
     def __init__(self, request: bytes) -> None:
@@ -128,18 +128,18 @@ class Client:
 
 
 class Crowd:
-    """Hold clients from the start to the end of a `with` block.
+    """Clients that run until the end of a `with` block.
 
     Args:
-        port: of the site.
+        port: the port of the site.
         target: path and query of the websockets.
-        count: of clients.
-        begun: returns the last number that somebody has begun to publish.
-        back: whether they come back when they have lost their socket.
+        count: the number of clients.
+        begun: returns the last number whose publishing has begun.
+        back: whether they reconnect when they have lost their socket.
         users: names they share; none is anonymous.
 
     Attributes:
-        refused: answers other than 101 by status; 0 where there was no answer at all.
+        refused: the number of responses other than 101, by status; 0 is no response.
     """
 
     def __init__(

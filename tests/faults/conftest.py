@@ -1,4 +1,4 @@
-"""What can break, as fixtures: a stage with a site, its clients and a Redis behind a proxy."""
+"""Fixtures for faults: a stage with a site, its clients and a Redis behind a proxy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def admin(own_redis: EmbeddedRedis) -> Iterator[redis.Redis]:
 
 @dataclass
 class Stage:
-    """Hold a site whose Redis can break, clients that listen, and somebody who publishes."""
+    """A site whose Redis can break, with subscribed clients and a publisher."""
 
     site: Site
     redis: EmbeddedRedis

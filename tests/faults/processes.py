@@ -1,4 +1,4 @@
-"""What a process holds, read from /proc: memory of its own and open files."""
+"""The private memory and the open files of a process, read from /proc."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands between a site and its Redis and can break in every way that a network does."""
+"""A proxy between a site and its Redis that can break in all the ways a network does."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ SECONDS = 30.0
 
 
 class Proxy:
-    """Pass bytes on, and swallow them, reset connections, refuse new ones, lead somewhere else.
+    """A proxy that forwards or drops bytes, resets or refuses connections, or changes its target.
 
-    A connection that lost bytes in the hole stays silent for ever, as with a dropped route.
+    A connection that has lost bytes stays silent forever, as with a dropped route.
 
     Args:
         target: port on this machine.
 
     Attributes:
-        pause: seconds that each piece of bytes is kept.
-        port: where it listens; below the range of outgoing connections, or who keeps trying
+        pause: the delay of each chunk of bytes, in seconds.
+        port: where it listens; below the range of outgoing connections, else a client that retries
             while it refuses could be connected to itself.
     """
 

@@ -1,6 +1,6 @@
-"""A client in a process of its own, which a test can stop as a lid stops a laptop.
+"""A client in a separate process, which a test can stop like a laptop whose lid is closed.
 
-``python sleeper.py URL``: says ``open``, and when its websocket ends the code, or ``lost``.
+``python sleeper.py URL`` prints ``open``, and at the end the close code, or ``lost``.
 """
 
 from __future__ import annotations

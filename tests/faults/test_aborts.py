@@ -1,6 +1,6 @@
-"""Thousands come and are gone, half of them in the middle of their handshake: nothing stays.
+"""Thousands of aborted connections, half of them during the handshake, leave nothing behind.
 
-``WSREDIS_ABORTS=10000`` for a long run; what it has shown is in docs/reliability.md.
+``WSREDIS_ABORTS=10000`` for a long run; the results are in docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .processes import descriptors, memory, needs_proc
 pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("unwatched"), needs_proc]
 
 ABORTS = int(os.environ.get("WSREDIS_ABORTS", "400"))
-WARM_UP = 600
+WARM_UP = 1200
 """Aborts before anything is measured: what is made once is made then."""
 
 ALLOWED = max(2**20, 512 * ABORTS)

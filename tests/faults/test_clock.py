@@ -1,6 +1,6 @@
-"""Somebody sets the machine's clock, a year ahead and two years back: no socket notices.
+"""The system clock is set a year ahead and two years back, without an effect on websockets.
 
-The clock is that of the server's processes alone: `clock.c` is loaded before everything else.
+Only the clock of the server's processes is changed: `clock.c` is preloaded.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ pytestmark = [
 
 
 class Clock:
-    """Hold the clock of the processes that are started with its environment."""
+    """The clock of the processes that are started with its environment."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "ahead"

@@ -1,4 +1,4 @@
-"""Two thousand at once: after a gap all are sent away together, and all come back together."""
+"""Two thousand clients that are all disconnected after a gap, and all reconnect at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that are there but do not answer: a laptop whose lid is shut, a program that hangs."""
+"""Connected clients that do not answer: a laptop whose lid is closed, a program that hangs."""
 
 from __future__ import annotations
 

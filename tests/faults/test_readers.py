@@ -1,4 +1,4 @@
-"""A reader that never reads costs its send buffer and nothing else, whatever is sent to it."""
+"""A client that never reads uses no more memory than its send buffer."""
 
 from __future__ import annotations
 

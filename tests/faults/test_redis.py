@@ -1,4 +1,4 @@
-"""Redis breaks in every way there is, and each client hears that something may be missing."""
+"""Redis fails in all possible ways, and all clients are told that messages may be missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker dies at once: its clients come back to others, and those of others notice nothing."""
+"""A worker is killed: its clients reconnect to other workers, whose clients are not affected."""
 
 from __future__ import annotations
 

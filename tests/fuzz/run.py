@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Fuzz every target for a while and say what was tried; exit with 1 if an invariant was broken.
+"""Fuzz all targets for a while and print the results; exit with 1 if an invariant was violated.
 
 Usage: run.py [--seconds 60] [--inputs 0] [--way guided|drawn] [--jobs N] [TARGET ...]
 
-The time of a target is shared by both ways (see worker.py); where atheris cannot be installed, all
-of it goes to drawn inputs. What led to new branches is kept in test-output/fuzz for the next run.
+Each target's time is split between both ways (see worker.py); if atheris cannot be installed, all
+is used for drawn inputs. Inputs that reached new branches are stored in test-output/fuzz.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ STOPPED = {72, -signal.SIGINT, -signal.SIGTERM}
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One target, one way, and the limits of it."""
+    """A target, a way of fuzzing it, and the limits."""
 
     name: str
     way: str

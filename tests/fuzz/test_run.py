@@ -1,4 +1,4 @@
-"""`make fuzz`: its workers, its report and what it keeps."""
+"""`make fuzz`: its workers, its report and its stored inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every target, with what fuzzing has found and with a few inputs that are always the same."""
+"""All fuzz targets, with inputs found by fuzzing and with a few fixed inputs."""
 
 from __future__ import annotations
 

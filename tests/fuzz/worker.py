@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Try inputs on one target, in one way, until time or number are over or one breaks its invariant.
+"""Run inputs on a target until the time or the number is reached, or its invariant is violated.
 
 Usage: worker.py guided|drawn TARGET SECONDS INPUTS FOLDER    (0 for no limit)
 
-``guided`` is coverage-guided (atheris): it goes on from the corpus and from what it has found in
-FOLDER before. ``drawn`` is property-based (hypothesis) and knows what inputs look like. An input
-that breaks the invariant is written into the target's corpus, where the tests replay it. The last
-line but the traceback says how many inputs there were.
+``guided`` is coverage-guided (atheris): it starts with the corpus and the inputs it has found in
+FOLDER before. ``drawn`` is property-based (hypothesis), with strategies for inputs. An input
+that violates the invariant is written to the target's corpus, where the tests replay it. The last
+line, except for a traceback, has the number of inputs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MEASURED = ["ipaddress", "json", "urllib", "websockets", "wsredis"]
 
 
 class Hangs(BaseException):
-    """An input keeps its target busy; no Exception, or hypothesis would try it again and again."""
+    """The error of an input that hangs its target; no Exception, or hypothesis would retry it."""
 
 
 def alarm(*_: object) -> NoReturn:

@@ -1,4 +1,4 @@
-"""A good handshake as a server hands it over, what is changed in it, and what becomes of it."""
+"""A valid handshake as a server passes it on, changes to it, and its results."""
 
 from __future__ import annotations
 

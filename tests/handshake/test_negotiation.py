@@ -1,4 +1,4 @@
-"""What client and server agree upon: the sub-protocol, and permessage-deflate."""
+"""The negotiation of the subprotocol and of permessage-deflate."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def test_the_first_subprotocol_is_chosen_that_is_spoken_here(
         Config(subprotocols=("chat.v1", "chat.v2")), HTTP_SEC_WEBSOCKET_PROTOCOL=offered
     )
     assert settled.subprotocol == chosen
-    assert dict(settled.headers).get("Sec-WebSocket-Protocol") == chosen
+    answer = dict(settled.answer(settled.subprotocol, ()))
+    assert answer.get("Sec-WebSocket-Protocol") == chosen
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,8 @@ def test_a_star_speaks_whatever_is_offered_first_and_is_a_name(
 ) -> None:
     settled = shake(Config(subprotocols=("*",)), HTTP_SEC_WEBSOCKET_PROTOCOL=offered)
     assert settled.subprotocol == chosen
-    assert dict(settled.headers).get("Sec-WebSocket-Protocol") == chosen
+    answer = dict(settled.answer(settled.subprotocol, ()))
+    assert answer.get("Sec-WebSocket-Protocol") == chosen
 
 
 def test_without_a_list_no_subprotocol_is_chosen() -> None:

@@ -1,4 +1,4 @@
-"""What a handshake says: to who is refused, and to the rooms behind it."""
+"""The responses to refused handshakes, and the marks that a handshake leaves in the environ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from webob import Request
 
 from wsredis.config import Config
 from wsredis.exceptions import HandshakeError, PermissionDenied
-from wsredis.handshake.origin import NOT_LISTED, NOT_OWN
 from wsredis.handshake.refusal import answer
 from wsredis.handshake.upgrade import WITH_BODY, read_handshake
 from wsredis.protocol.http import CHECKED_ORIGIN
@@ -32,12 +31,55 @@ def test_no_body_is_no_body_however_a_server_says_so(length: str | None) -> None
 
 
 def test_each_refusal_has_its_sentence() -> None:
-    assert WITH_BODY.startswith("A handshake has no body")
+    assert WITH_BODY.startswith("A websocket handshake must not have a body")
     assert refused(CONTENT_LENGTH="5").text == WITH_BODY
-    assert "Cookies" in refused(HTTP_ORIGIN=None, HTTP_COOKIE="a=b").text
-    assert refused(HTTP_ORIGIN="http://example.com").text == NOT_OWN
+    assert "needs an Origin header" in refused(HTTP_ORIGIN=None, HTTP_COOKIE="a=b").text
+
+
+NOT_OWN = (
+    "Origin {} does not match Host {}. Add it to `origins`, or make the proxy forward Host."
+).format
+BEHIND = {"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_HOST": "a.example:8443"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"HTTP_ORIGIN": "https://a.example"}, NOT_OWN("https://a.example", "localhost:8000")),
+        (
+            {"HTTP_ORIGIN": "https://a.example", **BEHIND},
+            NOT_OWN("https://a.example", "a.example:8443"),
+        ),
+        (
+            {"wsgi_url_scheme": "https"},
+            NOT_OWN("http://localhost:8000", "localhost:8000 with https"),
+        ),
+        (
+            {"HTTP_ORIGIN": "https://a.example", "HTTP_HOST": None},
+            NOT_OWN("https://a.example", "(none)"),
+        ),
+        (
+            {"HTTP_ORIGIN": "https://a.example", "HTTP_HOST": ""},
+            NOT_OWN("https://a.example", "(none)"),
+        ),
+        ({"HTTP_ORIGIN": ""}, NOT_OWN('""', "localhost:8000")),
+        ({"HTTP_ORIGIN": "null", "HTTP_HOST": "x" * 200}, NOT_OWN("null", "x" * 97 + "...")),
+        (
+            {"HTTP_ORIGIN": "\xe2\x80\xae\r\n\x1b[2J"},
+            NOT_OWN("%C3%A2%C2%80%C2%AE%0D%0A%1B[2J", "localhost:8000"),
+        ),
+        ({"HTTP_ORIGIN": "h" * 5000}, NOT_OWN("h" * 97 + "...", "localhost:8000")),
+        ({"HTTP_ORIGIN": "{host}"}, NOT_OWN("{host}", "localhost:8000")),
+    ],
+)
+def test_a_foreign_origin_is_told_what_does_not_match(changes: dict[str, Any], text: str) -> None:
+    assert refused(Config(trusted_proxies=["192.0.2.1"]), **changes).text == text
+
+
+def test_an_origin_that_is_not_listed_is_told_where_to_add_it() -> None:
     listed = Config(origins=["http://localhost:8000"])
-    assert refused(listed, HTTP_ORIGIN="http://example.com").text == NOT_LISTED
+    text = "Origin http://example.com is not listed in `origins`. Add it there."
+    assert refused(listed, HTTP_ORIGIN="http://example.com").text == text
 
 
 def test_an_origin_that_was_checked_is_marked_and_no_other() -> None:
@@ -62,7 +104,7 @@ def test_an_origin_with_a_space_is_none_whatever_the_host_is_called() -> None:
         (HandshakeError(500, "Broken."), "500 Internal Server Error"),
         (HandshakeError(501, "No sockets."), "501 Not Implemented"),
         (HandshakeError(503, "Full.", [("Retry-After", "2")]), "503 Service Unavailable"),
-        (HandshakeError(418, "Short and stout."), "418 Refused"),
+        (HandshakeError(599, "No."), "599 Refused"),
     ],
 )
 def test_a_refusal_is_answered_with_one_plain_sentence(error: HandshakeError, line: str) -> None:

@@ -1,4 +1,4 @@
-"""The opening handshake: what a request must be, what the 101 says, and the facility."""
+"""The opening handshake: valid requests, the 101 response, and the facility."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One channel's subscribers: who gets a message, in which batch, and who does not want it back."""
+"""A channel's subscribers: which get a message, in which batch, and which do not want an echo."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NEWS = "ws:broadcast:news"
 
 
 class Socket:
-    """Stand for a subscriber, of which a channel knows only what messages look like for it."""
+    """A stand-in for a subscriber, of which a channel needs only the encoding."""
 
     def __init__(self, window_bits: int = 0) -> None:
         self.encoding = FRAME_ENCODINGS[window_bits]

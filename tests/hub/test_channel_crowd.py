@@ -1,4 +1,4 @@
-"""One channel's subscribers, who come, go and say something by chance: each gets all in order."""
+"""A channel's subscribers that come, go and publish randomly: each gets all messages in order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .test_channel import Socket, echo, said, serve, texts_of
 
 
 class Crowd:
-    """Do what chance says with a channel, and know what each socket should have got."""
+    """Random actions on a channel, and the messages that each socket should have received."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)

@@ -1,4 +1,4 @@
-"""When subscribers are written to: many a batch at a time, few in between, each in order."""
+"""The order of writing to subscribers: many in batches, a few in between, each in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing to subscribers when it fails, when they end meanwhile, and when many become few."""
+"""Writing to subscribers with errors, with subscribers that end, and when many become few."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from websockets.frames import Opcode
 from wsredis.hub import dispatch
 from wsredis.hub.channel import BATCH_SIZE, JOIN_AT_MOST
 from wsredis.message import Message
+from wsredis.protocol.closing import MESSAGES_LOST
 from wsredis.protocol.frames import FrameEncoding
 from wsredis.transports.websocket import WebSocket
 
@@ -70,7 +71,7 @@ def test_who_lost_something_is_told_before_the_rest_comes(
         place.publish(text)
 
     place.run(deliver)
-    assert client.read() == (Opcode.CLOSE, b"\x03\xf4messages may have been lost")
+    assert client.read() == (Opcode.CLOSE, b"\x03\xf4" + MESSAGES_LOST.reason.encode())
     assert place.numbers()["gaps"] == 1
 
 

@@ -1,4 +1,4 @@
-"""What messages look like for each kind of client: made when it is wanted, and once for all."""
+"""The encoding of messages for each kind of client: on demand, and once for all clients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def said(*texts: str) -> list[Message]:
 
 
 class Counting:
-    """An encoding of its own, which notes what it encodes."""
+    """An encoding that records the messages it encodes."""
 
     def __init__(self) -> None:
         self.encoded: list[bytes] = []

@@ -1,4 +1,4 @@
-"""How long subscribers may stay: until their identity expires or is revoked."""
+"""The end of subscribers whose identity expires or is revoked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALICE, BOB = Identity("alice", ("editors",), "one"), Identity("bob", ("editors",
 
 
 class Clock:
-    """Stand for the module ``time``; the wall clock and the monotonic one are far apart."""
+    """A stand-in for the module ``time``; the wall clock and the monotonic one are far apart."""
 
     def __init__(self) -> None:
         self.now = 5000.0
@@ -31,7 +31,7 @@ class Clock:
 
 
 class Socket:
-    """Stand for a subscriber."""
+    """A stand-in for a subscriber."""
 
     def __init__(self, identity: Identity, since: float) -> None:
         self.identity = identity
@@ -44,7 +44,7 @@ class Socket:
 
 
 class Process:
-    """Hold the sockets of a process, its clock and its `Expiry`."""
+    """The sockets of a process, its clock and its `Expiry`."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -84,7 +84,7 @@ def test_who_expires_is_closed_once(process: Process) -> None:
     clock.now += 0.1
     assert expiry.expire() == 1
     assert expiry.expire() == 0
-    assert soon.codes == [(IDENTITY_ENDED, "the session has expired")]
+    assert soon.codes == [(IDENTITY_ENDED.code, IDENTITY_ENDED.reason)]
     clock.now += 1000
     assert expiry.expire() == 1
     assert (len(late.codes), never.codes) == (1, [])
@@ -94,7 +94,7 @@ def test_who_expires_is_closed_once(process: Process) -> None:
 def test_who_has_expired_already_does_not_get_in(process: Process, ago: float) -> None:
     late = process.come(Identity("alice", expires=process.clock.time() - ago))
     assert process.expiry.watch(late) == 1
-    assert late.codes == [(IDENTITY_ENDED, "the session has expired")]
+    assert late.codes == [(IDENTITY_ENDED.code, IDENTITY_ENDED.reason)]
     assert process.expiry.expire() == 0
 
 

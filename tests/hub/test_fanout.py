@@ -1,4 +1,4 @@
-"""The innermost loop, in both languages: who took what, whatever state a socket is in."""
+"""The innermost loop, in both languages: which sockets took which data, in all states."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WriteEach = Callable[[Sequence[Any], bytes], list[tuple[Any, int]]]
 
 
 class Reader:
-    """Be a subscriber of which the other end is in the test's hands."""
+    """A subscriber whose other end is controlled by the test."""
 
     def __init__(self) -> None:
         near, self.far = socket.socketpair()

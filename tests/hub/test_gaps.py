@@ -1,4 +1,4 @@
-"""Whoever may have missed a message hears so before the next one, in a hub in this process."""
+"""Clients that may have missed a message are told before the next one, in a hub in this process."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from wsredis.hub.channel import JOIN_AT_MOST
 from wsredis.identity import Identity
 from wsredis.identity.revocation import LOG_LENGTH, LOG_SECONDS, Revocation
 from wsredis.message import Message
-from wsredis.protocol.closing import CloseCode
+from wsredis.protocol.closing import CHANNEL_REFUSED, MESSAGES_LOST
 from wsredis.transports.websocket import WebSocket
 
 from ..place import CHANNEL, Client, Place, Recorder, until
 
 CONTROL = "ws:control"
 
-TOLD = (Opcode.CLOSE, CloseCode.SERVICE_RESTART.to_bytes(2, "big") + b"messages may have been lost")
+TOLD = (Opcode.CLOSE, MESSAGES_LOST.code.to_bytes(2, "big") + MESSAGES_LOST.reason.encode())
 
 
 def lose(place: Place, *messages: str) -> None:
@@ -130,7 +130,7 @@ def test_a_revocation_from_after_the_gap_goes_first(place: Place) -> None:
         place.broker.append(CONTROL, revocation.encode(), LOG_SECONDS, LOG_LENGTH)
 
     place.run(stage)
-    assert alice.read() == (Opcode.CLOSE, (4403).to_bytes(2, "big"))
+    assert alice.close_code() == 4403
     assert bob.read() == TOLD
 
 
@@ -275,7 +275,7 @@ def test_whoever_hears_nothing_any_more_is_closed_after_a_gap(
     other, _, _ = place.connect(sport)
     monkeypatch.setattr(place.hub._feed, "refused", lambda: [CHANNEL, "ws:broadcast:gone"])
     lose(place)
-    assert deaf.close_code() == CloseCode.TRY_AGAIN_LATER
+    assert deaf.close_code() == CHANNEL_REFUSED.code
     place.publish("go on", sport)
     assert other.read() == (Opcode.TEXT, b"go on")
 

@@ -1,4 +1,4 @@
-"""The hub in this process: who gets what, and when."""
+"""The hub in this process: which clients get which messages, and when."""
 
 from __future__ import annotations
 
@@ -393,6 +393,6 @@ def test_those_of_a_channel_that_the_broker_refuses_are_closed(place: Place) -> 
     other = place.connect("ws:broadcast:sport")[0]
     place.hub._feed.refused = lambda: [CHANNEL, "ws:broadcast:nobody"]
     place.run(place.hub._catch_up)
-    assert client.close_code() == 1013
+    assert client.close_code() == 1011
     place.publish("still here", "ws:broadcast:sport")
     assert other.read()[1] == b"still here"

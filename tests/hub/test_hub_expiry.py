@@ -1,4 +1,4 @@
-"""Sockets of a hub whose identity ends: by time, by a revocation, before they are quite there."""
+"""Sockets of a hub whose identity ends: by time, by a revocation, before they are fully open."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wsredis.hub.channel import JOIN_AT_MOST
 from wsredis.identity import ANONYMOUS, Identity
 from wsredis.identity.revocation import LOG_LENGTH, LOG_SECONDS, Revocation
 from wsredis.message import Message
-from wsredis.protocol.closing import IDENTITY_ENDED
+from wsredis.protocol.closing import FORBIDDEN, IDENTITY_ENDED
 from wsredis.transports.stream import State
 from wsredis.transports.websocket import WebSocket
 
@@ -105,10 +105,10 @@ def test_who_is_joining_when_the_revocation_comes_gets_no_message_and_is_closed(
         send(place, user="alice", code=4403)
     until(lambda: place.numbers()["revoked"])
     client = finish(place, connection)
-    assert client.read() == (Opcode.CLOSE, (4403).to_bytes(2, "big"))
+    assert client.read() == (Opcode.CLOSE, (4403).to_bytes(2, "big") + FORBIDDEN.reason.encode())
     client.sock.close()
     until(lambda: place.numbers()["connections"] == 0)
-    assert heard == []
+    assert heard == ["closed"]
     assert place.numbers()["revoked"] == 1
 
 
@@ -212,9 +212,9 @@ def test_a_socket_is_closed_when_its_identity_expires(place: Place) -> None:
     until_when = place.hub._expiry._until
     assert until_when == {connection: alice.expires}
     place.run(until_when.update, {connection: time.time()})
-    assert client.close_code() == IDENTITY_ENDED
+    assert client.close_code() == IDENTITY_ENDED.code
     client.sock.close()
-    until(lambda: endpoint.codes == [IDENTITY_ENDED])
+    until(lambda: endpoint.codes == [IDENTITY_ENDED.code])
     assert connection.state is State.CLOSED
     assert not until_when
     assert place.numbers()["revoked"] == 1

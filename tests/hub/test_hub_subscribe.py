@@ -1,4 +1,4 @@
-"""Websockets that are open already and subscribe to more channels, or to fewer."""
+"""Open websockets that subscribe to more channels, or to fewer."""
 
 from __future__ import annotations
 
@@ -797,9 +797,9 @@ def test_what_comes_after_a_large_retained_message_is_held_to_the_limit(
 
 
 class Member:
-    """A client that joins and leaves channels, and what it has been told itself meanwhile.
+    """A client that joins and leaves channels, and the frames it has received.
 
-    Between its frames stand those it sends to itself: when it begins to join, and when it leaves.
+    They include markers that it sends to itself: when it begins to join, and when it leaves.
     """
 
     def __init__(self, place: Place) -> None:

@@ -1,4 +1,4 @@
-"""Everybody of a process: pinged, sent heartbeats, and ended where no answer comes in time."""
+"""All clients of a process: pings, heartbeats, and the end of those that do not answer in time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TICKS = 10
 
 
 class Clock:
-    """Stand for the module ``time``."""
+    """A stand-in for the module ``time``."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -1,4 +1,4 @@
-"""How many may be in: of all, of one user, of one address; and that each slot is given back."""
+"""The limits of websockets: in total, per user, per address; and that all slots are released."""
 
 from __future__ import annotations
 

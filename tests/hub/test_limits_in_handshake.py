@@ -1,4 +1,4 @@
-"""The slots of a websocket from its request on: when they are taken, and who gives them back."""
+"""The slots of a websocket from its request on: when they are taken and released."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def refuse(error: BaseException) -> Callable[..., Any]:
 
 
 class Impossible(Endpoint):
-    """An endpoint whose channels are none."""
+    """An endpoint whose channels are not valid."""
 
     channels: Any = None
 
@@ -244,7 +244,7 @@ def test_a_server_that_fails_gives_the_slots_back(
     gates: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = gates()
-    monkeypatch.setattr("wsredis.servers.sockets.switching_protocols", refuse(MemoryError()))
+    monkeypatch.setattr("wsredis.servers.sockets.http_head", refuse(MemoryError()))
     with pytest.raises(MemoryError):
         gate.ask()
     assert gate.taken() == NOTHING

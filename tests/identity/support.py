@@ -1,4 +1,4 @@
-"""What tests of resolvers share: a request that is no more than its environ."""
+"""Support for tests of resolvers: a request with only an environ."""
 
 from __future__ import annotations
 

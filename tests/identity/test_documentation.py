@@ -1,4 +1,4 @@
-"""The page on identity says what is so: its Python runs."""
+"""The examples of the page on identity work: its Python runs."""
 
 from __future__ import annotations
 

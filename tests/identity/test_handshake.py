@@ -1,4 +1,4 @@
-"""What a handshake settles for resolvers: the marker it answers with, the origin it has let in."""
+"""The parts of a handshake for resolvers: the subprotocol marker, and the allowed origin."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def test_the_marker_is_answered_where_no_other_offer_is_spoken(
     request = Request(environ(HTTP_SEC_WEBSOCKET_PROTOCOL=offers))
     settled = read_handshake(request, Config(subprotocols=known))
     assert settled.subprotocol == chosen
-    assert dict(settled.headers).get("Sec-WebSocket-Protocol") == chosen
+    answer = dict(settled.answer(settled.subprotocol, ()))
+    assert answer.get("Sec-WebSocket-Protocol") == chosen
 
 
 @pytest.mark.parametrize(

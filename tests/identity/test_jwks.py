@@ -27,7 +27,7 @@ def public(private: Any, **more: str) -> dict[str, Any]:
 
 
 class File:
-    """A file of keys, to be replaced as a cron job would do it."""
+    """A file of keys, which is replaced as by a cron job."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

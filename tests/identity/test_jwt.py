@@ -96,17 +96,17 @@ def test_the_user_stands_where_the_site_says() -> None:
     ("options", "make", "words"),
     [
         ({}, lambda: token(exp=1), "has expired"),
-        ({}, lambda: token(exp=None), "lacks a claim"),
+        ({}, lambda: token(exp=None), "lacks a required claim"),
         ({}, lambda: token(nbf=SOON), "not valid yet"),
         ({}, lambda: token(aud="shop"), "another audience"),
         ({"audience": "chat"}, lambda: token(aud="shop"), "another audience"),
-        ({"audience": "chat"}, lambda: token(), "lacks a claim"),
+        ({"audience": "chat"}, lambda: token(), "lacks a required claim"),
         (
             {"issuer": "https://id.example"},
             lambda: token(iss="https://evil.example"),
             "another issuer",
         ),
-        ({"issuer": "https://id.example"}, lambda: token(), "lacks a claim"),
+        ({"issuer": "https://id.example"}, lambda: token(), "lacks a required claim"),
         ({}, lambda: token("another secret that has also more than 32 bytes"), "not accepted"),
         ({}, lambda: token(SECRET * 2, "HS512"), "not accepted"),
         (
@@ -119,8 +119,8 @@ def test_the_user_stands_where_the_site_says() -> None:
         ({}, lambda: token() + " " + token(), "not accepted"),
         ({}, lambda: "a.b.c", "not accepted"),
         ({}, lambda: "", "not accepted"),
-        ({}, lambda: "tök.en", "no token"),
-        ({}, lambda: token(more="x" * 8192), "no token"),
+        ({}, lambda: "tök.en", "malformed"),
+        ({}, lambda: token(more="x" * 8192), "malformed"),
     ],
 )
 def test_a_token_that_does_not_hold_is_refused_and_told_why(
@@ -177,7 +177,7 @@ def test_it_comes_in_the_ways_that_are_allowed_and_in_no_other() -> None:
 
 
 def test_one_in_a_cookie_needs_an_origin_that_was_let_in() -> None:
-    with pytest.raises(PermissionDenied, match="origin"):
+    with pytest.raises(PermissionDenied, match="needs an Origin header"):
         resolver(cookie="jwt")(request(HTTP_COOKIE=IN_COOKIE["HTTP_COOKIE"]))
 
 
@@ -196,9 +196,9 @@ def test_two_are_refused() -> None:
         ({"key": SECRET, "algorithms": ["HS257"]}, "write one of HS256"),
         ({"key": "short", "algorithms": ["HS256"]}, "at least 32 bytes"),
         ({"key": "s" * 40, "algorithms": ["HS256", "HS512"]}, "at least 64 bytes"),
-        ({"key": SECRET, "algorithms": ["RS256"]}, "none for RS256"),
-        ({"key": PUBLIC, "algorithms": ["ES256", "HS256"]}, "none for HS256"),
-        ({"key": SECRET, "algorithms": ["HS256", "ES256"]}, "none for ES256"),
+        ({"key": SECRET, "algorithms": ["RS256"]}, "cannot be used for RS256"),
+        ({"key": PUBLIC, "algorithms": ["ES256", "HS256"]}, "cannot be used for HS256"),
+        ({"key": SECRET, "algorithms": ["HS256", "ES256"]}, "cannot be used for ES256"),
         ({"algorithms": ["RS256"]}, "either key="),
         ({"key": PUBLIC, "jwks": "keys.json", "algorithms": ["ES256"]}, "either key="),
     ],

@@ -1,4 +1,4 @@
-"""Orders to end websockets: whom they mean, how they travel, how `disconnect` gives them."""
+"""Revocations: which websockets they close, how they are encoded, and `disconnect`."""
 
 from __future__ import annotations
 

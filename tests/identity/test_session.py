@@ -99,5 +99,5 @@ def test_a_session_of_beaker(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("arguments", [{"load": "beaker.session"}, {"load": dict, "key": "id"}])
 def test_what_cannot_be_called_is_refused_at_the_start(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match="cannot be called: write SessionResolver"):
+    with pytest.raises(ConfigurationError, match="is not callable: write SessionResolver"):
         SessionResolver(**arguments)

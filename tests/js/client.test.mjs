@@ -38,7 +38,7 @@ test("text and binary arrive as a string and an ArrayBuffer", async (t) => {
   assert.deepEqual(new Uint8Array((await arrived)[0]), new Uint8Array([0, 255]));
 });
 
-test("an offered sub-protocol is negotiated", async (t) => {
+test("an offered subprotocol is negotiated", async (t) => {
   const server = await Server.start(t);
   const ws = client(t, server.url(), { protocols: "chat.v1" });
   const [event] = await heard(ws, "open");

@@ -142,7 +142,7 @@ test("the queue is bounded and a full one says so", (t) => {
   const { ws, last } = fake(t, { maxQueue: 2 });
   ws.send("a");
   ws.send("b");
-  assert.throws(() => ws.send("c"), /not connected and 2 messages wait already/);
+  assert.throws(() => ws.send("c"), /not connected and its queue of 2 is full/);
   last().open();
   assert.deepEqual(last().sent, ["a", "b"]);
   last().readyState = 2; // the server is closing: what is sent now would be lost

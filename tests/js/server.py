@@ -1,6 +1,6 @@
-"""Serve websockets for the tests of the browser client, steered line by line through stdin.
+"""A websocket server for the tests of the browser client, controlled by lines on stdin.
 
-Prints one JSON object per line: first {"port": n}, then what happens on the connections.
+It prints one JSON object per line: first {"port": n}, then events of the connections.
 Commands: "say TEXT", "bytes HEX", "close CODE", "drop". The end of stdin ends the server.
 
 Paths: /ws/echo sends text back, /ws/quiet only listens, /ws/refuse answers 403.
@@ -34,7 +34,7 @@ def refuse(connection: ServerConnection, request: Request) -> Response | None:
 
 
 def choose(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """Accept the first sub-protocol offered, and a client that offers none."""
+    """Accept the first subprotocol offered, and a client that offers none."""
     return offered[0] if offered else None
 
 

@@ -35,7 +35,7 @@ async function view(t, answer) {
   return { url: `http://127.0.0.1:${server.address().port}/ticket`, asked };
 }
 
-test("each attempt offers a fresh ticket behind the sub-protocols of the page", async (t) => {
+test("each attempt offers a fresh ticket behind the subprotocols of the page", async (t) => {
   const Watched = watched();
   let count = 0;
   const first = Watched.next();

@@ -1,4 +1,4 @@
-"""Control frames, which may stand in the middle of a message and are no part of it."""
+"""Control frames, which may be in the middle of a message and are not part of it."""
 
 from __future__ import annotations
 

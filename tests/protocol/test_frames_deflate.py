@@ -1,4 +1,4 @@
-"""Compressed fragments, whose limits the framing layer does not hold by itself."""
+"""Compressed fragments, whose limits the framing library does not enforce itself."""
 
 from __future__ import annotations
 

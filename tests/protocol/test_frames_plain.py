@@ -1,4 +1,4 @@
-"""Messages of one plain frame each are read without the parser, and nobody can tell."""
+"""Messages of one plain frame are read without the parser, with the same results."""
 
 from __future__ import annotations
 

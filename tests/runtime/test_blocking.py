@@ -1,4 +1,4 @@
-"""Where a call that blocks runs: beside the loop, unless gevent's sockets make it yield."""
+"""Blocking calls: they run in a thread, unless gevent's sockets make them yield."""
 
 from __future__ import annotations
 

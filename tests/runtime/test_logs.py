@@ -1,4 +1,4 @@
-"""Logging from the loop, in a process of its own that is monkey-patched."""
+"""Logging from the loop, in a separate process that is monkey-patched."""
 
 from __future__ import annotations
 

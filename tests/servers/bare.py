@@ -1,4 +1,4 @@
-"""A process that holds websockets and nothing else; everybody may talk to everybody."""
+"""A process for websockets only; all clients may publish to all."""
 
 from __future__ import annotations
 

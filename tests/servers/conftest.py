@@ -1,4 +1,4 @@
-"""Servers as fixtures: `server` goes through all set-ups, `start` makes one for a single test."""
+"""Servers as fixtures: `server` is each setup in turn, `start` starts one for a single test."""
 
 from __future__ import annotations
 

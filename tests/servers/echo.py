@@ -1,4 +1,4 @@
-"""An echo server for the Autobahn cases, and proof that an endpoint can be anything.
+"""An echo server for the Autobahn cases, with a custom endpoint.
 
 ``application`` answers at every path and needs no Redis.
 """
@@ -11,7 +11,7 @@ from wsredis import Endpoint, EndpointContext, WebSocketMiddleware
 
 
 class EchoEndpoint(Endpoint):
-    """Send every message back."""
+    """An endpoint that sends every message back."""
 
     def __init__(self, request: Any, context: EndpointContext) -> None:
         """Listen to no channel."""

@@ -1,8 +1,8 @@
 """A site whose identities end: by time, by a revocation, or before they are known.
 
-``X-User``, ``X-Groups`` and ``X-Session`` say who somebody is and ``X-Expires`` until when (Unix
-time). ``X-Hold`` makes the resolver tell that it has been asked, in a file of that name, and wait
-for a second file, with ``-go`` behind the name; without that one it would wait for a minute.
+``X-User``, ``X-Groups`` and ``X-Session`` set the identity and ``X-Expires`` its expiry (Unix
+time). ``X-Hold`` makes the resolver create a file of that name when it is called, and wait
+for a second file, with ``-go`` after the name, for at most a minute.
 """
 
 from __future__ import annotations

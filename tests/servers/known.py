@@ -1,6 +1,6 @@
-"""A site that knows who comes in, in each way that there is: one gate for each.
+"""A site that identifies clients in all possible ways, with one middleware for each.
 
-The first message of a websocket says what is known. ``POST /ticket`` gives alice a ticket.
+The first message of a websocket is its identity. ``POST /ticket`` gives alice a ticket.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HERE = ["127.0.0.1", "unix"]
 
 
 class Teller(PubSubEndpoint):
-    """Say first who it is and from where."""
+    """An endpoint that first sends its identity and the client's address."""
 
     def __init__(self, request: Any, context: Any) -> None:
         super().__init__(request, context)

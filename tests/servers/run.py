@@ -1,8 +1,8 @@
-"""Start an application on a server that has no command line of its own, or one too poor.
+"""Start an application on a server that has no command line, or too few options.
 
 ``python run.py (pywsgi|werkzeug|wsgiref|wsgiref-plain|waitress) PORT FILE [CERTIFICATE KEY]``
 
-Instead of a file it may be the name of a module.
+FILE may also be the name of a module.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from wsgiref.simple_server import WSGIServer, make_server
 
 
 class PlainWSGIServer(WSGIServer):
-    """wsgiref's server; an error goes into the log in one piece, threads must not mix theirs."""
+    """wsgiref's server, which writes each error to the log at once, as threads would mix them."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         sys.stderr.write(traceback.format_exc())
 
 
 class ThreadedWSGIServer(socketserver.ThreadingMixIn, PlainWSGIServer):
-    """The same with a thread for each request."""
+    """A wsgiref server with a thread for each request."""
 
     daemon_threads = True
     request_queue_size = 128

@@ -1,4 +1,4 @@
-"""A site whose workers take for ever to begin: uWSGI calls this function right after the fork."""
+"""A site whose workers never finish starting: uWSGI calls this function right after the fork."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start a WSGI server as a process, look into it, end it: what every test here stands on."""
+"""Support for the tests here: start a WSGI server as a process, inspect it, stop it."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def closed(ws: ClientConnection) -> int | None:
 
 @dataclass(frozen=True)
 class Setup:
-    """Say how one kind of server is started.
+    """The setup of one kind of server.
 
     Args:
-        name: what the test is called.
+        name: the name of the test.
         command: words of the command line with ``{app}``, ``{module}``, ``{port}``, ``{folder}``.
-        workers: how many processes answer.
+        workers: the number of worker processes.
         reload: the signal, or the word for the fifo, after which new workers serve; if any.
-        family: what it has in common with others that differ little from it, for our code.
+        family: the common name of servers that differ little for our code.
     """
 
     name: str
@@ -201,16 +201,16 @@ def each(*names: str, always: Collection[str] = ()) -> pytest.MarkDecorator:
 
 
 class Site:
-    """Run one server with one of the applications of this folder.
+    """A running server with one of the applications of this folder.
 
     Args:
-        setup: which server.
+        setup: the setup of the server.
         folder: an empty folder for its log and its sockets.
         redis: URL of Redis.
         app: file name of the application.
-        options: more words of the command line.
-        config: options of `Config` by name, handed over in the environment.
-        trust: whom a client trusts, if the server ends TLS itself.
+        options: additional arguments of the command line.
+        config: options of `Config` by name, passed in the environment.
+        trust: the certificates a client trusts, if the server terminates TLS itself.
     """
 
     def __init__(

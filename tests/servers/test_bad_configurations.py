@@ -1,4 +1,4 @@
-"""Servers whose site is configured badly: they end, and their log says what to write."""
+"""Servers whose site has an invalid configuration: they exit, and the log says what to write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames no client should send: each has its close code, and everybody else goes on."""
+"""Invalid frames: each has its close code, and other clients are not affected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever bytes arrive: a clear answer, no traceback, and everybody else goes on."""
+"""Arbitrary bytes: a clear response, no traceback, and other clients are not affected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every server has to do alike, on the wire, with a real Redis behind it."""
+"""The common behaviour of all servers, on the wire, with a real Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done to descriptors, as the kernel sees it."""
+"""The handling of file descriptors, as seen by the kernel."""
 
 from __future__ import annotations
 

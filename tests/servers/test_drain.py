@@ -1,4 +1,4 @@
-"""Heartbeats, pings, reloads and the end of a server: what needs a server of its own."""
+"""Heartbeats, pings, reloads and the end of a server: tests that need a separate server."""
 
 from __future__ import annotations
 

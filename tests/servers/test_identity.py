@@ -1,4 +1,4 @@
-"""Who somebody is, at the wire: what a header, a token or a ticket is worth on a real server."""
+"""Identities on the wire: headers, tokens and tickets on a real server."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Known(Site):
 
 
 class UnixWire(Wire):
-    """The same client on a Unix socket."""
+    """A client on a Unix socket."""
 
     def __init__(self, path: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
@@ -212,8 +212,8 @@ def test_a_ticket_lets_one_in(site: Known) -> None:
         wire.upgrade(f"/ticket/news?{ASK}&ticket={asked}")
         assert json.loads(wire.receive_text())["user"] == "alice"
     again = site.refuses("ticket", sec_websocket_protocol=f"wsredis.ticket, {offered}")
-    assert "has been used" in again
+    assert "has already been used" in again
     assert offered not in site.log()
     forged = ("B" if offered[0] == "A" else "A") + offered[1:]
     wrong = site.refuses("ticket", sec_websocket_protocol=f"wsredis.ticket, {forged}")
-    assert "not issued here" in wrong
+    assert "not issued by this site" in wrong

@@ -1,4 +1,4 @@
-"""What nginx and Apache make of headers that look like those with which they name the user."""
+"""The handling of headers by nginx and Apache that resemble those with which they name the user."""
 
 from __future__ import annotations
 

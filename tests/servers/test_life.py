@@ -1,4 +1,4 @@
-"""How websockets end on every server: the close handshake, slow readers, aborts, log lines."""
+"""The end of websockets on all servers: the close handshake, slow readers, aborts, log lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits at the wire: how many may come, how fast they may send, how long it may take."""
+"""Limits on the wire: of connections, of rates, and of times."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_a_resolver_that_takes_too_long_is_a_503_and_holds_nobody_up(
             assert quick.receive_text() == "meanwhile"
         answer = slow.answer()
     assert answer.status == 503
-    assert answer.body == "It took too long to identify the client.\n"
+    assert answer.body == "Identifying the client took too long; try again.\n"
     assert int(answer.headers["retry-after"]) > 0
     eventually(lambda: site.stats()["connections"] == 0, "nobody is left")
 

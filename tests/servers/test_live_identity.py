@@ -1,4 +1,4 @@
-"""Who somebody is may change: sockets whose identity has ended are closed, on every server."""
+"""Changing identities: websockets whose identity has ended are closed, on all servers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from wsredis import Config, disconnect
 from wsredis.embedded import EmbeddedRedis
+from wsredis.protocol.closing import FORBIDDEN, IDENTITY_ENDED
 
 from ..faults.proxy import Proxy
 from .support import HOST, Setup, Site, each, eventually
@@ -88,8 +89,8 @@ def test_an_order_from_another_process_ends_whom_it_means_on_all_workers(
             return stack.enter_context(members.wire(target, **who))
 
         for whom, code, reason in (
-            ({"user": "alice"}, 4401, ""),
-            ({"session": "one", "code": 4403}, 4403, ""),
+            ({"user": "alice"}, 4401, IDENTITY_ENDED.reason),
+            ({"session": "one", "code": 4403}, 4403, FORBIDDEN.reason),
             ({"group": "editors", "user": "alice", "reason": "bye"}, 4401, "bye"),
         ):
             meant = everywhere(members, lambda: come(**alice))
@@ -152,7 +153,8 @@ def test_who_is_in_the_middle_of_the_handshake_is_closed_too(
         (members.folder / "asked-go").touch()
         assert wire.answer().status == 101
         first_byte, payload = wire.receive()
-        assert (first_byte, payload) == (0x88, (4401).to_bytes(2, "big"))
+        code, reason = (4401).to_bytes(2, "big"), IDENTITY_ENDED.reason.encode()
+        assert (first_byte, payload) == (0x88, code + reason)
 
 
 @some_servers

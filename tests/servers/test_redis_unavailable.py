@@ -1,4 +1,4 @@
-"""Redis goes, hangs, comes back: sockets stay, delivery goes on, and the gap is told."""
+"""Redis stops, hangs and returns: websockets stay, delivery continues, and gaps are reported."""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""What clients send in confidence, and what they would like to stand in a log or in an answer."""
+"""Secrets of clients, and text that they try to inject into logs and responses."""
 
 from __future__ import annotations
 
 import pytest
+
+from wsredis.protocol.closing import APPLICATION_ERROR
 
 from .support import Site, eventually
 from .wire import BINARY, CLOSE, CONT, TEXT, frame
@@ -39,7 +41,7 @@ def test_a_log_holds_no_secret_and_no_line_of_a_client(server: Site, room: str) 
         wire.send_frame(TEXT, b"hush-bad-text\r\nforged line\xff")
         assert wire.close_code() == 1007
     for changes in (
-        {"origin": "http://hush-origin.example"},
+        {"origin": "http://foreign.example"},  # which the answer quotes
         {"sec_websocket_key": "hush-key"},
         {"x_fail": "1"},
         {"sec_websocket_extensions": "hush extension"},
@@ -85,7 +87,8 @@ def test_a_close_frame_says_nothing_of_an_error(server: Site, room: str) -> None
     with server.wire(f"/text/{room}?subscribe-broadcast") as wire:
         wire.send_frame(TEXT, b"hush-text")
         first, payload = wire.receive()
-        assert (first, payload) == (0x80 | CLOSE, (1011).to_bytes(2))
+        code, reason = APPLICATION_ERROR.code.to_bytes(2), APPLICATION_ERROR.reason.encode()
+        assert (first, payload) == (0x80 | CLOSE, code + reason)
         wire.send_frame(CLOSE, payload)
     eventually(lambda: server.lines(f"close .*{room} code=1011"), "its end is in the log")
     assert "the session store has a secret problem" in server.news()

@@ -1,4 +1,4 @@
-"""Servers that end TLS themselves: their websockets are encrypted like their pages."""
+"""Servers that terminate TLS themselves: their websockets are encrypted like their pages."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import ssl
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
-from .support import SETUPS, Setup, Site, eventually
-from .wire import BINARY, CLOSE, TEXT, Wire, frame
+from .support import Site, eventually
+from .wire import BINARY, CLOSE, PING, PONG, TEXT, Wire, frame
 
 pytestmark = pytest.mark.servers
 
@@ -29,15 +30,11 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-@pytest.fixture(params=SECURE)
-def secure(
-    request: pytest.FixtureRequest,
-    authority: trustme.CA,
-    tmp_path: Path,
-    start: Callable[..., Site],
-) -> Site:
-    """Start a server with a certificate."""
-    setup: Setup = SETUPS[request.param]
+@pytest.fixture
+def start_secure(
+    authority: trustme.CA, tmp_path: Path, start: Callable[..., Site]
+) -> Callable[..., Site]:
+    """Give a function that starts a server with a certificate."""
     key, chain = tmp_path / "key.pem", tmp_path / "chain.pem"
     issued = authority.issue_cert("127.0.0.1")
     issued.private_key_pem.write_to_path(key)
@@ -45,11 +42,20 @@ def secure(
         pem.write_to_path(chain, append=True)
     trust = ssl.create_default_context()
     authority.configure_trust(trust)
-    pems = [str(chain), str(key)]
-    options = pems if setup.name in ("pywsgi", "werkzeug") else ["--certfile", *pems]
-    if len(options) == 3:
-        options.insert(2, "--keyfile")
-    return start(setup, options=options, trust=trust, close_timeout=5)
+
+    def start_secure(name: str, **options: Any) -> Site:
+        words = [str(chain), str(key)]
+        if name.startswith("gunicorn"):
+            words = ["--certfile", words[0], "--keyfile", words[1]]
+        return start(name, options=words, trust=trust, close_timeout=5, **options)
+
+    return start_secure
+
+
+@pytest.fixture(params=SECURE)
+def secure(request: pytest.FixtureRequest, start_secure: Callable[..., Site]) -> Site:
+    """Start a server with a certificate."""
+    return start_secure(request.param)
 
 
 def test_pages_and_websockets_share_an_encrypted_port(secure: Site, room: str) -> None:
@@ -59,6 +65,33 @@ def test_pages_and_websockets_share_an_encrypted_port(secure: Site, room: str) -
         assert secure.get("/")[0] == 200
         secure.broadcast(room, "from a view")
         assert bob.receive_text() == "from a view"
+
+
+@pytest.mark.parametrize("name", SECURE)
+def test_a_websocket_outlives_its_request_behind_a_wrapper(
+    start_secure: Callable[..., Site], room: str, name: str
+) -> None:
+    site = start_secure(name, app="tracked.py")
+    wires = [open_wire(site, room) for _ in range(5)]
+    for number, wire in enumerate(wires):
+        site.broadcast(room, f"{number}")
+        assert site.get("/")[0] == 200
+        for other in wires:
+            assert other.receive_text() == f"{number}"
+        wire.send_frame(PING, b"there")
+        assert wire.receive() == (0x80 | PONG, b"there")
+    for wire in wires:
+        wire.socket.close()
+
+
+@pytest.mark.parametrize("name", SECURE)
+def test_a_handshake_is_answered_later(start_secure: Callable[..., Site], name: str) -> None:
+    site = start_secure(name, app="answering.py")
+    with encrypted(site) as wire:
+        wire.upgrade("/ws/later", sec_websocket_protocol="one")
+        assert [wire.receive_text() for _ in range(2)] == ["sent before", "opened with one"]
+    with encrypted(site) as wire:
+        assert wire.refused("/ws/refused-later").status == 409
 
 
 def test_large_messages_arrive_whole(secure: Site, room: str) -> None:

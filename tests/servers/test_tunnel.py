@@ -1,4 +1,4 @@
-"""The tunnel behind a server's own TLS, its client's TLS in the hands of the test."""
+"""The tunnel behind a server's own TLS, with a client's TLS that the test controls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPENSSL = ctypes.CDLL(getattr(_ssl, "__file__", None))
 
 
 class Ends:
-    """Hold the tunnel, its client and what the hub would hold of it."""
+    """The tunnel, its client and the end that the hub would have."""
 
     def __init__(self, loop: Loop, contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
         near, far = socket.socketpair()

@@ -1,4 +1,4 @@
-"""A handshake that is handed to the middleware again when its socket has already been taken."""
+"""A handshake that is passed to the middleware again after its socket has been taken over."""
 
 from __future__ import annotations
 

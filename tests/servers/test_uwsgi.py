@@ -1,7 +1,8 @@
-"""What is said of uWSGI in particular: few cores hold many websockets, and nothing kills them."""
+"""Tests of uWSGI only: few cores serve many websockets, and no timeout kills them."""
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -96,6 +97,15 @@ def test_harakiri_does_not_see_websockets(start: Start, setup: str, room: str) -
 
 
 # What uWSGI's loop still knows of the socket
+
+
+def test_a_client_is_not_left_alone_when_a_wrapper_fails(start: Start) -> None:
+    site = start("uwsgi-gevent", app="answering.py")
+    with site.wire() as wire:
+        wire.send(wire.request("/ws/raises"))
+        assert wire.socket.recv(1) == b""
+    eventually(lambda: site.lines("^LookupError"), "uWSGI has logged it")  # and no page meanwhile
+    assert json.loads(site.get("/")[1])["raises"] == [[1006, ""]]
 
 
 def test_a_client_that_half_closes_right_after_its_request_is_answered_and_forgotten(

@@ -1,4 +1,4 @@
-"""The end of a uWSGI that has hardly begun."""
+"""The end of uWSGI right after its start."""
 
 from __future__ import annotations
 

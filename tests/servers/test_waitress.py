@@ -1,4 +1,4 @@
-"""A process without a site of its own, and a server that cannot hold websockets."""
+"""A process for websockets only, and a server that cannot serve websockets."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A site in which an outer middleware hands each handshake on twice, as one that tries again does.
+"""A site in which an outer middleware passes each handshake on twice, as for a retry.
 
-``/answers`` tells what the second time has brought.
+``/answers`` returns the responses of the second time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The site that every server in these tests runs: pages beside websockets, identities by header.
+"""The site of all servers in these tests: pages and websockets, identities by header.
 
-``X-User``, ``X-Groups`` and ``X-Session`` stand for whatever a real site reads its sessions with.
-Below ``/text/`` is a second gate, to websockets that refuse binary messages and fail at others.
+``X-User``, ``X-Groups`` and ``X-Session`` replace the sessions of a real site.
+``/text/`` has a second middleware: its websockets refuse binary messages and fail at others.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def pages(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 
 class Failing(PubSubEndpoint):
-    """Fail at each message."""
+    """An endpoint that fails at each message."""
 
     def received(self, connection: Any, message: str | bytes) -> None:
         raise LookupError("the session store has a secret problem")

@@ -1,4 +1,4 @@
-"""A websocket client made of bytes, for what a well-behaved one never sends."""
+"""A low-level websocket client, for bytes that a well-behaved one never sends."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def frame(
 
 @dataclass(frozen=True)
 class Answer:
-    """Hold an HTTP answer; header names in lower case."""
+    """An HTTP response; header names are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -53,12 +53,12 @@ class Answer:
 
 
 class Wire:
-    """Hold a TCP connection to a server.
+    """A TCP connection to a server.
 
     Args:
-        port: of the server.
-        receive_buffer: bytes the system may hold for us; 0 for what it likes.
-        source: our own address, "" for the usual one.
+        port: the port of the server.
+        receive_buffer: the size of the system's receive buffer in bytes; 0 for the default.
+        source: the client's address; "" for the default.
     """
 
     def __init__(self, port: int, receive_buffer: int = 0, source: str = "") -> None:

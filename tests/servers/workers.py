@@ -1,4 +1,4 @@
-"""Reach every worker of a server: the system may give all connections to the same ones.
+"""Connect to all workers of a server: the system may give all connections to the same ones.
 
 On one CPU it does so for as long as one likes: who has just accepted something accepts the next
 one too. Whoever has enough rests meanwhile, and the others have their turn.
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Rest:
-    """Stop processes for as long as a `with` block takes."""
+    """A pause of processes for the duration of a `with` block."""
 
     def __init__(self) -> None:
         self._stopped: set[int] = set()

@@ -1,7 +1,7 @@
-"""The site of a soak run: wsredis over a page that tells what this worker holds.
+"""The site of a soak run: wsredis and a page with this worker's census.
 
-Headers say who somebody is, as a test may. With SOAK_LEAKS in the environment it loses things on
-purpose, so that it can be shown that a run notices.
+Headers set the identity. With SOAK_LEAKS in the environment the site leaks resources on
+purpose, to test that a run detects it.
 """
 
 from __future__ import annotations

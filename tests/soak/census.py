@@ -1,7 +1,7 @@
-"""What one worker holds at this moment, counted inside it: the page that a soak run compares.
+"""The census of a worker, its current objects and resources, which a soak run compares.
 
-Nothing of it is estimated. Objects are counted by the garbage collector after a collection,
-descriptors and memory by the kernel, and blocks of memory by those who hand them out.
+No number is estimated. Objects are counted by the garbage collector after a collection,
+descriptors and memory by the kernel, and blocks of memory by their allocators.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _libc = ctypes.CDLL(None)
 
 
 class _MallInfo(ctypes.Structure):
-    """What glibc's mallinfo2(3) returns."""
+    """The result of glibc's mallinfo2(3)."""
 
     _fields_ = [
         (name, ctypes.c_size_t)

@@ -1,4 +1,4 @@
-"""What a site of the soak run may do wrong on purpose: each kind must make the run fail."""
+"""Intentional leaks in the site of a soak run: each kind must make the run fail."""
 
 from __future__ import annotations
 

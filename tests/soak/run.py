@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Let thousands of sockets come and go for minutes; exit with 1 if anything is left or was lost.
+"""Connect and disconnect thousands of sockets for minutes; exit with 1 for leaks or lost messages.
 
 Usage: run.py [--seconds 180] [--sockets 2000] [--seed N] [--overflow close] [--leaks "..."]
 
-Two uWSGI workers and a Redis are started for it. The seed repeats who does what, not when it
-happens. The log of a run that failed stays in test-output/soak.
+It starts two uWSGI workers and a Redis. A seed repeats the clients' actions, but not when they
+happen. The log of a failed run is stored in test-output/soak.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The census sees what a room holds, however it holds it."""
+"""The census counts all kinds of leaks."""
 
 from __future__ import annotations
 

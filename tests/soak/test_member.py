@@ -1,4 +1,4 @@
-"""Who the clients of a soak run are."""
+"""The clients of a soak run."""
 
 from __future__ import annotations
 

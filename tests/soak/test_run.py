@@ -1,4 +1,4 @@
-"""`make soak` on a small scale: a sound site passes, and one that loses something never does."""
+"""`make soak` on a small scale: a correct site passes, and one with a leak fails."""
 
 from __future__ import annotations
 

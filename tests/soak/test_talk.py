@@ -1,4 +1,4 @@
-"""The checker for holes: what it lets pass, and what it must not."""
+"""The checker for missing messages: accepted and rejected sequences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verdict on censuses: each kind of thing that is left must be named."""
+"""The verdict on censuses: each kind of leak must be reported."""
 
 from __future__ import annotations
 

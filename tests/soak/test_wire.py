@@ -1,4 +1,4 @@
-"""The clients' framing against the library that the server's is made of."""
+"""The clients' framing, compared with the library that the server uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one socket has sent lately: a second's worth, and what the broker has not acked."""
+"""The rate limits of a socket: bytes and messages per second, and those not acked by the broker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..place import CHANNEL, Place, until
 
 
 class Clock:
-    """Stand for the module ``time``."""
+    """A stand-in for the module ``time``."""
 
     def __init__(self) -> None:
         self.now = 1000.0

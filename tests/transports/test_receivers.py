@@ -1,4 +1,4 @@
-"""The parsers of a process: lent to whoever is in the middle of a message, and then to the next."""
+"""The parsers of a process, each used by one websocket until its message is complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The send buffer: whatever is put in, sent and dropped, whole frames go out, in order."""
+"""The send buffer: whole frames are sent in order, for all sequences of adding and dropping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readers that are too slow, in this process: what waits, what is dropped, who is closed."""
+"""Slow readers in this process: waiting messages, dropped messages, closed websockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Subscribers that are no websockets: streams of events, in a wire format of their own."""
+"""Subscribers that are not websockets: streams of events, in a different wire format."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from wsredis.hub.subscriber import Subscriber
 from wsredis.identity import ANONYMOUS, Identity
 from wsredis.identity.revocation import Revocation
 from wsredis.message import Message, encode
+from wsredis.protocol.closing import IDENTITY_ENDED, MESSAGES_LOST, RESTART, SLOW
 from wsredis.transports.send_buffer import SendBuffer
 from wsredis.transports.stream import State, Stream
 
@@ -77,12 +78,15 @@ class EventStream(Stream):
     def _on_flushed(self) -> None:
         self.abort()
 
+    def _on_drained(self) -> None:
+        raise AssertionError("nobody has asked for it")
+
     def _on_closed(self) -> None:
         self.codes.append(self.close_code)
 
 
 class Reader:
-    """The client's end: the events that come, without their comments."""
+    """The client's end: the received events, without comments."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -284,7 +288,7 @@ def test_a_reader_that_is_too_slow_is_told_and_ends(places: Callable[..., Place]
         assert quick.read() == "data: " + "x" * 1000
     until(lambda: stream.state is State.CLOSING)
     *_, last = events.rest()
-    assert last == "event: close\ndata: 1013 this reader is too slow"
+    assert last == f"event: close\ndata: 1013 {SLOW.reason}"
     until(lambda: stream.codes == [1013])
     assert place.numbers()["slow_consumers"] == 1
 
@@ -357,7 +361,7 @@ def test_one_whose_identity_is_revoked_gets_nothing_that_waits(place: Place) -> 
     place.publish(Revocation(user="alice", at=time.time()).encode().decode(), "ws:control")
     until(lambda: stream.state is State.CLOSING)
     shown = [event for event in events.rest() if "filling" not in event]
-    assert shown == ["event: close\ndata: 4401 "]
+    assert shown == [f"event: close\ndata: 4401 {IDENTITY_ENDED.reason}"]
     until(lambda: stream.codes == [4401])
     assert place.numbers()["revoked"] == 1
     place.publish("go on")
@@ -367,7 +371,7 @@ def test_one_whose_identity_is_revoked_gets_nothing_that_waits(place: Place) -> 
 def test_one_that_has_expired_gets_nothing_that_is_retained(place: Place) -> None:
     place.publish("retained", expire=60)
     events, stream = connect(place, CHANNEL, identity=Identity("alice", expires=time.time() - 1))
-    assert events.rest() == ["event: close\ndata: 4401 the session has expired"]
+    assert events.rest() == [f"event: close\ndata: 4401 {IDENTITY_ENDED.reason}"]
     until(lambda: nobody_is_left(place))
     assert stream.sent == 0
 
@@ -380,14 +384,14 @@ def test_one_that_may_have_missed_something_is_told(place: Place, opened: bool) 
     until(lambda: place.hub._gaps._told == 1)
     place.publish("after")
     events = events or start(place, stream)
-    assert events.rest() == ["event: close\ndata: 1012 messages may have been lost"]
+    assert events.rest() == [f"event: close\ndata: 1012 {MESSAGES_LOST.reason}"]
 
 
 def test_a_drain_ends_all_and_lets_nobody_in(place: Place) -> None:
     readers = [connect(place, CHANNEL, identity=Identity("alice"))[0] for _ in range(3)]
     place.run(place.hub.drain)
     for events in readers:
-        assert events.rest() == ["event: close\ndata: 1012 service restart"]
+        assert events.rest() == [f"event: close\ndata: 1012 {RESTART.reason}"]
     with pytest.raises(HandshakeError):
         join(place, [CHANNEL])
     until(lambda: nobody_is_left(place))
@@ -471,5 +475,5 @@ def test_one_that_ends_before_it_is_open_leaves_nothing_behind(place: Place) -> 
     stream = join(place, [CHANNEL], identity=Identity("alice"))
     assert not nobody_is_left(place)
     place.run(stream.abort)
-    assert stream.codes == []  # it never was
+    assert stream.codes == [1006]
     assert nobody_is_left(place)

@@ -1,4 +1,4 @@
-"""One socket's life in this process: bytes in, frames out, the close handshake."""
+"""The life of a websocket in this process: bytes in, frames out, the close handshake."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_connection_is_reached_from_any_thread(place: Place) -> None:
     assert client.read() == (Opcode.TEXT, b"from afar")
 
 
-def test_who_is_closed_while_joining_is_told_so_and_its_endpoint_is_not(
+def test_one_that_is_closed_while_joining_is_told_so_and_never_opened(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "wsredis.connection")
@@ -45,7 +45,7 @@ def test_who_is_closed_while_joining_is_told_so_and_its_endpoint_is_not(
     client.sock.close()
     until(lambda: len(caplog.messages) == 2)
     assert caplog.messages[1].startswith(f"close user=- channels={CHANNEL} code=4000")
-    assert connection.endpoint.codes == []
+    assert connection.endpoint.codes == [4000]
     assert connection.endpoint.got == []
 
 
@@ -60,7 +60,7 @@ def test_one_that_is_not_there_any_more_leaves_no_line_in_the_log(
     place.run(connection.open, near.detach())
     assert far.recv(1) == b""
     assert caplog.messages == []
-    assert connection.endpoint.codes == []
+    assert connection.endpoint.codes == [1006]
 
 
 def test_one_is_not_compressed_unless_the_handshake_says_so(place: Place) -> None:

@@ -1,4 +1,4 @@
-"""The site under test inside this process: its settings, its database, its live server."""
+"""The site under test in this process: its settings, its database, its live server."""
 
 from __future__ import annotations
 

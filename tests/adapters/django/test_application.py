@@ -1,4 +1,4 @@
-"""The gate on a live server: what a handshake of Django's people meets."""
+"""The middleware on a live server: handshakes of Django users."""
 
 from __future__ import annotations
 
@@ -182,7 +182,11 @@ def test_a_callback_grants_no_more_than_was_asked(
 @pytest.mark.parametrize("cookie", ["sessionid=" + "a" * 32, "sessionid=", "sessionid", "x=1"])
 def test_a_forged_cookie_gets_nobodys_channel(live: Any, room: str, db: None, cookie: str) -> None:
     address = f"/ws/{room}?subscribe-session&subscribe-user"
-    assert status(live, address, Cookie=cookie) == (403, "You may not have these channels.\n")
+    assert status(live, address, Cookie=cookie) == (
+        403,
+        "Not granted to anonymous: subscribe-session, subscribe-user."
+        " Log in, or grant them in allowed_channels.\n",
+    )
     with live.open(f"/ws/{room}?subscribe-broadcast&subscribe-session", Cookie=cookie) as ws:
         Publisher(room, sessions=["a" * 32]).publish("for somebody else")
         Publisher(room, broadcast=True).publish("for everybody")

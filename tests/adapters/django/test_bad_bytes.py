@@ -1,4 +1,4 @@
-"""Bytes that no browser sends, on Django's runserver, which has a socket of its own kind."""
+"""Bytes that no browser sends, with Django's runserver, whose socket is of a special kind."""
 
 from __future__ import annotations
 

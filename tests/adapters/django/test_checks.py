@@ -1,4 +1,4 @@
-"""What ``manage.py check`` finds, and that a good site gets no word."""
+"""The messages of ``manage.py check``, and that a valid site has none."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_e001_an_option_that_makes_no_sense(
 
 def test_e001_a_setting_that_is_no_dict() -> None:
     with override_settings(WSREDIS=["redis"]):
-        assert "is a dict of options" in only("wsredis.E001").msg
+        assert "must be a dict of options" in only("wsredis.E001").msg
 
 
 @pytest.mark.parametrize("name", ["identity", "allowed_channels", "endpoint"])
@@ -164,7 +164,7 @@ def test_w006_a_wsgi_application_without_websockets(
     site({}, WSGI_APPLICATION="chatsite.nowhere.application")
     assert "cannot be loaded" in found(deploy=True)["wsredis.W006"].msg
     site({}, WSGI_APPLICATION="chatsite.plain_wsgi.of_nobody")
-    assert "knows neither Django's users" in found(deploy=True)["wsredis.W006"].msg
+    assert "uses neither Django's users" in found(deploy=True)["wsredis.W006"].msg
     site({}, WSGI_APPLICATION="chatsite.plain_wsgi.of_remote_users")
     assert found(deploy=True) == {}
 

@@ -1,4 +1,4 @@
-"""The commands of manage.py, run as a process where that matters."""
+"""The commands of manage.py, some of them run as a process."""
 
 from __future__ import annotations
 
@@ -67,8 +67,13 @@ def test_commands_use_the_setting(site: Callable[..., None], redis_url: str, roo
 @pytest.mark.parametrize(
     ("arguments", "options", "code", "says"),
     [
-        (["wsredis_publish", "news", "x"], {}, 2, "say who gets it: --broadcast"),
-        (["wsredis_publish", "news", "x", "--broadcast", "--expire", "-1"], {}, 2, "expire takes"),
+        (["wsredis_publish", "news", "x"], {}, 2, "no audience: write --broadcast"),
+        (
+            ["wsredis_publish", "news", "x", "--broadcast", "--expire", "-1"],
+            {},
+            2,
+            "expire must be",
+        ),
         (["wsredis_publish", "news", "x", "--broadcast"], {"redis": NOWHERE}, 1, "not answer"),
         (["wsredis_listen", "news", "--broadcast"], {"redis": NOWHERE}, 1, "Redis does not"),
         (["wsredis_listen", "news", "--broadcast"], {"prefix": "ws"}, 2, "is not valid"),

@@ -1,4 +1,4 @@
-"""The setting: what may stand in it, and when it is read."""
+"""The setting ``WSREDIS``: its valid values, and when it is read."""
 
 from __future__ import annotations
 
@@ -59,20 +59,23 @@ def test_a_callback_is_a_callable_or_its_dotted_path() -> None:
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ("redis://localhost", "WSREDIS is a dict of options, not str: write WSREDIS = {"),
+        ("redis://localhost", "WSREDIS must be a dict of options, not str: write WSREDIS = {"),
         ({"heartbaet": "x"}, "WSREDIS has no option 'heartbaet': did you mean 'heartbeat'?"),
         ({"allowed_chanels": "x"}, "did you mean 'allowed_channels'?"),
         ({"Prefix": "/ws/"}, "did you mean 'prefix'?"),
-        ({3: "/ws/"}, "WSREDIS has no option 3: known are prefix, redis, "),
-        ({"prefix": "/a/", "PREFIX": "/b/"}, "WSREDIS says 'prefix' twice: leave 'PREFIX' out."),
+        ({3: "/ws/"}, "WSREDIS has no option 3: write one of prefix, redis, "),
+        ({"prefix": "/a/", "PREFIX": "/b/"}, "WSREDIS sets 'prefix' twice: leave 'PREFIX' out."),
         ({"prefix": "ws"}, "WSREDIS: prefix='ws' is not valid: write an ASCII path that begins"),
         ({"redis": "localhost:6379"}, "write a URL like"),
         ({"identity": "nowhere.at.all"}, "'nowhere.at.all' cannot be imported"),
-        ({"identity": "chatsite.channels.tokn"}, "like 'mysite.channels.identity'"),
-        ({"identity": "chatsite.broken.token"}, "(No module named 'no_such_module')"),
+        ({"identity": "chatsite.channels.tokn"}, "such as 'mysite.channels.identity'"),
+        ({"identity": "chatsite.broken.token"}, "(ModuleNotFoundError, 'no_such_module')"),
         ({"allowed_channels": "plain"}, "write the dotted path of a callable"),
-        ({"allowed_channels": "chatsite.channels.not_callable"}, "is no callable: write one"),
-        ({"endpoint": 5}, "WSREDIS['endpoint'] = 5 is no callable"),
+        (
+            {"allowed_channels": "chatsite.channels.not_callable"},
+            "is not callable: write a callable",
+        ),
+        ({"endpoint": 5}, "WSREDIS['endpoint'] = 5 is not callable"),
         ({"identity": "chatsite.channels.Resolver"}, "write a function, or an instance of it"),
     ],
 )
@@ -112,7 +115,7 @@ def test_nothing_connects_before_it_is_used() -> None:
     ("django", "says"),
     [
         (None, "pip install 'wsredis[django]'"),
-        ("VERSION = (3, 2, 25, 'final', 0)\n__version__ = '3.2.25'", "this is 3.2.25"),
+        ("VERSION = (3, 2, 25, 'final', 0)\n__version__ = '3.2.25'", "3.2.25 is installed"),
     ],
 )
 def test_a_missing_or_old_django_names_the_extra(django: str | None, says: str) -> None:

@@ -1,4 +1,4 @@
-"""Who somebody is: every session engine, and everybody who is nobody."""
+"""The identity of requests: all session engines, and all cases of anonymous users."""
 
 from __future__ import annotations
 

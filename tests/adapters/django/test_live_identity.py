@@ -1,4 +1,4 @@
-"""Websockets that end by themselves: with the login, the session, the account, the groups."""
+"""Websockets that are closed when the login, the session, the account or the groups change."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def bob(live: Live, person: Person, login: Login, path: str) -> Iterator[ClientC
 
 @pytest.mark.usefixtures("bob")
 class TestSomebody:
-    """Each with a bystander, whose websocket stays."""
+    """Tests that also have another user, whose websocket stays open."""
 
     def test_logs_out(self, live: Live, alice: Any, login: Login, path: str) -> None:
         here, there = login(alice), login(alice)

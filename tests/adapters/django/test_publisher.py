@@ -85,14 +85,14 @@ def test_names_are_any_iterable(names: Any, request_of_alice: Any) -> None:
     ("arguments", "says"),
     [
         ({"users": "john"}, r"write users=\['john'\]"),
-        ({"users": True}, "users takes a list of names"),
+        ({"users": True}, "users must be a list of names"),
         ({"users": SELF}, r"write users=\[SELF\]"),
-        ({"groups": b"editors"}, "groups takes a list of names"),
-        ({"sessions": [None]}, "sessions takes non-empty strings or SELF, not None"),
-        ({"users": [AnonymousUser()]}, "users takes non-empty strings or SELF"),
+        ({"groups": b"editors"}, "groups must be a list of names"),
+        ({"sessions": [None]}, "sessions must contain non-empty strings or SELF, not None"),
+        ({"users": [AnonymousUser()]}, "users must contain non-empty strings or SELF"),
         ({"users": [SELF]}, "SELF in users needs request= or identity="),
         ({"users": [SELF], "request": RequestFactory().get("/")}, "AuthenticationMiddleware"),
-        ({"broadcast": 1}, "broadcast takes True or False"),
+        ({"broadcast": 1}, "broadcast must be True or False"),
     ],
 )
 def test_what_names_nobody_is_a_type_error(arguments: dict[str, Any], says: str) -> None:

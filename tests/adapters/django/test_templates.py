@@ -1,4 +1,4 @@
-"""What pages get: the address, the script, the static files."""
+"""The template tags: the address, the script, the static files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The site under test inside this process, live on a port where a test wants that."""
+"""The site under test in this process, live on a port if a test needs that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gate on a live server: what a handshake meets, and what it leaves to Flask."""
+"""The middleware on a live server: its handshakes, and the requests it leaves to Flask."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from wsredis.adapters.flask import Publisher, WSRedis
+from wsredis.exceptions import NOT_PERMITTED
 
 from ..support import SECONDS, Browser
 
@@ -144,6 +145,10 @@ def test_an_address_of_no_view_is_flasks_too(live: Live) -> None:
 
 CALLBACKS = ["ALLOWED_CHANNELS", "ENDPOINT", "IDENTITY", "USER"]
 
+NOT_GRANTED = (
+    "Not granted to anonymous: subscribe-broadcast. Log in, or grant it in allowed_channels."
+)
+
 
 @pytest.mark.parametrize("where", CALLBACKS)
 @pytest.mark.parametrize(
@@ -153,7 +158,7 @@ CALLBACKS = ["ALLOWED_CHANNELS", "ENDPOINT", "IDENTITY", "USER"]
         (lambda: abort(404), (404, "Not Found.\n")),
         (lambda: abort(401), (401, "Unauthorized.\n")),
         (lambda: flask.request.args["missing"], (400, "Bad Request.\n")),
-        (lambda: abort(flask.redirect("/login")), (403, "You may not have these channels.\n")),
+        (lambda: abort(flask.redirect("/login")), (403, f"{NOT_PERMITTED}\n")),
     ],
     ids=["403", "404", "401", "400", "redirect"],
 )
@@ -161,7 +166,10 @@ def test_a_callback_may_abort(
     live: Live, room: str, where: str, raised: Any, answer: tuple[int, str]
 ) -> None:
     browser = live(**{f"WSREDIS_{where}": lambda *args: raised()})
-    assert browser.refused(f"/ws/{room}?subscribe-broadcast") == answer
+    status, text = answer
+    if where == "ALLOWED_CHANNELS":
+        text = text.replace(NOT_PERMITTED, NOT_GRANTED)
+    assert browser.refused(f"/ws/{room}?subscribe-broadcast") == (status, text)
 
 
 @pytest.mark.parametrize("where", CALLBACKS)

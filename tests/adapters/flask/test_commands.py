@@ -70,8 +70,8 @@ def test_ctrl_c_ends_listening_quietly(config: Config) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["publish", "news", "x"], 2, "say who gets it: --broadcast"),
-        (["publish", *BROADCAST, "x", "--expire", "-1"], 2, "expire takes whole"),
+        (["publish", "news", "x"], 2, "no audience: write --broadcast"),
+        (["publish", *BROADCAST, "x", "--expire", "-1"], 2, "expire must be whole"),
         (["publish", *BROADCAST], 2, "required: MESSAGE"),
         (["publish", *BROADCAST, "x", "--redis", NOWHERE], 1, "Redis does not answer"),
         (["listen", *BROADCAST, "--redis", NOWHERE], 1, "Redis does not answer"),

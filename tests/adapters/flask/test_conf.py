@@ -1,4 +1,4 @@
-"""The options: what may stand in ``app.config``, whose they are, and when they are read."""
+"""The options in ``app.config``: their valid values, their application, and when they are read."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_callback_is_a_callable_or_its_dotted_path() -> None:
     [
         ("HEARTBAET", "x", "did you mean app.config['WSREDIS_HEARTBEAT']?"),
         ("ALLOWED_CHANELS", "x", "did you mean app.config['WSREDIS_ALLOWED_CHANNELS']?"),
-        ("XYZ", "x", "There is no option app.config['WSREDIS_XYZ']: known are prefix, redis, "),
+        ("XYZ", "x", "There is no option app.config['WSREDIS_XYZ']: write one of prefix, redis, "),
         ("PREFIX", "ws", "prefix='ws' is not valid: write an ASCII path that begins"),
         ("REDIS", "localhost:6379", "write a URL like"),
         ("REDIS", None, "write a URL like"),
@@ -79,7 +79,7 @@ def test_what_makes_no_sense_is_said_at_once(name: str, value: Any, says: str) -
 
 
 def test_a_dict_of_options_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"write each by itself, like app.config\['WSRE"):
+    with pytest.raises(ConfigurationError, match=r"set each option separately, such as app.config"):
         site(WSREDIS={"redis": "redis://localhost"})
 
 
@@ -87,10 +87,10 @@ def test_a_dict_of_options_is_refused() -> None:
     ("name", "value", "says"),
     [
         ("IDENTITY", "nowhere.at.all", "'nowhere.at.all' cannot be imported"),
-        ("GROUPS", "flasksite.gruops", "like 'mysite.channels.groups'"),
+        ("GROUPS", "flasksite.gruops", "such as 'mysite.channels.groups'"),
         ("USER", "plain", "write the dotted path of a callable"),
-        ("ALLOWED_CHANNELS", "flasksite.not_callable", "is no callable: write one"),
-        ("ENDPOINT", 5, "app.config['WSREDIS_ENDPOINT'] = 5 is no callable"),
+        ("ALLOWED_CHANNELS", "flasksite.not_callable", "is not callable: write a callable"),
+        ("ENDPOINT", 5, "app.config['WSREDIS_ENDPOINT'] = 5 is not callable"),
         ("IDENTITY", "flasksite.Person", "write a function, or an instance of it"),
     ],
 )
@@ -125,7 +125,7 @@ def test_each_application_has_its_own(make: Make) -> None:
 
 def test_an_application_has_websockets_once() -> None:
     app = site()
-    with pytest.raises(ConfigurationError, match="'site' has websockets already"):
+    with pytest.raises(ConfigurationError, match="'site' already has this extension"):
         WSRedis().init_app(app)
 
 
@@ -143,11 +143,11 @@ def test_a_missing_secret_key_is_said_once_and_where_a_key_is_needed(
         client.get("/")
         client.get("/")
     (record,) = caplog.records
-    assert "set app.config['SECRET_KEY'] to what this prints: python -c" in record.message
+    assert "set app.config['SECRET_KEY'] to the output of python -c" in record.message
     with app.test_request_context():
         assert websocket_uri("news", "subscribe-user").endswith("/ws/news?subscribe-user")
         for ask in (session_key, lambda: websocket_uri("news", "subscribe-session")):
-            with pytest.raises(ConfigurationError, match="There is no SECRET_KEY"):
+            with pytest.raises(ConfigurationError, match="SECRET_KEY is not set"):
                 ask()
 
 
@@ -170,8 +170,8 @@ def test_nothing_connects_before_it_is_used(make: Make) -> None:
 @pytest.mark.parametrize(
     ("found", "says"),
     [
-        ("raise PackageNotFoundError(name)", "There is no Flask"),
-        ("return '2.3.3'", "this is 2.3.3"),
+        ("raise PackageNotFoundError(name)", "Flask, which is not installed"),
+        ("return '2.3.3'", "2.3.3 is installed"),
     ],
 )
 def test_a_missing_or_old_flask_names_the_extra(found: str, says: str) -> None:

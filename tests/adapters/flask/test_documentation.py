@@ -1,4 +1,4 @@
-"""docs/flask.md says what is so: its files make a site, its Python runs."""
+"""The examples of docs/flask.md work: its files make a site, its Python runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who somebody is: every kind of session, and everybody who is nobody."""
+"""The identity of requests: all kinds of sessions, and all cases of anonymous users."""
 
 from __future__ import annotations
 

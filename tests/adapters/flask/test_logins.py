@@ -1,4 +1,4 @@
-"""What becomes of keys and websockets when somebody logs in or out."""
+"""Session keys and websockets when a user logs in or out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publishing from views: `SELF`, contexts, asyncio. Transactions have a file of their own."""
+"""Publishing from views: `SELF`, contexts, asyncio. Transactions are in a separate file."""
 
 from __future__ import annotations
 
@@ -139,5 +139,5 @@ def test_asyncio_publishes_too(alice: Any, room: str) -> None:
 
 def test_in_a_handshake_the_session_gets_no_key(make: Make) -> None:
     handshake = make().test_request_context(environ_base={HANDSHAKE: object()})
-    with handshake, pytest.raises(RuntimeError, match="ask for session_key\\(\\) in a view"):
+    with handshake, pytest.raises(RuntimeError, match="call session_key\\(\\) in a view"):
         session_key()

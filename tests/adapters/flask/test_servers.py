@@ -1,4 +1,4 @@
-"""The site on real servers, as processes, whose logs must frighten nobody."""
+"""The site on real servers, as processes, whose logs must have no alarming lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pages get: the address, the script, the file of the client."""
+"""The template functions: the address, the script, the file of the client."""
 
 from __future__ import annotations
 

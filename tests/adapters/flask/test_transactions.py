@@ -1,4 +1,4 @@
-"""`publish_on_commit`: what a commit lets out and a rollback does not."""
+"""`publish_on_commit`: published after a commit, and not after a rollback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A site that used django-websocket-redis, in this process: settings, people, a live server."""
+"""A site that used django-websocket-redis, in this process: settings, users, a live server."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def redis(redis_server: EmbeddedRedis) -> Iterator[Any]:
 
 @dataclass
 class Live(django_site.Live):
-    """Hold also the server of the websockets."""
+    """The live server, with the server of the websockets."""
 
     server: Any = django_runserver._websocket_app
 

@@ -1,7 +1,7 @@
-"""The original package, 0.6.0, made to import on today's Django; a program of its own.
+"""The original package, 0.6.0, patched for today's Django; a separate program.
 
 ``python original.py publish`` reads lines of JSON, ``{"to": {...}, "message": [...]}``, and
-publishes each; ``python original.py serve PORT`` holds its websockets under Django's server. The
+publishes each; ``python original.py serve PORT`` serves its websockets on Django's server. The
 folder it was installed into is in ``WS4REDIS_ORIGINAL``. What today's Django lacks is put in its
 place, and nothing in the package itself is changed.
 """

@@ -1,4 +1,4 @@
-"""The site of ``project/`` as a process: start it, ask it, end it."""
+"""The site of ``project/`` as a process."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def uwsgi(*words: str) -> list[str]:
 
 
 class Process:
-    """Run a server of the site.
+    """A running server of the site.
 
     Args:
         command: its words, with ``{port}`` for a free port.

@@ -1,4 +1,4 @@
-"""What tests say to a live server and hear from it."""
+"""The messages between tests and a live server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses, and the answers to what does not become a websocket."""
+"""Addresses, and the responses to refused handshakes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``WS4REDIS_ALLOWED_CHANNELS`` and ``WS4REDIS_PROCESS_REQUEST``: what they may say, and errors."""
+"""``WS4REDIS_ALLOWED_CHANNELS`` and ``WS4REDIS_PROCESS_REQUEST``: their results and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``js/ws4redis.js``: run by Node, without a network and against the live server."""
+"""``js/ws4redis.js``, run by Node, without a network and with the live server."""
 
 from __future__ import annotations
 

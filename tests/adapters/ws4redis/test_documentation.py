@@ -1,4 +1,4 @@
-"""The migration page names what there is: every setting with its default, every public name."""
+"""The migration page lists all settings with their defaults, and all public names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The groups in the session: written at the login, renewed when they change."""
+"""The groups in the session: written at login, updated when they change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who gets user, group and session channels: sessions that load, users that are there."""
+"""The channels of the user, the groups and the session: for valid sessions and existing users."""
 
 from __future__ import annotations
 

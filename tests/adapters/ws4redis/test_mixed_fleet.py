@@ -1,4 +1,4 @@
-"""One Redis, two packages: what the original 0.6.0 or ours publishes, sockets of both receive."""
+"""One Redis, two packages: websockets of both receive what the original 0.6.0 or ours publishes."""
 
 from __future__ import annotations
 

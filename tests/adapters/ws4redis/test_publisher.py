@@ -17,7 +17,7 @@ from .test_redis_store import who
 
 
 class Ear:
-    """Listen to some channels as any client of Redis does."""
+    """A plain Redis client that is subscribed to some channels."""
 
     def __init__(self, redis: Any, *channels: str) -> None:
         self.pubsub = redis.pubsub()
@@ -66,7 +66,7 @@ def test_expire_says_how_long_it_is_retained(
 
 @pytest.mark.parametrize("expire", ["10", 1.5, True])
 def test_an_expire_of_another_type_is_a_clear_error(room: str, expire: Any) -> None:
-    with pytest.raises(TypeError, match="expire takes whole seconds"):
+    with pytest.raises(TypeError, match="expire must be whole seconds"):
         RedisPublisher(facility=room, broadcast=True).publish_message("x", expire=expire)
 
 
@@ -87,7 +87,7 @@ def test_a_heartbeat_is_not_published(site: Any, redis: Any, room: str) -> None:
     publisher = RedisPublisher(facility=room, broadcast=True)
     assert publisher.publish_message("--heartbeat--") == {}
     assert redis.get(f"broadcast:{room}") is None
-    with pytest.raises(ValueError, match="no message"):
+    with pytest.raises(ValueError, match="the message is None"):
         publisher.publish_message(RedisMessage("--heartbeat--"))
 
 
@@ -177,7 +177,7 @@ def test_a_request_may_lack_user_and_session(redis: Any, room: str, request_: An
 
 
 def test_an_unknown_audience_is_a_clear_error(room: str) -> None:
-    with pytest.raises(ValueError, match="audience takes any, session"):
+    with pytest.raises(ValueError, match="audience must be any, session"):
         RedisPublisher().fetch_message(None, room, "everybody")
 
 

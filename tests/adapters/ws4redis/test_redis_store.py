@@ -173,7 +173,7 @@ def test_a_user_whose_is_authenticated_is_a_method_is_known() -> None:
 
 @pytest.mark.parametrize("argument", ["users", "groups", "sessions"])
 def test_self_without_a_request_is_a_clear_error(argument: str) -> None:
-    with pytest.raises(TypeError, match=rf"SELF in {argument} needs request="):
+    with pytest.raises(TypeError, match=rf"SELF in {argument} needs a request: write"):
         channels(**{argument: [SELF]})
 
 
@@ -209,14 +209,14 @@ def test_false_is_nobody(argument: str) -> None:
     ("audiences", "text"),
     [
         *(
-            ({argument: value}, rf"{argument} takes")
+            ({argument: value}, rf"{argument} must be a list of names")
             for argument, value in itertools.product(
                 ("users", "groups", "sessions"),
                 (None, 7, SELF, b"john", [None], [""], [b"john"], [True]),
             )
         ),
-        ({"broadcast": "yes"}, "broadcast takes True or False"),
-        ({"broadcast": None}, "broadcast takes True or False"),
+        ({"broadcast": "yes"}, "broadcast must be True or False"),
+        ({"broadcast": None}, "broadcast must be True or False"),
         ({"user": ["john"]}, "user"),
     ],
 )
@@ -232,7 +232,7 @@ def test_a_broadcast_of_one_is_true() -> None:
 
 @pytest.mark.parametrize("facility", [None, b"room", True])
 def test_a_facility_is_a_string(facility: Any) -> None:
-    with pytest.raises(TypeError, match="facility takes a string"):
+    with pytest.raises(TypeError, match="facility must be a string"):
         RedisPublisher(facility=facility, broadcast=True)
 
 

@@ -1,4 +1,4 @@
-"""The settings: their defaults, when they are read, and what becomes of nonsense."""
+"""The settings: their defaults, when they are read, and errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ def test_an_expire_of_zero_or_none_keeps_nothing(expire: int | None) -> None:
 def test_an_expire_of_another_type_says_what_to_write() -> None:
     with (
         override_settings(WS4REDIS_EXPIRE="7200"),
-        pytest.raises(ConfigurationError, match=r"WS4REDIS_EXPIRE = '7200': write whole seconds"),
+        pytest.raises(
+            ConfigurationError, match=r"WS4REDIS_EXPIRE = '7200' is not valid: write whole"
+        ),
     ):
         current_config()
 

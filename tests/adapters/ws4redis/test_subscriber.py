@@ -24,7 +24,7 @@ EVERYTHING = RedisSubscriber.subscription_channels + RedisSubscriber.publish_cha
 
 
 class Inbox:
-    """Take what a websocket would send."""
+    """A stand-in for a websocket, which stores sent messages."""
 
     def __init__(self) -> None:
         self.messages: list[Any] = []
@@ -126,7 +126,7 @@ def test_everything_else_is_the_clients(redis: Any, room: str) -> None:
 
 
 class Teams(RedisSubscriber):
-    """Add channels of a site in each of the ways there are."""
+    """A subscriber that adds channels in all possible ways."""
 
     subscription_channels: ClassVar = [*RedisSubscriber.subscription_channels, "subscribe-team"]
     publish_channels: ClassVar = [*RedisSubscriber.publish_channels, "publish-team"]
@@ -206,7 +206,7 @@ def test_a_subclass_may_go_on_from_what_is_sent_first(site: Site, live: Live, ro
 
 
 class Shouting(RedisSubscriber):
-    """Publish in its own way, which may block."""
+    """A subscriber whose own publish_message may block."""
 
     threads: ClassVar[set[threading.Thread]] = set()
 
@@ -234,7 +234,7 @@ def test_a_subclass_may_publish_its_own_way(
 
 
 class Slow(RedisSubscriber):
-    """Publish only when it is told to."""
+    """A subscriber that publishes only when the test says so."""
 
     go: ClassVar[threading.Event] = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What a template gets, the static file, and what ``manage.py check`` says."""
+"""The context processor, the static file, and the messages of ``manage.py check``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is fuzzed: in each module a `check`, which opens with its invariant, and what to try on it.
+"""The fuzz targets: each module has a `check`, which begins with its invariant, and inputs for it.
 
-`check` takes bytes and raises only where the invariant is broken. `INPUTS` draws bytes that come
-near to something: a coverage-guided fuzzer finds its way from the corpus instead.
+`check` takes bytes and raises only if the invariant is violated. `INPUTS` draws bytes that are
+close to valid input; a coverage-guided fuzzer starts with the corpus instead.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ NAMES = sorted(file.stem for file in _HERE.glob("[a-z]*.py"))
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Hold one target.
+    """A fuzz target.
 
     Args:
         check: raises if its invariant does not hold for these bytes.
-        inputs: bytes worth a try.
-        corpus: where the bytes are that have shown or might show a fault.
+        inputs: a strategy for promising bytes.
+        corpus: the folder of inputs that have shown or may show a bug.
     """
 
     check: Callable[[bytes], None]

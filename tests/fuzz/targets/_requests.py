@@ -1,4 +1,4 @@
-"""Requests as bytes: what targets that read an environ are given, and what is likely in one."""
+"""Requests as bytes: the inputs of targets that read an environ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A credential is read from where it may stand, once, and is never taken for a sub-protocol."""
+"""A credential is read from the allowed places, once, and is never taken for a subprotocol."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check(data: bytes) -> None:
 
     What is found stands where it was looked for. Two are never one: with every way open the answer
     is that of the only way that has one. A cookie counts only with an origin that was let in. No
-    marker and nothing behind one is left among the sub-protocols that may be chosen.
+    marker and nothing behind one is left among the subprotocols that may be chosen.
     """
     request = environ(data)
     names, marker, credential = split_offers(request)

@@ -1,4 +1,4 @@
-"""Whatever a client sends, whole or byte by byte, a `Receiver` says the same and stays small."""
+"""For all client data, whole or byte by byte, a `Receiver` has the same results and stays small."""
 
 from __future__ import annotations
 

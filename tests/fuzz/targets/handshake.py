@@ -1,4 +1,4 @@
-"""A request is a handshake that may be, or is refused with an HTTP answer that harms nobody."""
+"""A request is a valid handshake, or is refused with a harmless HTTP response."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check(data: bytes) -> None:
     No answer has a CR, an LF or a character beyond ASCII in a header, whatever the client has sent,
     and an error's text is one printable line. A handshake is a GET with version 13 and a key of 16
     bytes, from an origin that is let in; it gets the accept of RFC 6455 section 4.2.2 and one
-    sub-protocol of those offered, never a credential.
+    subprotocol of those offered, never a credential.
     """
     for config in CONFIGS:
         request = Request(environ(data))
@@ -74,9 +74,10 @@ def check_headers(headers: Any) -> None:
 
 def check_handshake(handshake: Handshake, asked: dict[str, Any], config: Config) -> None:
     """Compare what was granted with what was asked for."""
-    headers = dict(handshake.headers)
-    assert len(headers) == len(handshake.headers)
-    check_headers(handshake.headers)
+    answer = handshake.answer(handshake.subprotocol, ())
+    headers = dict(answer)
+    assert len(headers) == len(answer)
+    check_headers(answer)
     assert asked["REQUEST_METHOD"] == "GET"
     assert asked["HTTP_SEC_WEBSOCKET_VERSION"].strip() == "13"
     key = asked["HTTP_SEC_WEBSOCKET_KEY"].strip()
@@ -89,6 +90,9 @@ def check_handshake(handshake: Handshake, asked: dict[str, Any], config: Config)
     assert headers.get("Sec-WebSocket-Protocol") == chosen
     assert chosen is None or TOKEN.fullmatch(chosen)
     assert chosen is None or chosen in names or chosen == marker
+    assert set(handshake.offered) <= set(names)
+    for name in handshake.offered:  # what an endpoint may choose
+        check_headers(handshake.answer(name, ()))
     assert chosen in (None, *MARKERS, *config.subprotocols) or "*" in config.subprotocols
     assert handshake.window_bits in (0, *range(9, 16))
     assert bool(handshake.window_bits) == ("Sec-WebSocket-Extensions" in headers)

@@ -1,4 +1,4 @@
-"""What is published arrives as what it was, and every byte string in Redis is some message."""
+"""A published message arrives unchanged, and every byte string in Redis is a message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every audience, name and facility has a channel of its own, and a query no others."""
+"""Each audience, name and facility has a separate channel, and a query results in no others."""
 
 from __future__ import annotations
 

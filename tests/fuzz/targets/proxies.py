@@ -1,4 +1,4 @@
-"""What a client writes about itself is believed as far as trusted proxies have written it."""
+"""A client's forwarded headers are used only as far as trusted proxies have written them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever Redis sends, whole or byte by byte, a `Parser` says the same or refuses it."""
+"""For all data of Redis, whole or byte by byte, a `Parser` has the same results or errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wsredis.brokers.redis.resp import Parser, Push, ReplyError, pack
 
 
 class _Plain(Parser):
-    """Read published messages as any other reply."""
+    """A parser that reads published messages like other replies."""
 
     def _message(self) -> Push | None:
         return None

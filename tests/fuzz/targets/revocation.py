@@ -1,4 +1,4 @@
-"""Whatever comes on the control channel is a revocation that can be carried out, or is ignored."""
+"""A message on the control channel is a revocation that can be applied, or is ignored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHANNEL = "ws:control"
 
 
 class _Said(logging.Handler):
-    """Keep what is logged."""
+    """A log handler that stores the records."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A ticket holds as it was issued and once; nothing that is similar to one does."""
+"""A ticket is valid unchanged and once; no similar text is valid."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a soak run is made of: its clients, what they may and must hear, its server, its verdict."""
+"""The parts of a soak run: its clients, the checker of their messages, its server, its verdict."""

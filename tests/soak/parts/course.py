@@ -1,4 +1,4 @@
-"""The course of a soak run: rounds of coming and going, and what is checked between them."""
+"""The course of a soak run: rounds of connecting and disconnecting, and checks between them."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ BURST = 200
 
 
 class Course:
-    """Run a server and its clients through all rounds.
+    """The course of a server and its clients through all rounds.
 
     Args:
         server: started.
-        sockets: that are there at a time.
-        seconds: of coming and going, without the pauses in which is checked.
-        seed: of all chance.
-        overflow: the option that the server has.
+        sockets: the number of concurrent sockets.
+        seconds: the duration in seconds, without the pauses for checks.
+        seed: the random seed.
+        overflow: the server's option ``overflow``.
         pace: see `Crowd`.
-        patience: seconds in which what should be so must be so.
-        say: is told how it goes.
+        patience: how many seconds to wait for an expected state.
+        say: a function that gets reports of progress.
 
     Attributes:
-        violations: what was not as it must be, in words.
-        counts: what has happened.
-        start, end: each worker's census at the first and the last quiet moment.
-        quiet: seconds until nothing was left, for each round.
-        most: sockets at once.
+        violations: descriptions of failed checks.
+        counts: the numbers of events.
+        start, end: the workers' censuses at the first and the last quiet moment.
+        quiet: for each round, the seconds until nothing was left.
+        most: the maximum number of concurrent sockets.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""All clients of a soak run on one epoll loop, and who does what when."""
+"""All clients of a soak run on one epoll loop, and their actions."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ Names = tuple[Audience, str, str]
 
 
 class Crowd:
-    """Run clients: thousands of sockets, one thread, and no more work in a second than is asked.
+    """Thousands of clients in one thread, with a limited amount of work per second.
 
     Args:
-        port: where the site is.
-        config: where messages are published to.
-        talk: who checks what is heard.
-        random: where all chance comes from.
-        pace: what happens in a second, as a multiple of the usual.
+        port: the port of the site.
+        config: the options for publishing.
+        talk: the checker of received messages.
+        random: the source of random numbers.
+        pace: the number of events per second, as a multiple of the default.
 
     Attributes:
-        members: those whose socket is not closed.
-        trouble: whether something is being broken, so that handshakes may fail.
-        counts: what has happened.
-        codes: close codes that the server has sent, or how it ended without.
-        longest: seconds for which no client did anything; a server may take them for dead.
+        members: the clients whose socket is not closed.
+        trouble: whether a fault is being injected, so that handshakes may fail.
+        counts: the numbers of events.
+        codes: the server's close codes, or how sockets ended without one.
+        longest: the longest time without any work, in seconds; a server may close silent clients.
     """
 
     def __init__(

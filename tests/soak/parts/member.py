@@ -1,4 +1,4 @@
-"""One client of a soak run: a non-blocking socket that does what it was born to do."""
+"""One client of a soak run: a non-blocking socket that follows its plan."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SMALL, LARGE = 1 << 12, 1 << 18
 
 
 class Kind(Enum):
-    """Name what sort of client somebody is."""
+    """The kinds of clients."""
 
     USUAL = auto()  # reads, may publish, may stall for a moment, leaves in its own way
     STUCK = auto()  # stops reading for good where much is said: overflows its send buffer
@@ -48,7 +48,7 @@ ODD = {3: Kind.STUCK, 8: Kind.HASTY, 13: Kind.MUTE}
 
 
 class Stage(Enum):
-    """Say how far a client is."""
+    """The stages of a client."""
 
     CONNECTING = auto()
     OPEN = auto()
@@ -58,7 +58,7 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Say who somebody is, what it asks for and how it leaves."""
+    """The plan of a client: its identity, its channels and how it disconnects."""
 
     kind: Kind
     facility: str
@@ -117,15 +117,15 @@ def draw(random: Random, number: int, sockets: int) -> Plan:
 
 
 class Member:
-    """Hold one client.
+    """A client of a soak run.
 
     Attributes:
-        plan: what it does.
-        stage: how far it is.
-        hearing: what it has heard; None before it is open.
-        stalled: whether it does not read at the moment.
-        revoked: whether the workers were ordered to send it away.
-        code: of the server's close frame.
+        plan: its plan.
+        stage: its current stage.
+        hearing: its received messages; None before it is open.
+        stalled: whether it currently does not read.
+        revoked: whether its identity was revoked.
+        code: the code of the server's close frame.
     """
 
     def __init__(self, crowd: Crowd, plan: Plan, number: int) -> None:

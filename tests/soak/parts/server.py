@@ -1,4 +1,4 @@
-"""The site under soak: a Redis, and uWSGI with two workers that each tell what they hold."""
+"""The site of a soak run: Redis, and uWSGI with two workers that report their censuses."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def _die_with_us() -> None:
 
 
 class Server:
-    """Run the site until the end of a `with` block.
+    """The site, which runs until the end of a `with` block.
 
     Args:
-        folder: where its log goes.
-        leaks: what it does wrong on purpose, see leaks.py.
-        overflow: the option.
+        folder: the folder for its log.
+        leaks: the intentional leaks, see leaks.py.
+        overflow: the option ``overflow``.
     """
 
     def __init__(self, folder: Path, leaks: str = "", overflow: str = "close") -> None:

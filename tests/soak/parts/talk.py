@@ -1,11 +1,11 @@
-"""What was said and what was heard of it: the checker for holes.
+"""The published and the received messages: the checker for missing ones.
 
 A message names its channel, its source and its number: ``soak:broadcast:room1 P 17``. The source P
 is the `Publisher` of the run, any other a websocket. Numbers of one source in one channel begin
-with 1 and have no gaps. Everybody who listens must therefore hear them one after the other, from
-the first that was published after their 101 on, up to their end: before a gap they are closed
-(1012), so that in an open websocket nothing ever lacks. Only an overflow policy may drop what a
-slow reader has not taken, and counts it.
+with 1 and have no gaps. All subscribers must therefore receive them one after the other, from
+the first that was published after their 101 up to their end: before a gap they are closed
+(1012), so an open websocket never misses a message. Only an overflow policy may drop what a
+slow reader has not read, and counts it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ SHOWN = 5
 
 
 class Hearing:
-    """Hold what one websocket has heard.
+    """The messages that one websocket has received.
 
     Attributes:
-        name: the websocket, as a source.
-        channels: what it listens to.
-        echo: whether it hears itself.
-        slow: whether it may be that slow that messages give way.
+        name: the name of the websocket as a source.
+        channels: the channels it is subscribed to.
+        echo: whether it receives its own messages.
+        slow: whether it may be so slow that messages are dropped.
         since: when it was opened, on the clock of `Talk`.
-        last: the number that came last, for each channel and source.
+        last: the last received number, by channel and source.
     """
 
     __slots__ = ("_floor", "channels", "echo", "last", "name", "since", "slow")
@@ -58,13 +58,13 @@ class Hearing:
 
 
 class Talk:
-    """Number what is published, and check what is heard.
+    """The numbering of published messages, and the check of received ones.
 
     Attributes:
-        violations: how often something was wrong, by kind.
-        shown: some of it in words.
-        heard: messages.
-        dropped: messages that a slow reader lacks, where an overflow policy drops and counts them.
+        violations: the numbers of failed checks, by kind.
+        shown: descriptions of some of them.
+        heard: the number of received messages.
+        dropped: the messages that an overflow policy has dropped for slow readers.
     """
 
     def __init__(self, drops: bool = False) -> None:

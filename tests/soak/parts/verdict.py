@@ -1,4 +1,4 @@
-"""What must be so when nobody is there, and while many are: censuses compared, in words."""
+"""The required state without clients and with many: comparisons of censuses, in words."""
 
 from __future__ import annotations
 

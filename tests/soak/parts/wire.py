@@ -1,4 +1,4 @@
-"""Websocket framing for clients by the thousand: bytes in any pieces, as little work as can be."""
+"""Efficient websocket framing for thousands of clients, from bytes in chunks of any size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMPRESSED = 0x40
 
 
 class WireError(Exception):
-    """Say that a server sent what is no frame."""
+    """The error for bytes of a server that are not a valid frame."""
 
 
 def handshake(port: int, target: str, headers: dict[str, str], deflate: bool) -> bytes:
@@ -44,10 +44,10 @@ def frame(opcode: int, payload: bytes = b"") -> bytes:
 
 
 class Reader:
-    """Make frames of a server's bytes.
+    """A parser of the frames in a server's bytes.
 
     Args:
-        deflate: whether permessage-deflate without context was agreed upon (RFC 7692).
+        deflate: whether permessage-deflate without context was negotiated (RFC 7692).
     """
 
     __slots__ = ("_deflate", "_held")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What ``startproject`` writes, for the site under test."""
+"""The manage.py of the site under test, as ``startproject`` writes it."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""The site under test: a factory, a blueprint, people who log in, three kinds of sessions."""
+"""The site under test: a factory, a blueprint, users who log in, three kinds of sessions."""
 
 import secrets
 import sys
@@ -34,7 +34,7 @@ def load_by_token(request):
 
 
 class Store(SessionInterface):
-    """Keep sessions in this process, by a token in the cookie and without a ``sid``."""
+    """A store of sessions in this process, by a token in the cookie and without a ``sid``."""
 
     class Session(dict, SessionMixin):
         pass
@@ -154,7 +154,7 @@ def token(request):
 
 
 class Shouting(PubSubEndpoint):
-    """Say aloud what a socket sends; made with Flask's request."""
+    """An endpoint that replies in upper case; made with Flask's request."""
 
     def __init__(self, request, context):
         super().__init__(request, context)

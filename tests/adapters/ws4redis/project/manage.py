@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What ``startproject`` writes, for the site that moved."""
+"""The manage.py of the migrated site, as ``startproject`` writes it."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Pages and websockets in one uWSGI: a function looks at the path."""
+"""Pages and websockets in one uWSGI: a function chooses by path."""
 
 import os
 

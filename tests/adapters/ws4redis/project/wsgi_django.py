@@ -1,4 +1,4 @@
-"""The pages, in a uWSGI of their own."""
+"""The pages, in a separate uWSGI."""
 
 import os
 

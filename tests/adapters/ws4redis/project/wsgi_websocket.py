@@ -1,4 +1,4 @@
-"""The websockets, in a uWSGI of their own, with gevent's sockets put under redis-py."""
+"""The websockets, in a separate uWSGI, with gevent's sockets for redis-py."""
 
 import os
 

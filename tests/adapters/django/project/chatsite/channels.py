@@ -48,7 +48,7 @@ def token(request):
 
 
 class Shouting(PubSubEndpoint):
-    """Say aloud what a socket sends; made with Django's request."""
+    """An endpoint that replies in upper case; made with Django's request."""
 
     def __init__(self, request, context):
         super().__init__(request, context)

@@ -1,4 +1,4 @@
-"""What a site's own tests look like; run by ``manage.py test``."""
+"""The tests of an example site; run by ``manage.py test``."""
 
 import asyncio
 

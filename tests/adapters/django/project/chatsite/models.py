@@ -1,4 +1,4 @@
-"""Another user model, without groups and with a name that is an address."""
+"""A custom user model, without groups and with an email address as the name."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The site without websockets, and with those of people it does not know."""
+"""The site without websockets, and with websockets that do not use Django's users."""
 
 from django.core.wsgi import get_wsgi_application
 

@@ -1,4 +1,4 @@
-"""The site under test; what differs from test to test comes from the environment."""
+"""The settings of the site under test; those that vary by test come from the environment."""
 
 import json
 import os

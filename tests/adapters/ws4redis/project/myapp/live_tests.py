@@ -1,4 +1,4 @@
-"""What the tests of such a site look like; run by ``manage.py test``."""
+"""The tests of a migrated site; run by ``manage.py test``."""
 
 import logging
 

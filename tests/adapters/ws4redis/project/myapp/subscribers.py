@@ -1,4 +1,4 @@
-"""A subscriber that publishes in its own way."""
+"""A subscriber with its own publish_message."""
 
 from django.contrib.auth.models import User
 from ws4redis.redis_store import RedisMessage
@@ -6,7 +6,7 @@ from ws4redis.subscriber import RedisSubscriber
 
 
 class Counting(RedisSubscriber):
-    """Add to each message how many users there are, which the database must be asked for."""
+    """A subscriber that adds the number of users, from the database, to each message."""
 
     def publish_message(self, message, expire=None):
         counted = f"{message.decode()} to {User.objects.count()}"

@@ -1,0 +1,595 @@
+"""Websockets whose handshake is answered later, and whose reading is held."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import pytest
+from websockets.frames import Frame, Opcode
+
+from wsredis.endpoints import Endpoint, EndpointConnection
+from wsredis.exceptions import HandshakeError
+from wsredis.handshake.upgrade import Handshake
+from wsredis.identity import Identity
+from wsredis.transports.rate import MAX_UNACKED
+from wsredis.transports.stream import State
+from wsredis.transports.websocket import READ_SIZE, WebSocket
+
+from ..place import CHANNEL, Client, Place, Recorder, until
+
+HANDSHAKE = Handshake((("Upgrade", "websocket"),), ("one", "two"), "one")
+
+
+class Deferred(Recorder):
+    """An endpoint that answers later, or as a test tells it."""
+
+    deferred = True
+
+    def __init__(self, answer: Callable[[EndpointConnection], None] | None = None) -> None:
+        super().__init__()
+        self.answer = answer
+        self.opens = 0
+
+    def connecting(self, connection: EndpointConnection) -> None:
+        if self.answer is not None:
+            self.answer(connection)
+
+    def opened(self, connection: EndpointConnection) -> None:
+        self.opens += 1
+
+
+def wait(place: Place, endpoint: Deferred, early: bytes = b"") -> tuple[Client, WebSocket]:
+    """Return a client that waits for the answer to its handshake."""
+    connection = place.websocket(endpoint, Identity("alice"))
+    connection.subprotocol = "one"
+    place.join(connection, [CHANNEL])
+    near, far = place.pair()
+    place.run(connection.await_answer, near.detach(), early, HANDSHAKE)
+    return Client(far), connection
+
+
+def head(client: Client) -> list[str]:
+    """Return the lines of an answer's head."""
+    data = b""
+    while not data.endswith(b"\r\n\r\n"):
+        data += client._take(1)
+    return data.decode().split("\r\n")[:-2]
+
+
+def rest(client: Client) -> str:
+    """Return all up to the end."""
+    return (client._bytes + b"".join(iter(lambda: client.sock.recv(1000), b""))).decode()
+
+
+def told(endpoint: Deferred) -> tuple[int, list[int]]:
+    return endpoint.opens, endpoint.codes
+
+
+@pytest.mark.parametrize(("chosen", "sent"), [(None, "one"), ("two", "two")])
+def test_it_is_accepted_with_what_the_endpoint_says(
+    place: Place, chosen: str | None, sent: str
+) -> None:
+    place.publish("retained", expire=60)
+    endpoint = Deferred()
+    client, connection = wait(place, endpoint)
+    place.publish("live")
+    until(lambda: place.numbers()["delivered"] == 1)
+    assert connection.state is State.JOINING
+    assert place.numbers()["accepted"] == 0
+    place.run(connection.accept, chosen, iter([("X-Answered", "later")]))
+    assert head(client) == [
+        "HTTP/1.1 101 Switching Protocols",
+        "Upgrade: websocket",
+        "X-Answered: later",
+        f"Sec-WebSocket-Protocol: {sent}",
+    ]
+    assert [client.read()[1], client.read()[1]] == [b"retained", b"live"]
+    assert connection.subprotocol == sent
+    assert told(endpoint) == (1, [])
+    assert place.numbers()["accepted"] == 1
+    client.send(Opcode.TEXT, b"hello")
+    until(lambda: endpoint.got == ["hello"])
+
+
+def test_what_the_endpoint_has_chosen_before_holds(place: Place) -> None:
+    endpoint = Deferred()
+    endpoint.subprotocol, endpoint.headers = "two", [("X-Made", "early")]
+    client, connection = wait(place, endpoint)
+    place.run(connection.accept, None, [("X-Answered", "later")])
+    assert head(client)[2:] == [
+        "X-Made: early",
+        "X-Answered: later",
+        "Sec-WebSocket-Protocol: two",
+    ]
+
+
+def test_what_comes_before_the_answer_is_heard_after_it(place: Place) -> None:
+    endpoint = Deferred()
+    client, connection = wait(place, endpoint, Frame(Opcode.TEXT, b"one").serialize(mask=True))
+    client.send(Opcode.TEXT, b"two")
+    until(lambda: b"two" in unmasked(connection))
+    assert endpoint.got == []
+    place.run(connection.accept)
+    until(lambda: endpoint.got == ["one", "two"])
+
+
+def unmasked(connection: WebSocket) -> bytes:
+    """Return the payload of the last frame that has come before the answer."""
+    assert connection._handshake is not None
+    data = connection._handshake.early[-9:]
+    return bytes(byte ^ data[2 + index % 4] for index, byte in enumerate(data[6:]))
+
+
+def test_a_client_that_says_too_much_before_the_answer_is_not_read(place: Place) -> None:
+    endpoint = Deferred()
+    client, connection = wait(place, endpoint)
+    frame = Frame(Opcode.TEXT, b"x" * 10_000).serialize(mask=True)
+    sender = threading.Thread(target=client.sock.sendall, args=(frame * 100,))
+    sender.start()
+    until(lambda: not connection._reader.active)
+    assert connection._handshake is not None
+    assert READ_SIZE < len(connection._handshake.early) <= READ_SIZE * 2
+    place.run(connection.accept)
+    until(lambda: len(endpoint.got) == 100)
+    sender.join()
+
+
+def test_it_is_refused_with_an_answer_of_the_endpoint(place: Place) -> None:
+    endpoint = Deferred()
+    client, connection = wait(place, endpoint)
+    place.publish("lost")
+    connection.soon(
+        lambda: connection.refuse(
+            409, "Enough.", [("X-Quota", "3")], body=b"{}", content_type="application/json"
+        )
+    )
+    lines, body = head(client), rest(client)
+    assert lines[0] == "HTTP/1.1 409 Conflict"
+    assert {"Content-Type: application/json", "X-Quota: 3", "Connection: close"} <= set(lines)
+    assert body == "{}"
+    client.send(Opcode.TEXT, b"unheard")
+    client.send(Opcode.CLOSE, (1000).to_bytes(2, "big"))
+    until(lambda: connection._receiver is not None)  # both have been read
+    client.sock.close()
+    until(lambda: place.numbers()["connections"] == 0)
+    assert told(endpoint) == (0, [1006])
+    assert connection.close_reason == "Enough."
+    assert endpoint.got == []
+    assert place.numbers()["accepted"] == 0
+
+
+def test_a_refused_client_that_stays_is_ended_at_the_deadline(places: Callable[..., Place]) -> None:
+    place = places(close_timeout=0.1)
+    endpoint = Deferred()
+    _client, connection = wait(place, endpoint)
+    place.run(connection.refuse, 403, "No.")
+    until(lambda: endpoint.codes == [1006])
+    assert place.numbers()["timeouts"] == 1
+
+
+def test_without_an_answer_it_is_refused_at_the_deadline(places: Callable[..., Place]) -> None:
+    place = places(handshake_timeout=0.2, close_timeout=0.1)
+    endpoint = Deferred()
+    client, connection = wait(place, endpoint)
+    lines = head(client)
+    assert lines[0] == "HTTP/1.1 503 Service Unavailable"
+    assert "Retry-After: 2" in lines
+    client.sock.close()
+    until(lambda: endpoint.codes == [1006])
+    place.run(connection.accept)  # too late, and nothing happens
+    place.run(connection.refuse, 403, "No.")
+    assert endpoint.opens == 0
+
+
+def test_one_that_was_accepted_in_time_stays(places: Callable[..., Place]) -> None:
+    place = places(handshake_timeout=0.2, close_timeout=0.1)
+    client, connection = wait(place, Deferred())
+    place.run(connection.accept)
+    place.run(gevent.sleep, 0.5)  # longer than the deadline and a sweep
+    assert connection.state is State.OPEN
+    assert head(client)[0] == "HTTP/1.1 101 Switching Protocols"
+
+
+def test_a_client_that_disconnects_before_the_answer_is_noticed(place: Place) -> None:
+    endpoint = Deferred()
+    client, connection = wait(place, endpoint)
+    client.sock.close()
+    until(lambda: endpoint.codes == [1006])
+    place.run(connection.accept)
+    assert endpoint.opens == 0
+    assert place.numbers()["connections"] == place.numbers()["channels"] == 0
+
+
+def test_an_answer_after_a_refusal_of_ours_does_nothing(place: Place) -> None:
+    endpoint = Deferred()
+    client, connection = wait(place, endpoint)
+    assert place.run(connection.kick, 1012, "restart")
+    place.run(connection.accept)
+    place.run(connection.refuse, 403, "No.")
+    assert head(client)[0] == "HTTP/1.1 503 Service Unavailable"
+    assert endpoint.opens == 0
+
+
+def test_the_101_goes_out_before_a_close_that_discards_the_rest(
+    places: Callable[..., Place],
+) -> None:
+    place = places(max_send_buffer=2000)
+    for _ in range(4):
+        place.publish("x" * 900, f"{CHANNEL}{_}", expire=60)
+
+    class Filling(Deferred):
+        def opened(self, connection: EndpointConnection) -> None:
+            assert not connection.send("one more")
+
+    connection = place.websocket(Filling(), Identity("alice"))
+    place.join(connection, [f"{CHANNEL}{number}" for number in range(4)])
+    near, far = place.pair()
+    place.run(connection.await_answer, near.detach(), b"", HANDSHAKE)
+    place.run(connection.accept)
+    client = Client(far)
+    assert head(client)[0] == "HTTP/1.1 101 Switching Protocols"
+    assert client.close_code() == 1013
+
+
+def test_a_refusal_that_cannot_be_sent_is_500(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    client, _ = wait(place, Deferred(fail(HandshakeError(429, "No.", [("Retry-After", 5)]))))  # type: ignore[list-item]
+    assert head(client)[0] == "HTTP/1.1 500 Internal Server Error"
+    assert "not a str" in caplog.text
+
+
+def test_it_is_answered_once(place: Place) -> None:
+    _client, connection = wait(place, Deferred())
+    place.run(connection.accept)
+    for answer in (connection.accept, lambda: connection.refuse(403, "No.")):
+        with pytest.raises(RuntimeError, match="already been answered"):
+            place.run(answer)
+    assert connection.state is State.OPEN
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (
+            lambda c: c.accept("three"),
+            "does not offer the subprotocol 'three': choose one of its offers: one, two",
+        ),
+        (lambda c: c.accept(headers=[("X-Evil", "a\r\nb: c")]), "printable ASCII"),
+        (lambda c: c.accept(headers=[("X Evil", "a")]), "'X Evil' is not a valid header name"),
+        (lambda c: c.accept(headers=[("Sec-WebSocket-Accept", "x")]), "part of the handshake"),
+        (lambda c: c.accept(headers=[("Upgrade", "x")]), "part of the handshake"),
+        (lambda c: c.refuse(200, "No."), "write 300 to 599"),
+        (lambda c: c.refuse(403, "No.", [("Connection", "keep-alive")]), "part of the handshake"),
+    ],
+)
+def test_what_cannot_be_sent_is_an_error_and_leaves_it_pending(
+    place: Place, answer: Callable[[Any], None], error: str
+) -> None:
+    client, connection = wait(place, Deferred())
+    with pytest.raises(ValueError, match=error):
+        place.run(answer, connection)
+    place.run(connection.accept)
+    assert head(client)[0] == "HTTP/1.1 101 Switching Protocols"
+
+
+def fail(error: Exception) -> Callable[[Any], None]:
+    def answer(connection: Any) -> None:
+        raise error
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (HandshakeError(404, "No such room."), "404 Not Found", "No such room."),
+        (
+            LookupError("secret"),
+            "500 Internal Server Error",
+            "This websocket cannot be opened because of a server error.",
+        ),
+        (
+            HandshakeError(404, "No.", [("Connection", "x")]),
+            "500 Internal Server Error",
+            "This websocket cannot be opened because of a server error.",
+        ),
+    ],
+)
+def test_an_endpoint_that_fails_refuses_it(
+    place: Place, caplog: pytest.LogCaptureFixture, error: Exception, status: str, text: str
+) -> None:
+    client, _ = wait(place, Deferred(fail(error)))
+    assert head(client)[0] == f"HTTP/1.1 {status}"
+    assert rest(client) == f"{text}\n"
+    failed = [record for record in caplog.records if record.exc_info]
+    assert bool(failed) is (status[0] == "5")
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [(1012, "503 Service Unavailable"), (1013, "503 Service Unavailable"), (4401, "403 Forbidden")],
+)
+@pytest.mark.parametrize("early", [False, True])
+def test_one_that_has_to_leave_is_refused(
+    place: Place, code: int, status: str, early: bool
+) -> None:
+    endpoint = Deferred()
+    if early:  # while its request is still on its way
+        connection = place.websocket(endpoint, Identity("alice"))
+        place.join(connection, [CHANNEL])
+        assert place.run(connection.kick, code, "sorry")
+        near, far = place.pair()
+        place.run(connection.await_answer, near.detach(), b"", HANDSHAKE)
+        client = Client(far)
+    else:
+        client, connection = wait(place, endpoint)
+        assert place.run(connection.kick, code, "sorry")
+    assert head(client)[0] == f"HTTP/1.1 {status}"
+    assert "sorry" not in rest(client)
+    assert connection.close_reason == "sorry"
+
+
+def test_an_endpoint_may_close_instead_of_refusing(place: Place) -> None:
+    client, connection = wait(place, Deferred())
+    place.run(connection.close)
+    assert head(client)[0] == "HTTP/1.1 403 Forbidden"
+    assert rest(client).strip()
+
+
+def test_a_hub_that_ends_leaves_no_pending_client(place: Place) -> None:
+    endpoint = Deferred()
+    client, connection = wait(place, endpoint)
+    place.run(place.hub.close)
+    assert client.sock.recv(1) == b""
+    assert endpoint.codes == [1006]
+    near, far = socket.socketpair()
+    place.run(connection.await_answer, near.detach(), b"", HANDSHAKE)
+    with far:
+        assert far.recv(1) == b""
+
+
+def test_an_endpoint_needs_no_method(place: Place) -> None:
+    class Quiet(Endpoint):
+        def __init__(self) -> None: ...
+
+    connection = place.websocket(Quiet())
+    place.join(connection, [CHANNEL])
+    near, far = place.pair()
+    place.run(connection.open, near.detach())
+    client = Client(far)
+    client.send(Opcode.TEXT, b"hello")
+    until(lambda: connection.received == 1)
+    client.send(Opcode.CLOSE, (1000).to_bytes(2, "big"))
+    assert client.close_code() == 1000
+
+
+# Holding
+
+
+class Holding(Recorder):
+    """An endpoint that holds reading after each "hold"."""
+
+    def received(self, connection: EndpointConnection, message: str | bytes) -> None:
+        super().received(connection, message)
+        if message == "hold":
+            connection.hold()
+
+
+def holding(place: Place) -> tuple[Client, WebSocket, Holding]:
+    endpoint = Holding()
+    connection = place.websocket(endpoint)
+    place.join(connection, [CHANNEL])
+    near, far = place.pair()
+    place.run(connection.open, near.detach())
+    return Client(far), connection, endpoint
+
+
+def frames(*texts: str) -> bytes:
+    return b"".join(Frame(Opcode.TEXT, text.encode()).serialize(mask=True) for text in texts)
+
+
+def test_nothing_is_delivered_while_it_is_held(place: Place) -> None:
+    client, connection, endpoint = holding(place)
+    client.sock.sendall(frames("hold", "one", "hold", "two"))
+    until(lambda: endpoint.got == ["hold"])
+    client.sock.sendall(frames("three"))
+    place.run(connection.ping)
+    assert client.read() == (Opcode.PING, b"")
+    assert connection.paused
+    assert not connection.is_silent
+    place.run(connection.release)
+    until(lambda: endpoint.got == ["hold", "one", "hold"])
+    place.run(gevent.sleep, 0.02)
+    assert endpoint.got == ["hold", "one", "hold"]
+    place.run(connection.release)
+    until(lambda: endpoint.got == ["hold", "one", "hold", "two", "three"])
+    assert not connection.paused
+    place.run(connection.release)  # nothing is held
+    assert connection.received == 5
+
+
+def test_a_close_frame_waits_for_the_messages_before_it(place: Place) -> None:
+    client, connection, endpoint = holding(place)
+    close = Frame(Opcode.CLOSE, (4000).to_bytes(2, "big") + b"bye").serialize(mask=True)
+    client.sock.sendall(frames("one", "hold") + close)
+    until(lambda: endpoint.got == ["one", "hold"])
+    place.run(gevent.sleep, 0.02)
+    assert connection.state is State.OPEN
+    place.run(connection.release)
+    assert client.close_code() == 4000
+    client.sock.close()
+    until(lambda: endpoint.codes == [4000])
+    assert connection.close_reason == "bye"
+
+
+def test_one_may_be_held_and_released_at_once(place: Place) -> None:
+    client, connection, endpoint = holding(place)
+
+    def received(connection: EndpointConnection, message: str | bytes) -> None:
+        endpoint.got.append(message)
+        connection.hold()
+        connection.release()
+
+    endpoint.received = received  # type: ignore[method-assign]
+    client.sock.sendall(frames("one", "two", "three"))
+    until(lambda: endpoint.got == ["one", "two", "three"])
+    until(lambda: not connection.paused)
+
+
+def test_one_held_again_before_it_goes_on_stays_held(place: Place) -> None:
+    client, connection, endpoint = holding(place)
+    client.sock.sendall(frames("hold", "one"))
+    until(lambda: endpoint.got == ["hold"])
+
+    def again() -> None:
+        connection.release()
+        connection.hold()
+
+    place.run(again)
+    place.run(gevent.sleep, 0.02)
+    assert endpoint.got == ["hold"]
+
+
+def test_one_that_is_released_is_read_when_the_broker_has_caught_up(place: Place) -> None:
+    _client, connection, _ = holding(place)
+    place.run(connection.hold)
+    place.run(connection.publishing, MAX_UNACKED)
+    place.run(connection.release)
+    place.run(gevent.sleep, 0.02)
+    assert connection.paused
+    place.run(connection.on_ack, MAX_UNACKED)
+    assert not connection.paused
+
+
+def test_one_that_closes_forgets_what_is_held(place: Place) -> None:
+    client, connection, endpoint = holding(place)
+    client.sock.sendall(frames("hold", "one"))
+    until(lambda: endpoint.got == ["hold"])
+    place.run(connection.close, 4000)
+    place.run(connection.release)
+    assert client.close_code() == 4000
+    client.send(Opcode.CLOSE, (4000).to_bytes(2, "big"))
+    assert client.sock.recv(1) == b""  # it is read again
+    client.sock.close()
+    until(lambda: endpoint.codes == [4000])
+    assert endpoint.got == ["hold"]
+
+
+def test_a_close_frame_that_is_held_back_is_not_awaited_again(places: Callable[..., Place]) -> None:
+    place = places(close_timeout=20)
+    client, connection, endpoint = holding(place)
+    close = Frame(Opcode.CLOSE, (1000).to_bytes(2, "big")).serialize(mask=True)
+    client.sock.sendall(frames("hold", "one") + close)
+    until(lambda: endpoint.got == ["hold"])
+    place.run(connection.close, 4000)
+    assert client.close_code() == 4000
+    assert client.sock.recv(1) == b""  # at once
+    client.sock.close()
+    until(lambda: endpoint.codes == [4000])
+    assert place.numbers()["timeouts"] == 0
+
+
+def test_one_that_is_released_and_closed_at_once_delivers_nothing(place: Place) -> None:
+    client, connection, endpoint = holding(place)
+    client.sock.sendall(frames("hold", "one"))
+    until(lambda: endpoint.got == ["hold"])
+
+    def release_and_close() -> None:
+        connection.release()
+        connection.close(4000)
+
+    place.run(release_and_close)
+    assert client.close_code() == 4000
+    assert endpoint.got == ["hold"]
+
+
+def test_one_that_closes_cannot_be_held(places: Callable[..., Place]) -> None:
+    place = places(close_timeout=20)
+    client, connection, endpoint = holding(place)
+    place.run(connection.close, 4000)
+    place.run(connection.hold)
+    assert client.close_code() == 4000
+    client.send(Opcode.CLOSE, (4000).to_bytes(2, "big"))
+    assert client.sock.recv(1) == b""  # at once
+    client.sock.close()
+    until(lambda: endpoint.codes == [4000])
+    assert place.numbers()["timeouts"] == 0
+
+
+def test_a_close_frame_behind_the_handshake_is_not_awaited_again(
+    places: Callable[..., Place],
+) -> None:
+    place = places(close_timeout=20)
+    endpoint = Deferred()
+    endpoint.opened = lambda connection: connection.close(4000)  # type: ignore[method-assign]
+    early = Frame(Opcode.CLOSE, (1000).to_bytes(2, "big")).serialize(mask=True)
+    client, connection = wait(place, endpoint, frames("unheard") + early)
+    place.run(connection.accept)
+    assert head(client)[0] == "HTTP/1.1 101 Switching Protocols"
+    assert client.close_code() == 4000
+    assert client.sock.recv(1) == b""  # at once
+    assert endpoint.got == []
+
+
+def test_many_held_messages_are_delivered_one_by_one(place: Place) -> None:
+    client, connection, endpoint = holding(place)
+    client.sock.sendall(frames(*["hold"] * 500))
+    for count in range(1, 501):
+        until(lambda n=count: len(endpoint.got) == n)  # type: ignore[misc]
+        place.run(connection.release)
+    until(lambda: not connection.paused)
+
+
+def test_one_that_is_held_from_the_beginning_hears_nothing(place: Place) -> None:
+    endpoint = Deferred(lambda connection: connection.hold())
+    client, connection = wait(place, endpoint, frames("one"))
+    place.run(connection.accept)
+    assert head(client)[0] == "HTTP/1.1 101 Switching Protocols"
+    client.sock.sendall(frames("two"))
+    place.run(gevent.sleep, 0.02)
+    assert endpoint.got == []
+    place.run(connection.release)
+    until(lambda: endpoint.got == ["one", "two"])
+
+
+# Draining
+
+
+def test_an_endpoint_is_told_to_wait_and_when_all_was_sent(places: Callable[..., Place]) -> None:
+    place = places(max_send_buffer=20_000, ping_interval=3600)
+    drained: list[WebSocket] = []
+
+    class Filling(Recorder):
+        def drained(self, connection: Any) -> None:
+            drained.append(connection)
+
+    connection = place.websocket(Filling())
+    place.join(connection, [CHANNEL])
+    near, far = place.pair()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    place.run(connection.open, near.detach())
+
+    def fill() -> int:
+        count = 1
+        while connection.send("x" * 1000):
+            count += 1
+        return count
+
+    count = place.run(fill)
+    assert 10_000 < connection.send_buffer_size <= 11_100
+    assert not place.run(connection.send, "y" * 1000)
+    assert drained == []
+    client = Client(far)
+    for _ in range(count + 1):
+        client.read()
+    until(lambda: drained == [connection])
+    assert place.run(connection.send, "z")
+    assert client.read()[1] == b"z"
+    assert drained == [connection]
+    place.run(connection.close)
+    assert not place.run(connection.send, "too late")
