@@ -19,6 +19,7 @@ from wsredis.embedded import EmbeddedRedis
 from wsredis.runtime.loop import Loop
 
 from .gate import Gate, page
+from .handshakes import DirectGate
 from .measuring import forget_greenlets_quietly
 from .place import Place
 
@@ -175,3 +176,17 @@ def gate(request: pytest.FixtureRequest) -> Iterator[Callable[..., Gate]]:
     yield make
     for one in made:
         one.stop()
+
+
+@pytest.fixture
+def gates() -> Iterator[Callable[..., DirectGate]]:
+    """Give a function that makes middleware, with the arguments of `WebSocketMiddleware`."""
+    made: list[DirectGate] = []
+
+    def make(**options: Any) -> DirectGate:
+        made.append(DirectGate(**options))
+        return made[-1]
+
+    yield make
+    for gate in made:
+        gate.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,23 +11,10 @@ import pytest
 from wsredis import Endpoint, EndpointContext, HandshakeError, Identity
 from wsredis.exceptions import BrokerUnavailable
 
-from ..hub.test_limits_in_handshake import NOTHING, Gate
+from ..handshakes import NOTHING, DirectGate
 from ..place import until
 
-Gates = Callable[..., Gate]
-
-
-@pytest.fixture
-def gates() -> Iterator[Gates]:
-    made: list[Gate] = []
-
-    def make(**options: Any) -> Gate:
-        made.append(Gate(**options))
-        return made[-1]
-
-    yield make
-    for gate in made:
-        gate.close()
+Gates = Callable[..., DirectGate]
 
 
 class Told(Endpoint):
@@ -54,7 +41,7 @@ def kind(**members: Any) -> type[Told]:
     return type("Kind", (Told,), {"made": [], **members})
 
 
-def answer(gate: Gate) -> str:
+def answer(gate: DirectGate) -> str:
     return gate.far_ends[-1].recv(2000).decode()
 
 
@@ -89,14 +76,14 @@ def test_it_chooses_the_subprotocol(
     found = [line for line in answer(gate).split("\r\n") if line.startswith("Sec-WebSocket-P")]
     assert found == ([] if chosen is None else [f"Sec-WebSocket-Protocol: {chosen}"])
     (subscriber,) = gate.process.hub.subscribers()
-    assert getattr(subscriber, "subprotocol") == chosen  # noqa: B009
+    assert subscriber.subprotocol == chosen
 
 
 def test_a_deferred_one_chooses_before_its_answer(gates: Gates) -> None:
     gate = gates(endpoint=kind(deferred=True, subprotocol="two", headers=[("X-One", "1")]))
     gate.ask(HTTP_SEC_WEBSOCKET_PROTOCOL="one, two")
     (connection,) = gate.process.hub.subscribers()
-    gate.process.loop.run(getattr(connection, "accept"))  # noqa: B009
+    gate.process.loop.run(connection.accept)
     lines = answer(gate).split("\r\n")
     assert {"X-One: 1", "Sec-WebSocket-Protocol: two"} <= set(lines)
 
@@ -132,15 +119,15 @@ def test_what_cannot_be_sent_is_500_and_leaves_nothing(
     assert "the endpoint failed" in caplog.text
 
 
-def refused_user(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def refused_user(gate: DirectGate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate.process.limits, "take_user", fail(HandshakeError(429, "Too many.")))
 
 
-def no_broker(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_broker(gate: DirectGate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate.process.hub, "subscribe", fail(BrokerUnavailable("no answer")))
 
 
-def draining(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def draining(gate: DirectGate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate.process.hub, "draining", True)
 
 
@@ -171,7 +158,7 @@ def test_one_that_was_made_is_told_of_the_end_also_if_it_is_never_open(
 
 
 def test_one_that_was_made_too_late_is_told_of_the_end(gates: Gates) -> None:
-    class Slow(kind()):  # type: ignore[misc]
+    class Slow(kind()):
         def __init__(self, request: Any, context: EndpointContext) -> None:
             super().__init__(request, context)
             time.sleep(0.1)
@@ -220,7 +207,7 @@ def test_a_deferred_one_has_its_slots_while_it_waits(gates: Gates) -> None:
     until(lambda: endpoint.made[0].calls == ["connecting"])
     assert gate.taken()[0] == gate.taken()[2] == 1
     (connection,) = gate.process.hub.subscribers()
-    gate.process.loop.run(getattr(connection, "refuse"), 404, "Nothing is here.")  # noqa: B009
+    gate.process.loop.run(connection.refuse, 404, "Nothing is here.")
     assert answer(gate).startswith("HTTP/1.1 404 Not Found\r\n")
     gate.far_ends[-1].close()
     until(lambda: gate.taken() == NOTHING)

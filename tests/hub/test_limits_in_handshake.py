@@ -2,99 +2,25 @@
 
 from __future__ import annotations
 
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import gevent
 import pytest
 
-from wsredis import Config, Endpoint, HandshakeError, Identity, WebSocketMiddleware
-from wsredis.brokers.memory.broker import MemoryBroker
+from wsredis import Endpoint, HandshakeError, Identity
 from wsredis.exceptions import BrokerUnavailable
-from wsredis.hub.limits import Limits
 
-from ..place import SECONDS, until
+from ..handshakes import ADDRESS, NOTHING, DirectGate
+from ..place import until
 
-ADDRESS = "192.0.2.1"
+Gates = Callable[..., DirectGate]
+
 OF_ADDRESS, OF_ALICE = ("address", ADDRESS), ("user", "alice")
-NOTHING = (0, {}, 0)
 
 
-class Gate:
-    """A middleware that is called as a server does, with one end of a socket pair."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        config = Config(max_connections_per_address=5)
-        self.broker = MemoryBroker()
-        options = {"identity": lambda request: Identity("alice"), **options}
-        self.middleware = WebSocketMiddleware(None, config=config, broker=self.broker, **options)
-        self.process = self.middleware._process_here()
-        self.far_ends: list[socket.socket] = []
-
-    @property
-    def limits(self) -> Limits:
-        return self.process.limits
-
-    def taken(self) -> tuple[int, dict[tuple[str, str], int], int]:
-        """Return the slots that are taken, and how many subscribers the hub has."""
-        return self.limits.count, dict(self.limits._taken), self.middleware.stats()["connections"]
-
-    def ask(
-        self,
-        query: str = "subscribe-broadcast",
-        gone: bool = False,
-        **headers: str,
-    ) -> tuple[str, bytes]:
-        """Ask for a websocket; return the status and the body of the answer."""
-        near, far = socket.socketpair()
-        far.settimeout(SECONDS)
-        self.far_ends.append(far)
-        if gone:
-            far.close()
-        answers: list[str] = []
-        environ = {
-            "REQUEST_METHOD": "GET",
-            "PATH_INFO": "/ws/news",
-            "QUERY_STRING": query,
-            "SERVER_NAME": "localhost",
-            "SERVER_PORT": "80",
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "REMOTE_ADDR": ADDRESS,
-            "HTTP_HOST": "localhost",
-            "HTTP_UPGRADE": "websocket",
-            "HTTP_CONNECTION": "Upgrade",
-            "HTTP_SEC_WEBSOCKET_VERSION": "13",
-            "HTTP_SEC_WEBSOCKET_KEY": "AAAAAAAAAAAAAAAAAAAAAA==",
-            "werkzeug.socket": near,
-            **headers,
-        }
-        with near:
-            respond = self.middleware(environ, lambda status, headers: answers.append(status))
-            body = b"".join(respond)
-        return answers[0], body
-
-    def close(self) -> None:
-        self.middleware.close()
-        for far in self.far_ends:
-            far.close()
-
-
-@pytest.fixture
-def gates() -> Iterator[Callable[..., Gate]]:
-    made: list[Gate] = []
-
-    def make(**options: Any) -> Gate:
-        made.append(Gate(**options))
-        return made[-1]
-
-    yield make
-    for gate in made:
-        gate.close()
-
-
-def test_a_websocket_has_its_slots_until_it_ends(gates: Callable[..., Gate]) -> None:
+def test_a_websocket_has_its_slots_until_it_ends(gates: Gates) -> None:
     gate = gates()
     assert gate.ask()[0] == "101 Switching Protocols"
     assert gate.taken() == (1, {OF_ADDRESS: 1, OF_ALICE: 1}, 1)
@@ -104,7 +30,7 @@ def test_a_websocket_has_its_slots_until_it_ends(gates: Callable[..., Gate]) -> 
 
 
 def test_the_process_and_the_address_are_asked_before_the_resolver_and_the_user_after_it(
-    gates: Callable[..., Gate],
+    gates: Gates,
 ) -> None:
     seen: list[Any] = []
 
@@ -127,7 +53,7 @@ def test_the_process_and_the_address_are_asked_before_the_resolver_and_the_user_
     [("max_connections", "503 Service Unavailable"), ("max_connections_per_address", "429")],
 )
 def test_whom_there_is_no_room_for_is_not_identified(
-    gates: Callable[..., Gate], option: str, status: str
+    gates: Gates, option: str, status: str
 ) -> None:
     asked: list[str] = []
 
@@ -175,7 +101,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_whoever_is_refused_gives_its_slots_back(gates: Callable[..., Gate], case: str) -> None:
+def test_whoever_is_refused_gives_its_slots_back(gates: Gates, case: str) -> None:
     options, status = REFUSED[case]
     gate = gates(**options)
     if case == "user":
@@ -189,7 +115,7 @@ def test_whoever_is_refused_gives_its_slots_back(gates: Callable[..., Gate], cas
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, gevent.GreenletExit, gevent.Timeout])
 def test_a_resolver_that_is_interrupted_gives_the_slots_back(
-    gates: Callable[..., Gate], error: type[BaseException]
+    gates: Gates, error: type[BaseException]
 ) -> None:
     gate = gates(identity=refuse(error()))
     with pytest.raises(error):
@@ -199,7 +125,7 @@ def test_a_resolver_that_is_interrupted_gives_the_slots_back(
 
 @pytest.mark.parametrize("error", [BrokerUnavailable("gone"), MemoryError()], ids=repr)
 def test_who_cannot_be_subscribed_gives_its_slots_back(
-    gates: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch, error: Exception
+    gates: Gates, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     gate = gates()
     monkeypatch.setattr(gate.process.hub._feed, "subscribe", refuse(error))
@@ -212,7 +138,7 @@ def test_who_cannot_be_subscribed_gives_its_slots_back(
 
 
 def test_an_endpoint_with_impossible_channels_gives_its_slots_back(
-    gates: Callable[..., Gate],
+    gates: Gates,
 ) -> None:
     gate = gates(endpoint=Impossible)
     with pytest.raises(TypeError):
@@ -220,7 +146,9 @@ def test_an_endpoint_with_impossible_channels_gives_its_slots_back(
     assert gate.taken() == NOTHING
 
 
-def test_whom_a_draining_process_refuses_gives_its_slots_back(gates: Callable[..., Gate]) -> None:
+def test_whom_a_draining_process_refuses_gives_its_slots_back(
+    gates: Gates,
+) -> None:
     gate = gates()
     gate.process.loop.run(gate.process.hub.drain)
     for _ in range(3):
@@ -231,7 +159,7 @@ def test_whom_a_draining_process_refuses_gives_its_slots_back(gates: Callable[..
 
 
 def test_a_client_that_has_gone_gives_its_slots_back(
-    gates: Callable[..., Gate], caplog: pytest.LogCaptureFixture
+    gates: Gates, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "wsredis.middleware")
     gate = gates()
@@ -241,7 +169,7 @@ def test_a_client_that_has_gone_gives_its_slots_back(
 
 
 def test_a_server_that_fails_gives_the_slots_back(
-    gates: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch
+    gates: Gates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = gates()
     monkeypatch.setattr("wsredis.servers.sockets.http_head", refuse(MemoryError()))
@@ -255,7 +183,7 @@ def test_a_server_that_fails_gives_the_slots_back(
     [({"HTTP_SEC_WEBSOCKET_KEY": "short"}, "400"), ({"HTTP_ORIGIN": "http://evil.example"}, "403")],
 )
 def test_what_is_no_handshake_needs_no_slot(
-    gates: Callable[..., Gate], headers: dict[str, str], status: str
+    gates: Gates, headers: dict[str, str], status: str
 ) -> None:
     gate = gates(max_connections=1)
     assert gate.ask()[0] == "101 Switching Protocols"  # now it is full

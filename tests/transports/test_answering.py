@@ -238,7 +238,7 @@ def test_the_101_goes_out_before_a_close_that_discards_the_rest(
 def test_a_refusal_that_cannot_be_sent_is_500(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client, _ = wait(place, Deferred(fail(HandshakeError(429, "No.", [("Retry-After", 5)]))))  # type: ignore[list-item]
+    client, _ = wait(place, Deferred(fail(HandshakeError(429, "No.", [("Retry-After", 5)]))))
     assert head(client)[0] == "HTTP/1.1 500 Internal Server Error"
     assert "not a str" in caplog.text
 
@@ -435,7 +435,7 @@ def test_one_may_be_held_and_released_at_once(place: Place) -> None:
         connection.hold()
         connection.release()
 
-    endpoint.received = received  # type: ignore[method-assign]
+    endpoint.received = received
     client.sock.sendall(frames("one", "two", "three"))
     until(lambda: endpoint.got == ["one", "two", "three"])
     until(lambda: not connection.paused)
@@ -526,7 +526,7 @@ def test_a_close_frame_behind_the_handshake_is_not_awaited_again(
 ) -> None:
     place = places(close_timeout=20)
     endpoint = Deferred()
-    endpoint.opened = lambda connection: connection.close(4000)  # type: ignore[method-assign]
+    endpoint.opened = lambda connection: connection.close(4000)
     early = Frame(Opcode.CLOSE, (1000).to_bytes(2, "big")).serialize(mask=True)
     client, connection = wait(place, endpoint, frames("unheard") + early)
     place.run(connection.accept)
@@ -540,7 +540,7 @@ def test_many_held_messages_are_delivered_one_by_one(place: Place) -> None:
     client, connection, endpoint = holding(place)
     client.sock.sendall(frames(*["hold"] * 500))
     for count in range(1, 501):
-        until(lambda n=count: len(endpoint.got) == n)  # type: ignore[misc]
+        until(lambda n=count: len(endpoint.got) == n)
         place.run(connection.release)
     until(lambda: not connection.paused)
 

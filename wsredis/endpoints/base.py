@@ -57,7 +57,9 @@ class EndpointConnection(Protocol):
     def accept(
         self, subprotocol: str | None = None, headers: Iterable[tuple[str, str]] = ()
     ) -> None:
-        """Open the websocket of a `deferred` endpoint; do nothing if the client has disconnected.
+        """Open the websocket of a `deferred` endpoint.
+
+        If the client has disconnected or was refused in the meantime, do nothing.
 
         Args:
             subprotocol: one of those that the client offers; by default the choice of the endpoint,
@@ -66,7 +68,7 @@ class EndpointConnection(Protocol):
 
         Raises:
             ValueError: the client does not offer the subprotocol, or a header is not valid.
-            RuntimeError: the websocket has already been accepted or refused.
+            RuntimeError: the websocket is open already.
         """
 
     def refuse(
@@ -78,13 +80,14 @@ class EndpointConnection(Protocol):
         body: str | bytes | None = None,
         content_type: str = "text/plain; charset=utf-8",
     ) -> None:
-        """Refuse the websocket of a `deferred` endpoint; do nothing if the client has disconnected.
+        """Refuse the websocket of a `deferred` endpoint.
 
-        The arguments are those of `HandshakeError`.
+        If the client has disconnected or was refused in the meantime, do nothing. The arguments are
+        those of `HandshakeError`.
 
         Raises:
             ValueError: the status does not refuse a handshake, or a header is not valid.
-            RuntimeError: the websocket has already been accepted or refused.
+            RuntimeError: the websocket is open already.
         """
 
     def send(self, data: Data) -> bool:
@@ -95,7 +98,8 @@ class EndpointConnection(Protocol):
 
         Returns:
             False when more than half of ``max_send_buffer`` waits to be sent; `Endpoint.drained` is
-            called once all of it has been sent.
+            called once all of it has been sent. Also False when the connection is closing or has
+            ended; `Endpoint.closed` follows then, or has been called.
         """
 
     def hold(self) -> None:
