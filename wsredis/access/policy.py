@@ -57,7 +57,7 @@ def granted(policy: AllowedChannels, request: Any, requested: tuple[str, ...]) -
     except Exception as exc:
         log.exception("allowed_channels failed, so nothing is granted")
         raise not_granted(request, requested) from exc
-    return tuple(key for key in requested if key in allowed)
+    return tuple([key for key in requested if key in allowed])
 
 
 def not_granted(

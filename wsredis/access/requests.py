@@ -50,7 +50,7 @@ def parse_channel_request(query: str) -> ChannelRequest:
         ValueError: a key begins with ``subscribe-`` or ``publish-`` but is unknown; the text says
             what to write.
     """
-    return _read_keys(tuple(item.partition("=")[0] for item in query.split("&")))
+    return _read_keys(tuple([item.partition("=")[0] for item in query.split("&")]))
 
 
 @lru_cache(maxsize=256)
