@@ -35,11 +35,11 @@ class Recorder(Endpoint):
     def __init__(self) -> None:
         self.got: list[str | bytes] = []
         self.codes: list[int] = []
-        self.fail = False
+        self.error: BaseException | None = None
 
     def received(self, connection: EndpointConnection, message: str | bytes) -> None:
-        if self.fail:
-            raise LookupError("the endpoint is broken")
+        if self.error is not None:
+            raise self.error
         self.got.append(message)
 
     def closed(self, connection: EndpointConnection, code: int) -> None:

@@ -145,7 +145,11 @@ class WebSocketMiddleware:
                 raise HandshakeError(503, TOO_LONG, RETRY_SOON)
             connection.slots = process.limits.take_user(slots, request.identity.user)
             headers = handshake.headers  # the common case
-            if endpoint.subprotocol or endpoint.headers or handshake.subprotocol:
+            if (
+                endpoint.subprotocol is not None
+                or handshake.subprotocol is not None
+                or endpoint.headers
+            ):
                 headers = _agree(handshake, connection)
         except BaseException:
             process.limits.release(connection.slots)
@@ -201,7 +205,10 @@ class WebSocketMiddleware:
 
     def _make_endpoint(self, request: Request, context: EndpointContext) -> Endpoint:
         try:
-            return self._endpoint(request, context)
+            endpoint = self._endpoint(request, context)
+            if endpoint is None:
+                raise TypeError(f"{self._endpoint!r} must return an Endpoint, not None")
+            return endpoint
         except HandshakeError:
             raise
         except Exception as exc:
@@ -221,7 +228,8 @@ class WebSocketMiddleware:
         ``connections``, ``channels``, ``accepted``, ``delivered`` (messages to websockets),
         ``slow_consumers`` (websockets closed as too slow), ``messages_dropped`` (messages dropped
         from full send buffers), ``over_limit`` (websockets that sent too much), ``revoked``
-        (websockets whose identity ended), ``timeouts``, ``send_buffer_bytes``, ``gaps`` (times
+        (websockets whose identity ended), ``timeouts`` (clients that did not answer in time),
+        ``handshake_timeouts`` (endpoints that did not), ``send_buffer_bytes``, ``gaps`` (times
         that messages may have been lost), ``reconnects``, ``unpublished``, ``broker_connected``,
         ``draining``.
 

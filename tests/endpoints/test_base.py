@@ -99,6 +99,7 @@ def test_its_headers_are_sent(gates: Gates) -> None:
     "members",
     [
         {"subprotocol": "three"},
+        {"subprotocol": ""},
         {"headers": [("X-Evil", "a\r\nb: c")]},
         {"headers": [("Connection", "close")]},
         {"headers": [("Retry-After", 5)]},
@@ -117,6 +118,27 @@ def test_what_cannot_be_sent_is_500_and_leaves_nothing(
     assert gate.taken() == NOTHING
     assert endpoint.made[0].calls == [(1006, "")]
     assert "the endpoint failed" in caplog.text
+
+
+def test_an_endpoint_needs_no_constructor(gates: Gates) -> None:
+    class Small(Endpoint):
+        channels = ("ws:broadcast:news",)
+
+    gate = gates(endpoint=Small)
+    assert gate.ask()[0].startswith("101")
+    assert gate.taken()[2] == 1
+
+
+def test_a_factory_that_makes_no_endpoint_is_500(
+    gates: Gates, caplog: pytest.LogCaptureFixture
+) -> None:
+    def factory(request: Any, context: EndpointContext) -> None:
+        return None
+
+    gate = gates(endpoint=factory)
+    assert gate.ask()[0] == "500 Internal Server Error"
+    assert gate.taken() == NOTHING
+    assert "must return an Endpoint, not None" in caplog.text
 
 
 def refused_user(gate: DirectGate, monkeypatch: pytest.MonkeyPatch) -> None:

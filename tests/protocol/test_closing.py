@@ -6,12 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+from websockets.frames import EXTERNAL_CLOSE_CODES
 
 from wsredis.protocol.closing import (
     CLOSINGS,
     HANDSHAKE_TIMEOUT,
     MAX_REASON,
     SENDABLE,
+    VALID,
     Closing,
     default_reason,
     returns,
@@ -43,6 +45,12 @@ def test_each_word_stands_for_one_thing() -> None:
 )  # fmt: skip
 def test_what_a_client_does_after_a_code(code: int, when: str) -> None:
     assert returns(code) == when
+
+
+def test_a_server_may_send_the_codes_of_the_registry_but_that_of_clients() -> None:
+    assert {code for code in VALID if code < 3000} == EXTERNAL_CLOSE_CODES - {1010}
+    assert {code for code in VALID if code >= 3000} == set(range(3000, 5000))
+    assert SENDABLE | {closing.code for closing in CLOSINGS} <= VALID
 
 
 def test_disconnect_says_what_its_code_means() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -15,9 +16,10 @@ from wsredis.endpoints import Endpoint, EndpointConnection
 from wsredis.exceptions import HandshakeError
 from wsredis.handshake.upgrade import Handshake
 from wsredis.identity import Identity
+from wsredis.transports.opening import READ_SIZE
 from wsredis.transports.rate import MAX_UNACKED
 from wsredis.transports.stream import State
-from wsredis.transports.websocket import READ_SIZE, WebSocket
+from wsredis.transports.websocket import WebSocket
 
 from ..place import CHANNEL, Client, Place, Recorder, until
 
@@ -119,8 +121,8 @@ def test_what_comes_before_the_answer_is_heard_after_it(place: Place) -> None:
 
 def unmasked(connection: WebSocket) -> bytes:
     """Return the payload of the last frame that has come before the answer."""
-    assert connection._handshake is not None
-    data = connection._handshake.early[-9:]
+    assert connection._pending is not None
+    data = connection._pending.early[-9:]
     return bytes(byte ^ data[2 + index % 4] for index, byte in enumerate(data[6:]))
 
 
@@ -131,8 +133,8 @@ def test_a_client_that_says_too_much_before_the_answer_is_not_read(place: Place)
     sender = threading.Thread(target=client.sock.sendall, args=(frame * 100,))
     sender.start()
     until(lambda: not connection._reader.active)
-    assert connection._handshake is not None
-    assert READ_SIZE < len(connection._handshake.early) <= READ_SIZE * 2
+    assert connection._pending is not None
+    assert READ_SIZE < len(connection._pending.early) <= READ_SIZE * 2
     place.run(connection.accept)
     until(lambda: len(endpoint.got) == 100)
     sender.join()
@@ -153,7 +155,6 @@ def test_it_is_refused_with_an_answer_of_the_endpoint(place: Place) -> None:
     assert body == "{}"
     client.send(Opcode.TEXT, b"unheard")
     client.send(Opcode.CLOSE, (1000).to_bytes(2, "big"))
-    until(lambda: connection._receiver is not None)  # both have been read
     client.sock.close()
     until(lambda: place.numbers()["connections"] == 0)
     assert told(endpoint) == (0, [1006])
@@ -171,6 +172,41 @@ def test_a_refused_client_that_stays_is_ended_at_the_deadline(places: Callable[.
     assert place.numbers()["timeouts"] == 1
 
 
+def test_a_refused_client_that_has_sent_much_gets_the_whole_response(place: Place) -> None:
+    client, connection = wait(place, Deferred())
+    frame = Frame(Opcode.TEXT, b"x" * 10_000).serialize(mask=True)
+    sender = threading.Thread(target=client.sock.sendall, args=(frame * 100,))
+    sender.start()
+    until(lambda: not connection._reader.active)
+    body = "x" * 100_000
+    place.run(lambda: connection.refuse(403, "No.", body=body))
+    assert head(client)[0] == "HTTP/1.1 403 Forbidden"
+    assert rest(client) == body
+    sender.join()  # everything that it has sent was read
+
+
+def test_one_answered_while_another_is_refused_at_the_deadline_stays(
+    places: Callable[..., Place],
+) -> None:
+    place = places(handshake_timeout=0.2)
+    other = Deferred()
+
+    class Answering(Deferred):
+        def closed(self, connection: EndpointConnection, code: int) -> None:
+            super().closed(connection, code)
+            second.accept()
+
+    endpoint = Answering()
+    client, first = wait(place, endpoint)
+    _, second = wait(place, other)
+    place.run(first._reader.stop)
+    client.sock.close()  # noticed when the refusal is sent, in the same iteration of the loop
+    until(lambda: endpoint.codes == [1006])
+    place.run(gevent.sleep, 0.3)  # longer than the time between two sweeps
+    assert second.state is State.OPEN
+    assert place.numbers()["handshake_timeouts"] == 1
+
+
 def test_without_an_answer_it_is_refused_at_the_deadline(places: Callable[..., Place]) -> None:
     place = places(handshake_timeout=0.2, close_timeout=0.1)
     endpoint = Deferred()
@@ -183,6 +219,8 @@ def test_without_an_answer_it_is_refused_at_the_deadline(places: Callable[..., P
     place.run(connection.accept)  # too late, and nothing happens
     place.run(connection.refuse, 403, "No.")
     assert endpoint.opens == 0
+    assert place.numbers()["handshake_timeouts"] == 1
+    assert place.numbers()["timeouts"] == 0
 
 
 def test_one_that_was_accepted_in_time_stays(places: Callable[..., Place]) -> None:
@@ -194,11 +232,15 @@ def test_one_that_was_accepted_in_time_stays(places: Callable[..., Place]) -> No
     assert head(client)[0] == "HTTP/1.1 101 Switching Protocols"
 
 
-def test_a_client_that_disconnects_before_the_answer_is_noticed(place: Place) -> None:
+def test_a_client_that_disconnects_before_the_answer_is_noticed(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "wsredis")
     endpoint = Deferred()
     client, connection = wait(place, endpoint)
     client.sock.close()
     until(lambda: endpoint.codes == [1006])
+    assert "disconnected before its handshake was answered: user=alice" in caplog.text
     place.run(connection.accept)
     assert endpoint.opens == 0
     assert place.numbers()["connections"] == place.numbers()["channels"] == 0
@@ -259,6 +301,8 @@ def test_it_is_answered_once(place: Place) -> None:
             lambda c: c.accept("three"),
             "does not offer the subprotocol 'three': choose one of its offers: one, two",
         ),
+        (lambda c: c.accept(""), "does not offer the subprotocol ''"),
+        (lambda c: c.close(1005), "1005 is not a close code that a server may send"),
         (lambda c: c.accept(headers=[("X-Evil", "a\r\nb: c")]), "printable ASCII"),
         (lambda c: c.accept(headers=[("X Evil", "a")]), "'X Evil' is not a valid header name"),
         (lambda c: c.accept(headers=[("Sec-WebSocket-Accept", "x")]), "part of the handshake"),
@@ -277,7 +321,7 @@ def test_what_cannot_be_sent_is_an_error_and_leaves_it_pending(
     assert head(client)[0] == "HTTP/1.1 101 Switching Protocols"
 
 
-def fail(error: Exception) -> Callable[[Any], None]:
+def fail(error: BaseException) -> Callable[[Any], None]:
     def answer(connection: Any) -> None:
         raise error
 
@@ -288,6 +332,11 @@ def fail(error: Exception) -> Callable[[Any], None]:
     ("error", "status", "text"),
     [
         (HandshakeError(404, "No such room."), "404 Not Found", "No such room."),
+        (
+            gevent.Timeout(1),
+            "500 Internal Server Error",
+            "This websocket cannot be opened because of a server error.",
+        ),
         (
             LookupError("secret"),
             "500 Internal Server Error",
@@ -301,7 +350,7 @@ def fail(error: Exception) -> Callable[[Any], None]:
     ],
 )
 def test_an_endpoint_that_fails_refuses_it(
-    place: Place, caplog: pytest.LogCaptureFixture, error: Exception, status: str, text: str
+    place: Place, caplog: pytest.LogCaptureFixture, error: BaseException, status: str, text: str
 ) -> None:
     client, _ = wait(place, Deferred(fail(error)))
     assert head(client)[0] == f"HTTP/1.1 {status}"

@@ -157,17 +157,27 @@ def test_messages_before_a_close_in_the_same_bytes_are_heard(place: Place) -> No
     assert endpoint.got == ["last words"]
 
 
+@pytest.mark.parametrize("error", [RuntimeError("boom"), gevent.Timeout(1)])
 def test_an_endpoint_that_fails_costs_its_own_socket_only(
-    place: Place, caplog: pytest.LogCaptureFixture
+    place: Place, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     client, _, endpoint = place.connect(CHANNEL)
     other, _, _ = place.connect(CHANNEL)
-    endpoint.fail = True
+    endpoint.error = error
     client.send(Opcode.TEXT, b"boom")
     assert client.close_code() == 1011
     place.publish("on we go")
     assert other.read()[1] == b"on we go"
     assert "the endpoint failed" in caplog.text
+
+
+@pytest.mark.parametrize("code", [999, 1004, 1005, 1006, 1010, 1015, 2999, 5000, 70_000, "1000"])
+def test_a_code_that_a_server_may_not_send_is_an_error(place: Place, code: Any) -> None:
+    client, connection, _ = place.connect(CHANNEL)
+    with pytest.raises(ValueError, match=f"{code!r} is not a close code .* use 1000 to 1003"):
+        place.run(connection.close, code)
+    place.publish("on we go")
+    assert client.read()[1] == b"on we go"
 
 
 def test_a_client_that_does_not_answer_the_close_is_ended(places: Callable[..., Place]) -> None:
@@ -194,7 +204,7 @@ def test_after_our_close_frame_nothing_more_is_sent_or_heard(place: Place) -> No
 def test_a_close_of_both_sides_at_once_ends_at_once(places: Callable[..., Place]) -> None:
     place = places(close_timeout=60)
     client, connection, endpoint = place.connect(CHANNEL)
-    endpoint.fail = True
+    endpoint.error = LookupError("the endpoint is broken")
     text = Frame(Opcode.TEXT, b"boom").serialize(mask=True)
     close = Frame(Opcode.CLOSE, struct.pack("!H", 1000)).serialize(mask=True)
     client.sock.sendall(text + close)

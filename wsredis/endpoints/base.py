@@ -105,7 +105,9 @@ class EndpointConnection(Protocol):
     def hold(self) -> None:
         """Stop reading and delivering messages of the client until `release`.
 
-        Pings and the close frame of the client are not answered meanwhile.
+        Pings and the close frame of the client are not answered meanwhile, and a client that has
+        vanished is only noticed when sending to it fails. When the connection is closed, the
+        messages held back are dropped.
         """
 
     def release(self) -> None:
@@ -131,7 +133,11 @@ class EndpointConnection(Protocol):
         """Count bytes of `publishing` as published or lost."""
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Begin the close handshake; the connection ends when the client answers, or soon after."""
+        """Begin the close handshake; the connection ends when the client answers, or soon after.
+
+        Raises:
+            ValueError: a server may not send the close code (RFC 6455 section 7.4).
+        """
 
     def soon(self, function: Callable[..., Any], *args: Any) -> None:
         """Call a function in the loop's next iteration; it must not block. Works in any thread."""
@@ -164,6 +170,9 @@ class Endpoint(Protocol):
 
     wants_retained: bool = True
     """Whether the client first gets the retained messages of the channels."""
+
+    def __init__(self, request: Any, context: EndpointContext) -> None:
+        """Prepare for the websocket of a request (a `webob.Request` with its ``identity``)."""
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Accept deprecated names of attributes."""

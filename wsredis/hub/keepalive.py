@@ -101,8 +101,9 @@ class Keepalive:
         now = time.monotonic()
         late = [each for each, deadline in self._handshakes.items() if deadline <= now]
         for subscriber in late:
-            self._stats.timeouts += 1
-            subscriber.close(HANDSHAKE_TIMEOUT.code, HANDSHAKE_TIMEOUT.reason)
+            if subscriber in self._handshakes:  # an endpoint may have answered another's handshake
+                self._stats.handshake_timeouts += 1
+                subscriber.close(HANDSHAKE_TIMEOUT.code, HANDSHAKE_TIMEOUT.reason)
         while self._closing:
             subscriber, deadline = next(iter(self._closing.items()))
             if deadline > now:

@@ -18,8 +18,8 @@ class HubStats:
         messages_dropped: messages dropped from full send buffers.
         over_limit: websockets closed because they sent too much in one second.
         revoked: websockets closed because their identity expired or was revoked.
-        timeouts: websockets that did not answer a ping or a close frame in time, or whose handshake
-            was not answered in time.
+        timeouts: websockets that did not answer a ping or a close frame in time.
+        handshake_timeouts: handshakes that their endpoint did not answer in time.
     """
 
     accepted: int = 0
@@ -29,3 +29,4 @@ class HubStats:
     over_limit: int = 0
     revoked: int = 0
     timeouts: int = 0
+    handshake_timeouts: int = 0

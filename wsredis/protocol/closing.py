@@ -31,6 +31,7 @@ __all__ = [
     "SLOW",
     "TEXT_ONLY",
     "TOO_MANY_FRAGMENTS",
+    "VALID",
     "CloseCode",
     "Closing",
     "Return",
@@ -46,6 +47,9 @@ MAX_REASON = MAX_CONTROL - 2
 
 ABNORMAL = CloseCode.ABNORMAL_CLOSURE
 """The code for a connection that ended without a close frame, or was never open."""
+
+VALID = frozenset((*range(1000, 1004), *range(1007, 1010), *range(1011, 1015), *range(3000, 5000)))
+"""Close codes that a server may send (RFC 6455 section 7.4)."""
 
 SENDABLE = frozenset((1000, 1008, 1012, 1013, *range(3000, 5000)))
 """Close codes that `wsredis.disconnect` may send."""

@@ -1,79 +1,44 @@
-"""A websocket: receiving messages, the close handshake, and calling the endpoint.
+"""A websocket: receiving messages, flow control, and the close handshake.
 
 A websocket has no greenlet. The loop calls `_readable` when bytes have arrived;
-`wsredis.transports.stream` sends. The hub handles subscriptions, the endpoint handles messages.
+`wsredis.transports.stream` sends, and `wsredis.transports.opening` answers the opening handshake.
+The hub handles subscriptions, the endpoint handles messages.
 
 Invariants:
 
-* The endpoint's ``closed`` is called once, as the last method; ``received`` and ``drained`` are
-  only called between ``opened`` and ``closed``.
+* The endpoint's ``received`` and ``drained`` are only called between ``opened`` and ``closed``.
 * A receiver belongs to this websocket only while it is busy (`Receiver.busy`), or while parsed
   messages are held back.
 * While ``paused``, the socket is not read, so no pong is expected from the client.
-* ``_handshake`` is not None exactly while there is a socket whose handshake is not answered.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from ..endpoints.base import Endpoint
-from ..exceptions import HandshakeError, PermissionDenied
-from ..handshake.refusal import SERVER_ERROR, answer_bytes
-from ..handshake.upgrade import Handshake
 from ..identity import Identity
 from ..message import Data, encode
-from ..protocol.closing import (
-    ABNORMAL,
-    APPLICATION_ERROR,
-    RATE_LIMIT,
-    CloseCode,
-)
+from ..protocol.closing import RATE_LIMIT
 from ..protocol.frames import FRAME_ENCODINGS, PING, Receiver, encode_close, encode_message
-from ..protocol.http import RETRY_SOON, SWITCHING_PROTOCOLS, http_head
 from ..runtime.logs import get_logger
-from ..runtime.loop import READ
-from ..servers.descriptor import hang_up, shutdown
+from ..servers.descriptor import shutdown
 from .host import Host
+from .opening import Opening
 from .rate import RateLimit
 from .receivers import Receivers
 from .send_buffer import SendBuffer
-from .stream import State, Stream
+from .stream import State
 
 __all__ = ["WebSocket"]
 
 log = get_logger("wsredis.connection")
 
-ABOUT_SERVER = frozenset(range(1011, 1015))
-"""Close codes about the server, after which the client may reconnect."""
 
-UNAVAILABLE = "This websocket cannot be opened at the moment; try again."
-
-READ_SIZE = 1 << 16
-"""Maximum bytes read from a client at once."""
-
-
-class PendingHandshake:
-    """A handshake that its endpoint will answer.
-
-    Args:
-        handshake: the result of the opening handshake.
-        early: bytes that the client has sent after it.
-    """
-
-    __slots__ = ("early", "handshake")
-
-    def __init__(self, handshake: Handshake, early: bytes) -> None:
-        self.handshake = handshake
-        self.early = early
-
-
-class WebSocket(Stream):
+class WebSocket(Opening):
     """A websocket (RFC 6455) with its endpoint; `EndpointConnection` is the endpoint's view of it.
 
     Args:
@@ -88,23 +53,17 @@ class WebSocket(Stream):
         paused: whether reading is paused, until the broker has acked published messages or the
             endpoint calls `release`.
         received: number of messages from the client.
-        was_open: whether it has ever been open.
     """
 
     __slots__ = (
         "_close_exchanged",
-        "_handshake",
         "_held",
         "_hold",
         "_rate",
-        "_reader",
         "_receiver",
         "_receivers",
-        "endpoint",
         "paused",
         "received",
-        "subprotocol",
-        "was_open",
         "window_bits",
     )
 
@@ -117,77 +76,18 @@ class WebSocket(Stream):
         subprotocol: str | None = None,
         window_bits: int = 0,
     ) -> None:
-        super().__init__(host, FRAME_ENCODINGS[window_bits], identity)
-        self.endpoint = endpoint
-        self.subprotocol = subprotocol
+        super().__init__(host, FRAME_ENCODINGS[window_bits], endpoint, identity, subprotocol)
         self.window_bits = window_bits
         self.paused = False
         self.received = 0
-        self.was_open = False
         self._receivers = receivers
-        self._reader: Any = None
         self._receiver: Receiver | None = None
         self._rate: RateLimit | None = None
         self._close_exchanged = False  # whether both close frames were sent
         self._hold = False  # whether the endpoint has called `hold`
         self._held: deque[Data] | None = None  # messages held back meanwhile
-        self._handshake: PendingHandshake | None = None
 
     # Methods for endpoints
-
-    def accept(
-        self, subprotocol: str | None = None, headers: Iterable[tuple[str, str]] = ()
-    ) -> None:
-        """Open a websocket whose handshake is answered later; see `EndpointConnection.accept`."""
-        if (pending := self._answering()) is None:
-            return
-        endpoint = self.endpoint
-        chosen = subprotocol or endpoint.subprotocol or self.subprotocol
-        answer = pending.handshake.answer(chosen, (*endpoint.headers, *headers))
-        self._end_handshake()
-        self.subprotocol = chosen
-        assert self.send_buffer is not None  # until it is open
-        self.send_buffer.prepend(http_head(SWITCHING_PROTOCOLS, answer))
-        self._reader.start(self._readable)  # it may have been stopped
-        self._open(pending.early)
-
-    def refuse(
-        self,
-        status: int,
-        text: str,
-        headers: Sequence[tuple[str, str]] = (),
-        *,
-        body: str | bytes | None = None,
-        content_type: str = "text/plain; charset=utf-8",
-    ) -> None:
-        """Refuse a websocket whose handshake is answered later; see `EndpointConnection`."""
-        if self._answering() is None:
-            return
-        error = HandshakeError(status, text, headers, body=body, content_type=content_type)
-        self._refuse(error)
-
-    def _refuse(self, error: HandshakeError, reason: str = "") -> None:
-        """Send the HTTP response of a refusal; the client or the deadline closes the socket."""
-        data = answer_bytes(error)
-        self._end_handshake()
-        log.info("refused %d %s: %s", error.status, self, error.text)
-        self.send_buffer = SendBuffer()  # a refused client gets nothing but the response
-        self._close_exchanged = True
-        self._begin_close(ABNORMAL, reason or error.text, [data])
-
-    def _answering(self) -> PendingHandshake | None:
-        """Return the handshake that the endpoint answers.
-
-        It is None if the client has disconnected or was refused in the meantime, which the endpoint
-        cannot know yet.
-        """
-        if self._handshake is None and self.state < State.CLOSING:
-            raise RuntimeError("this handshake has already been answered")
-        return self._handshake
-
-    def _end_handshake(self) -> None:
-        self._handshake = None
-        self._host.end_handshake(self)
 
     def send(self, data: Data) -> bool:
         """Send one message to this client only; see `EndpointConnection.send`.
@@ -271,42 +171,6 @@ class WebSocket(Stream):
 
     # The beginning and the end
 
-    def open(self, fd: int, early: bytes = b"") -> None:
-        """Take a non-blocking socket whose 101 has been sent.
-
-        Args:
-            fd: the descriptor; this websocket will close it.
-            early: bytes that the client sent right after its handshake.
-        """
-        if self._take(fd):
-            self._open(early)
-
-    def await_answer(self, fd: int, early: bytes, handshake: Handshake) -> None:
-        """Take a non-blocking socket whose handshake the endpoint will answer.
-
-        Args:
-            fd: the descriptor; this websocket will close it.
-            early: bytes that the client sent right after its handshake.
-            handshake: the result of the opening handshake.
-        """
-        if self._take(fd):
-            self._handshake = PendingHandshake(handshake, early)
-            self._host.begin_handshake(self)
-            if self._pending_close is None:
-                self._tell(self.endpoint.connecting, self)
-            else:
-                self.close(*self._pending_close)
-
-    def _take(self, fd: int) -> bool:
-        """Take a socket; close it and return False if the websocket has ended meanwhile."""
-        if self.state is State.CLOSED:
-            hang_up(fd)
-            return False
-        self.fd = fd
-        self._reader = self._host.io(fd, READ)
-        self._reader.start(self._readable)
-        return True
-
     def _open(self, early: bytes) -> None:
         self.state = State.OPEN
         self.was_open = True
@@ -324,18 +188,6 @@ class WebSocket(Stream):
         if early and self.state is not State.CLOSED:
             self._feed(early)
 
-    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Begin the close handshake, or refuse a handshake that is not answered yet.
-
-        The status of the refusal is 503 if the close code is about the server, else 403.
-        """
-        if self._handshake is None:
-            super().close(code, reason)
-        elif code in ABOUT_SERVER:
-            self._refuse(HandshakeError(503, UNAVAILABLE, RETRY_SOON), reason)
-        else:
-            self._refuse(PermissionDenied(), reason)
-
     def _begin_close(self, code: int, reason: str, chunks: Iterable[bytes]) -> None:
         if self._receiver is not None and self._receiver.closing:
             self._close_exchanged = True  # its close frame was held back
@@ -347,48 +199,18 @@ class WebSocket(Stream):
         return encode_close(code, reason)
 
     def _on_flushed(self) -> None:
-        if self._close_exchanged:
+        if self._close_exchanged or not self.was_open:
             shutdown(self.fd, socket.SHUT_WR)
 
     def _on_drained(self) -> None:
         self._tell(self.endpoint.drained, self)
 
-    def _stop_watchers(self) -> None:
-        super()._stop_watchers()
-        if self._reader is not None:
-            self._reader.stop()
-            self._reader.close()
-        self._reader = self._receiver = None
-
     def _on_closed(self) -> None:
-        if self._handshake is not None:
-            self._end_handshake()
+        self._receiver = None
         if self.was_open:
             numbers = (self.close_code, time.monotonic() - self.since, self.received, self.sent)
             log.info("close %s code=%d seconds=%.1f received=%d sent=%d", self, *numbers)
-        self._tell(self.endpoint.closed, self, self.close_code)
-
-    def _tell(self, method: Callable[..., None], *args: Any) -> None:
-        """Call the endpoint; an exception closes this websocket only."""
-        try:
-            method(*args)
-        except Exception as exc:
-            if self._handshake is not None:
-                self._refuse_for(exc)
-                return
-            log.exception("the endpoint failed for %s", self)
-            self.close(APPLICATION_ERROR.code, APPLICATION_ERROR.reason)
-
-    def _refuse_for(self, exc: Exception) -> None:
-        """Refuse a handshake because of an exception of the endpoint."""
-        try:
-            if isinstance(exc, HandshakeError):
-                self._refuse(exc)
-                return
-        except Exception as invalid:
-            exc = invalid
-        log.error("the endpoint failed for %s", self, exc_info=exc)
-        self._refuse(HandshakeError(500, SERVER_ERROR))
+        super()._on_closed()
 
     # In
 
@@ -404,22 +226,6 @@ class WebSocket(Stream):
             self.paused = False
             self.alive = True
             self._reader.start(self._readable)
-
-    def _readable(self) -> None:
-        try:
-            data = os.read(self.fd, READ_SIZE)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self.abort()
-        elif self._handshake is None:
-            self._feed(data)
-        else:
-            self._handshake.early += data
-            if len(self._handshake.early) > READ_SIZE:
-                self._reader.stop()
 
     def _feed(self, data: bytes) -> None:
         self.alive = True

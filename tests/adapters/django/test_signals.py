@@ -205,7 +205,7 @@ def test_an_endpoint_that_is_announced_has_all_its_members(listen: Any) -> None:
         def closed(self, connection: Any, code: int) -> None:
             called.append(("closed", connection, code))
 
-    mine = Mine()
+    mine = Mine(None, None)
     for opens in (False, True):
         endpoint = signals.announced(mine, Identity("alice"), "x")
         for name in ("channels", "wants_retained", "deferred", "subprotocol", "headers"):
