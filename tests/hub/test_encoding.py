@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from wsredis.hub.encoding import Encoded
 from wsredis.message import Message
-from wsredis.protocol.frames import FRAME_ENCODINGS, FrameEncoding, encode_message
+from wsredis.protocol.frames import (
+    COMPRESS_AT_ONCE,
+    FRAME_ENCODINGS,
+    FrameEncoding,
+    encode_message,
+)
 
 NEWS = "ws:broadcast:news"
 
@@ -87,10 +92,37 @@ def test_equal_kinds_that_are_two_objects_do_not_share() -> None:
     assert encoded[kinds[0]] is not encoded[kinds[1]]
 
 
-def test_there_is_one_encoding_for_each_window_that_can_be_agreed_upon() -> None:
+def test_each_window_that_can_be_agreed_upon_has_an_encoding_that_fits_and_there_are_few() -> None:
     assert sorted(FRAME_ENCODINGS) == [0, *range(9, 16)]
+    assert {encoding.window_bits for encoding in FRAME_ENCODINGS.values()} == {0, 9, 12, 15}
+    assert len(set(FRAME_ENCODINGS.values())) == 4
     for bits, encoding in FRAME_ENCODINGS.items():
-        assert encoding.window_bits == bits
+        assert encoding.window_bits <= bits < encoding.window_bits + (3 if bits else 1)
         text, binary = Message(NEWS, b"x" * 200), Message(NEWS, b"\xff" * 200, True)
         assert encoding.encode(text) == encode_message(b"x" * 200, False, bits)
         assert encoding.encode(binary) == encode_message(b"\xff" * 200, True, bits)
+
+
+def test_a_large_message_is_compressed_in_a_thread_only() -> None:
+    large, small = said("x" * (COMPRESS_AT_ONCE + 1)), said("x" * COMPRESS_AT_ONCE)
+    for bits, encoding in FRAME_ENCODINGS.items():
+        compresses = bits > 0
+        assert Encoded(large).is_costly(encoding) is compresses
+        assert not Encoded(small).is_costly(encoding)
+        at_once = Encoded(large)[encoding]
+        assert at_once == encode_message(large[0].payload)  # not compressed
+        encoded = Encoded(large)
+        assert (len(encoded.encode_in_thread(encoding)) < 1000) is compresses
+        assert encoding not in encoded
+        joined = Encoded([*small, *large])
+        assert joined.is_costly(encoding) is compresses
+        assert joined.encode_in_thread(encoding) == b"".join(
+            encode_message(each.payload, False, encoding.window_bits, in_thread=True)
+            for each in (*small, *large)
+        )
+
+
+def test_what_is_encoded_already_is_not_costly() -> None:
+    encoded = Encoded(said("x" * (COMPRESS_AT_ONCE + 1)))
+    assert encoded[PACKED]
+    assert not encoded.is_costly(PACKED)

@@ -179,6 +179,12 @@ class Channel:
         self._cursors[subscriber] = self.tail
         return self._except_own(subscriber, start, self.tail)
 
+    def peek(self) -> tuple[Encoded, Encoding]:
+        """Return the messages that `serve` will take next, and their encoding."""
+        batches, tail = self._batches, self.tail
+        batch = next(batch for batch in batches if batch.cursor != tail)
+        return self._next_chunk(batch.cursor, batch.encoding), batch.encoding
+
     def serve(self) -> tuple[Encoded, Encoding, Sequence[Subscriber], Exceptions]:
         """Take the messages that wait for the next batch, at most those of one chunk.
 

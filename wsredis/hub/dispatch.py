@@ -2,21 +2,27 @@
 
 A message to few subscribers is written when it arrives. A message to many is written batch by
 batch, so that other work of the loop runs in between; messages that arrive for the channel
-meanwhile are joined to it.
+meanwhile are joined to it. A message that takes long to encode is encoded in a thread, one at a
+time; while the thread is busy, other large messages are sent in a larger form, which takes no time.
 
 Invariants:
 
 * One subscriber gets the messages of small and large channels in order of arrival: before it gets
   a message of a small channel, it gets its backlog of large ones (`Channel.take_backlog`).
 * A channel is in the queue, once, exactly while messages wait in it.
-* Only the first channel of the queue may be in the middle of a round.
+* ``_round`` counts for the first channel of the queue.
+* ``_encoding`` is the channel whose next messages are being encoded; it is in the queue, but not
+  served meanwhile.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+
+import gevent
 
 from ..message import Message
 from ..runtime.logs import get_logger
@@ -33,6 +39,15 @@ log = get_logger("wsredis.dispatch")
 
 MAX_WAITING = 1 << 20
 """Maximum bytes of waiting messages; no more messages are taken beyond that."""
+
+LARGE = 1 << 14
+"""Minimum bytes of waiting messages for which a small channel is served like a large one."""
+
+MAX_ENCODING = 1 << 22
+"""Maximum bytes waiting in a channel whose messages are encoded in a thread."""
+
+TURN = 1 << 9
+"""Bytes of messages that count like one subscriber when the loop is shared with other work."""
 
 
 class Dispatch:
@@ -56,6 +71,7 @@ class Dispatch:
         self._round = 0  # subscribers of the first channel served in this round
         self._written = 0  # subscribers of small channels served since the last yield
         self._timer: Any = None  # for the next batch
+        self._encoding: Channel | None = None
 
     def put(self, channel: Channel, messages: Sequence[Message], gaps: int) -> None:
         """Write messages of a small channel, or queue those of a large one.
@@ -68,15 +84,16 @@ class Dispatch:
             messages: messages of this channel, in order.
             gaps: the number of gaps before these messages, see `FeedStats`.
         """
-        if len(channel.members) > BATCH_SIZE:
-            channel.wait(messages, gaps)
-            if channel not in self._queue:
-                self._queue.append(channel)
-            return
-        if self._queue:
+        small = len(channel.members) <= BATCH_SIZE and channel.size <= LARGE
+        if small and self._queue and sum(len(each.payload) for each in messages) <= LARGE:
             for subscriber in tuple(channel.members):  # dead ones are removed meanwhile
                 self.send_backlog(subscriber)
         channel.wait(messages, gaps)
+        if not small or channel.size > LARGE:
+            if channel not in self._queue:
+                self._queue.append(channel)
+            return
+        self._written += channel.size // TURN
         while channel.waiting:
             self._written += self._serve(channel)
 
@@ -88,7 +105,9 @@ class Dispatch:
         if self._written >= BATCH_SIZE:
             self._written = 0
             return True
-        if not self._queue or sum(each.size for each in self._queue) <= MAX_WAITING:
+        if not self._queue:
+            return False
+        if sum(each.size for each in self._queue if each is not self._encoding) <= MAX_WAITING:
             return False
         self.flush()
         return True
@@ -122,15 +141,26 @@ class Dispatch:
         written = 0
         try:
             while self._queue and written * 2 < BATCH_SIZE:
+                if self._encoding is not None and len(self._queue) == 1:
+                    return
                 written += self._serve_first()
         finally:
-            if self._queue:
+            if self._queue and (self._encoding is None or len(self._queue) > 1):
                 self._timer = self._loop.gevent.timer(NEXT_TURN)
                 self._timer.start(self._work)
 
     def _serve_first(self) -> int:
-        """Serve a batch of the first channel; after a round the next channel is first."""
+        """Serve a batch of the first channel; after a round the next channel is first.
+
+        Returns:
+            The number of subscribers, or what counts as much because of the size of the messages.
+        """
         channel = self._queue[0]
+        is_large = channel.size > LARGE
+        if channel is self._encoding or (is_large and self._encode(channel)):
+            self._round = 0
+            self._queue.rotate(-1)
+            return 0
         written = self._serve(channel) if channel.waiting else 0
         self._round += written
         if not channel.waiting or self._round >= len(channel.members):
@@ -138,7 +168,32 @@ class Dispatch:
             self._queue.rotate(-1)
             if not channel.waiting:
                 self._queue.pop()
-        return written
+        return BATCH_SIZE if is_large else written  # encoding takes time, too
+
+    def _encode(self, channel: Channel) -> bool:
+        """Encode the next messages of a channel in a thread if that takes long.
+
+        Returns:
+            Whether the channel has to wait for them.
+        """
+        if self._encoding is not None or channel.size > MAX_ENCODING:
+            return False
+        chunk, encoding = channel.peek()
+        if not chunk.is_costly(encoding):
+            return False
+        self._encoding = channel
+        result = gevent.get_hub().threadpool.spawn(chunk.encode_in_thread, encoding)
+        result.rawlink(partial(self._encoded, chunk, encoding))
+        return True
+
+    def _encoded(self, chunk: Encoded, encoding: Encoding, result: Any) -> None:
+        """Continue with messages that were encoded in a thread."""
+        self._encoding = None
+        if result.successful():
+            chunk[encoding] = result.get()
+        else:
+            chunk[encoding]  # the larger form
+        self.flush()
 
     def _stop(self) -> None:
         if self._timer is not None:

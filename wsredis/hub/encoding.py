@@ -20,8 +20,17 @@ class Encoding(Protocol):
     encoded messages.
     """
 
-    def encode(self, message: Message) -> bytes:
-        """Return the encoded message for clients of this kind."""
+    def encode(self, message: Message, *, in_thread: bool = False) -> bytes:
+        """Return the encoded message for clients of this kind.
+
+        Args:
+            message: a message.
+            in_thread: whether the caller is not on the loop, so that encoding may take long. The
+                result may be smaller then.
+        """
+
+    def is_costly(self, message: Message) -> bool:
+        """Return whether a message should be encoded in a thread."""
 
 
 class Encoded(dict[Encoding, bytes]):
@@ -46,6 +55,14 @@ class Encoded(dict[Encoding, bytes]):
         if not self._each:
             self._each = (Encoded(self.messages[-1:]),)
         return self._each[-1]
+
+    def is_costly(self, encoding: Encoding) -> bool:
+        """Return whether these messages should be encoded in a thread, and are not yet."""
+        return encoding not in self and any(map(encoding.is_costly, self.messages))
+
+    def encode_in_thread(self, encoding: Encoding) -> bytes:
+        """Return the joined bytes for an encoding, which may take long; it changes nothing."""
+        return b"".join([encoding.encode(each, in_thread=True) for each in self.messages])
 
     def __missing__(self, encoding: Encoding) -> bytes:
         if len(self._each) == len(self.messages):

@@ -45,6 +45,18 @@ __all__ = [
 COMPRESS_FROM = 128
 """Minimum bytes of a message to compress."""
 
+CHEAPLY_FROM = 1 << 11
+"""Minimum bytes of a message to compress with zlib's fastest level.
+
+The default level takes up to 15 times as long, depending on the content, which a client chooses;
+the result is about a tenth smaller."""
+
+COMPRESS_AT_ONCE = 1 << 15
+"""Maximum bytes of a message to compress on the loop, which takes about a millisecond at most."""
+
+WINDOWS = (15, 12, 9)
+"""The windows used for compression: a message is compressed at most once for each of them."""
+
 MAX_BEHIND = 16
 """Maximum bytes after a final deflate block in a message: an empty block (RFC 7692, 7.2.3.4)."""
 
@@ -76,7 +88,9 @@ def _frame(head: int, payload: bytes) -> bytes:
     return struct.pack("!BBQ", head, 127, size) + payload
 
 
-def encode_message(payload: bytes, binary: bool = False, window_bits: int = 0) -> bytes:
+def encode_message(
+    payload: bytes, binary: bool = False, window_bits: int = 0, *, in_thread: bool = False
+) -> bytes:
     """Return the frame of a message for all clients with the same window.
 
     Args:
@@ -84,11 +98,17 @@ def encode_message(payload: bytes, binary: bool = False, window_bits: int = 0) -
         binary: whether the payload is binary.
         window_bits: 9 to 15 for clients that negotiated permessage-deflate, else 0. No context is
             kept between messages (RFC 7692 section 7.1.1.1).
+        in_thread: whether the caller is not on the loop; only then is a message of more than
+            `COMPRESS_AT_ONCE` bytes compressed.
     """
     head = _WHOLE_BINARY if binary else _WHOLE_TEXT
-    if not window_bits or len(payload) < COMPRESS_FROM:
+    if not window_bits:
         return _frame(head, payload)
-    deflate = zlib.compressobj(wbits=-window_bits, memLevel=8)
+    size = len(payload)
+    if size < COMPRESS_FROM or (size > COMPRESS_AT_ONCE and not in_thread):
+        return _frame(head, payload)
+    level = zlib.Z_DEFAULT_COMPRESSION if size < CHEAPLY_FROM else zlib.Z_BEST_SPEED
+    deflate = zlib.compressobj(level, wbits=-window_bits, memLevel=8)
     packed = deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)
     return _frame(head | _RSV1, packed.removesuffix(_TAIL))
 
@@ -97,7 +117,7 @@ class FrameEncoding:
     """The encoding of messages as websocket frames, for all clients with the same window.
 
     Args:
-        window_bits: 9 to 15 for clients with permessage-deflate, 0 for those without.
+        window_bits: one of `WINDOWS` for clients with permessage-deflate, 0 for those without.
     """
 
     __slots__ = ("window_bits",)
@@ -105,13 +125,26 @@ class FrameEncoding:
     def __init__(self, window_bits: int) -> None:
         self.window_bits = window_bits
 
-    def encode(self, message: Message) -> bytes:
-        """Return the frame of a message."""
-        return encode_message(message.payload, message.binary, self.window_bits)
+    def encode(self, message: Message, *, in_thread: bool = False) -> bytes:
+        """Return the frame of a message; a large one is only compressed in a thread."""
+        return encode_message(
+            message.payload, message.binary, self.window_bits, in_thread=in_thread
+        )
+
+    def is_costly(self, message: Message) -> bool:
+        """Return whether a message should be encoded in a thread."""
+        return self.window_bits > 0 and len(message.payload) > COMPRESS_AT_ONCE
 
 
-FRAME_ENCODINGS = {bits: FrameEncoding(bits) for bits in (0, *range(9, 16))}
-"""The encoding for each window; clients with the same encoding share encoded messages."""
+def _encodings() -> dict[int, FrameEncoding]:
+    made = {bits: FrameEncoding(bits) for bits in (0, *WINDOWS)}
+    return {bits: made[max(each for each in made if each <= bits)] for bits in (0, *range(9, 16))}
+
+
+FRAME_ENCODINGS = _encodings()
+"""The encoding for each negotiated window, whose own window may be smaller.
+
+Clients with the same encoding share encoded messages."""
 
 
 def encode_close(code: int, reason: str = "") -> bytes:
