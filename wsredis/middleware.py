@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .access.policy import AllowedChannels, default_policy
+from .access.policy import AllowedChannels, check_channels, default_policy
 from .brokers import Broker, broker_for
 from .config import Config, current_config
 from .deprecated import Statistics
@@ -266,11 +266,13 @@ def join(hub: Hub, connection: WebSocket) -> None:
     """Admit a connection and subscribe it to its endpoint's channels; called on the hub's loop.
 
     Raises:
-        HandshakeError: 503 when the process is about to end or the broker is unavailable.
+        HandshakeError: 503 when the process is about to end or the broker is unavailable, 403 for
+            more channels than ``max_handshake_channels``.
     """
     endpoint = connection.endpoint
     try:
         hub.admit(connection)
+        check_channels(endpoint.channels, hub.config.max_handshake_channels)
         hub.subscribe(connection, endpoint.channels, retained=endpoint.wants_retained)
     except BrokerUnavailable as exc:
         connection.abort()

@@ -126,6 +126,19 @@ def test_a_redis_that_stays_silent_is_lost_at_the_deadline(
     listener.wait_for("back")
 
 
+def test_a_reply_that_does_not_end_is_no_sign_of_life(fake: FakeRedis, listener: Any) -> None:
+    peer = fake.peer()
+    peer.say(b"*1000\r\n:1\r\n")
+    assert not pass_over(listener, SECONDS / 2)
+    peer.expect("PING")
+    peer.say(b":2\r\n")
+    assert not pass_over(listener, SECONDS / 4)
+    peer.say(b":3\r\n")
+    assert pass_over(listener, SECONDS / 4)
+    assert peer.ended()  # after the gap was counted
+    assert listener.feed.stats.gaps == 1
+
+
 def test_it_is_noticed_also_while_more_is_to_be_sent_than_the_link_takes(
     fake: FakeRedis, listener: Any, eventually: Callable[..., None]
 ) -> None:

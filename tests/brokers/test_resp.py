@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsredis.brokers.redis.resp import Parser, Push, ReplyError, pack
+from wsredis.brokers.redis import resp
+from wsredis.brokers.redis.resp import MAX_LINE, MAX_REPLY, Parser, Push, ReplyError, pack
 
 LINE = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"))
 ANSWERS = st.recursive(
@@ -111,6 +112,60 @@ def test_a_large_reply_in_many_pieces_stays_together() -> None:
     parser = Parser()
     got = [r for at in range(0, len(wire), 4099) for r in parser.feed(wire[at : at + 4099])]
     assert got == [[b"message", b"news", payload]]
+
+
+def test_each_element_of_a_large_array_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    bulk = Parser._bulk
+
+    def counting(parser: Parser, at: int) -> bytes | None:
+        found = bulk(parser, at)
+        read.append(at)
+        return found
+
+    monkeypatch.setattr(Parser, "_bulk", counting)
+    reply = [bytes([65 + number % 26]) * 1000 for number in range(500)]
+    wire = on_the_wire([reply, reply])
+    parser = Parser()
+    got = [r for at in range(0, len(wire), 700) for r in parser.feed(wire[at : at + 700])]
+    assert got == [[reply, reply]]
+    assert len(read) == 1000
+
+
+def test_pushes_between_the_pieces_of_an_array_are_not_lost() -> None:
+    one, two = Push([b"message", b"news", b"1"]), Push([b"message", b"news", b"2"])
+    parser = Parser()
+    assert parser.feed(b"*2\r\n" + on_the_wire(one)) == []
+    assert parser.feed(on_the_wire(two) + b":1\r\n") == []
+    assert parser.feed(b":2\r\n") == [one, two, [1, 2]]
+
+
+@pytest.mark.parametrize(
+    "wires",
+    [
+        [b"$%d\r\n" % (MAX_REPLY + 1)],
+        [b"*2\r\n$%d\r\n" % (MAX_REPLY + 1)],
+        [b"+" + b"x" * MAX_LINE],
+        [b"$" + b"1" * MAX_LINE],
+        [b"-" + b"x" * (MAX_LINE // 2), b"x" * (MAX_LINE // 2)],
+    ],
+)
+def test_a_reply_of_any_size_is_not_stored(wires: list[bytes]) -> None:
+    parser = Parser()
+    for wire in wires[:-1]:
+        assert parser.feed(wire) == []
+    with pytest.raises(ValueError, match=r"bytes|without an end"):
+        parser.feed(wires[-1])
+
+
+def test_an_array_without_end_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resp, "MAX_REPLY", 1000)
+    parser = Parser()
+    parser.feed(b"*1000000000\r\n")
+    with pytest.raises(ValueError, match="a reply of more than 1000 bytes"):
+        parser.feed(on_the_wire(b"x" * 90) * 11)
+    for _ in range(3):  # the limit is for each reply
+        assert len(Parser().feed(on_the_wire([b"x" * 90] * 9) * 3)) == 3
 
 
 @pytest.mark.parametrize(

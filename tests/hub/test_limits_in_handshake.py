@@ -188,3 +188,36 @@ def test_what_is_no_handshake_needs_no_slot(
     gate = gates(max_connections=1)
     assert gate.ask()[0] == "101 Switching Protocols"  # now it is full
     assert gate.ask(**headers)[0].startswith(status)
+
+
+def member(count: int) -> Callable[[Any], Identity]:
+    groups = tuple(f"group-{number}" for number in range(count))
+    return lambda request: Identity("alice", groups=groups)
+
+
+@pytest.mark.parametrize("query", ["subscribe-group", "publish-group"])
+def test_a_user_with_too_many_groups_is_refused_before_their_channels_are_named(
+    gates: Gates, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    options: dict[str, Any] = {"allowed_channels": lambda request, requested: requested}
+    gate = gates(identity=member(1000), **options)
+    assert gate.ask(query)[0] == "101 Switching Protocols"
+    monkeypatch.setattr("wsredis.identity.channels.channel_name", pytest.fail)
+    gate = gates(identity=member(1001), **options)
+    assert gate.ask(query) == (
+        "403 Forbidden",
+        b"This websocket would have 1001 channels, and the limit is 1000.\n",
+    )
+    assert gate.taken() == NOTHING
+
+
+@pytest.mark.parametrize(("limit", "status"), [(3, "403"), (4, "101"), (None, "101")])
+def test_the_channels_of_every_endpoint_are_counted(
+    gates: Gates, limit: int | None, status: str
+) -> None:
+    class Four(Endpoint):
+        channels = tuple(f"ws:broadcast:{number}" for number in range(4))
+
+    gate = gates(endpoint=Four, max_handshake_channels=limit)
+    assert gate.ask()[0].startswith(status)
+    assert gate.middleware.stats()["channels"] == (4 if status == "101" else 0)

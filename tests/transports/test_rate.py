@@ -10,7 +10,7 @@ from websockets.frames import Frame, Opcode
 from wsredis.config import Config
 from wsredis.protocol.frames import Receiver
 from wsredis.transports import rate as module
-from wsredis.transports.rate import MAX_UNACKED, OVERHEAD, RateLimit
+from wsredis.transports.rate import FRAME_OVERHEAD, MAX_UNACKED, OVERHEAD, RateLimit
 
 from ..place import CHANNEL, Place, until
 
@@ -48,10 +48,10 @@ def test_bytes_beyond_the_limit_are_too_much_and_a_frame_costs_some_of_its_own(
     clock: Clock,
 ) -> None:
     config, rate = Config(max_bytes_per_second=10_000), RateLimit()
-    assert not rate.over_limit(config, 10_000 - OVERHEAD, 1, 1)
+    assert not rate.over_limit(config, 10_000 - FRAME_OVERHEAD, 1, 1)
     assert rate.over_limit(config, 1, 0, 0)
     clock.now += 1
-    many = 10_000 // OVERHEAD
+    many = 10_000 // FRAME_OVERHEAD
     assert not rate.over_limit(config, 0, many, 0)
     assert rate.over_limit(config, 0, 1, 0)
 

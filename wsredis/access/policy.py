@@ -8,14 +8,21 @@ ignored. A callback that raises, or returns anything but keys, grants nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from typing import Any
 
 from ..exceptions import NOT_PERMITTED, HandshakeError, PermissionDenied
 from ..identity import ANONYMOUS, Identity
 from ..naming import encode_name, loggable
 
-__all__ = ["NOT_GRANTED", "AllowedChannels", "default_policy", "granted", "not_granted"]
+__all__ = [
+    "NOT_GRANTED",
+    "AllowedChannels",
+    "check_channels",
+    "default_policy",
+    "granted",
+    "not_granted",
+]
 
 log = logging.getLogger("wsredis.access")
 
@@ -58,6 +65,18 @@ def granted(policy: AllowedChannels, request: Any, requested: tuple[str, ...]) -
         log.exception("allowed_channels failed, so nothing is granted")
         raise not_granted(request, requested) from exc
     return tuple([key for key in requested if key in allowed])
+
+
+def check_channels(channels: Sized, most: int | None) -> None:
+    """Check that a websocket does not get more channels than ``max_handshake_channels``.
+
+    Raises:
+        HandshakeError: 403, because fewer channels than requested would lose messages in silence.
+    """
+    if most is not None and len(channels) > most:
+        raise HandshakeError(
+            403, f"This websocket would have {len(channels)} channels, and the limit is {most}."
+        )
 
 
 def not_granted(

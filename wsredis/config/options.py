@@ -143,11 +143,15 @@ class Config:
     """Maximum websockets from one address per process; further handshakes get 429. Behind a proxy
     all clients have one address unless ``trusted_proxies`` lists the proxy."""
 
+    max_handshake_channels: int | None = _option(1000, int, "a number above 0, or None")
+    """Maximum channels of one websocket, to subscribe or to publish to; more are refused with
+    403, never reduced in silence."""
+
     max_messages_per_second: int | None = _option(1000, int, "a number above 0, or None")
     """Maximum messages, pings and pongs from one websocket per second; more close it with 1008."""
 
     max_bytes_per_second: int | None = _option(2**24, int, "bytes above 0, or None")
-    """Maximum bytes from one websocket per second, after decompression and with 256 added for each
+    """Maximum bytes from one websocket per second, after decompression and with 1024 added for each
     frame; more close it with 1008."""
 
     handshake_timeout: float = _option(10.0, float, "seconds above 0")

@@ -96,6 +96,7 @@ _CHECKS: dict[str, Check] = {
     "max_connections": _is_limit,
     "max_connections_per_user": _is_limit,
     "max_connections_per_address": _is_limit,
+    "max_handshake_channels": _is_limit,
     "max_messages_per_second": _is_limit,
     "max_bytes_per_second": _is_limit,
     "handshake_timeout": _is_number(0),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..access.policy import granted, not_granted
+from ..access.policy import check_channels, granted, not_granted
 from ..access.requests import REQUESTABLE, parse_channel_request
 from ..exceptions import HandshakeError
 from ..identity import Identity
 from ..identity.channels import identity_channels
 from ..message import Data
+from ..naming import Audience
 from ..protocol.closing import PUBLISH_DENIED
 from .base import Endpoint, EndpointConnection, EndpointContext
 
@@ -25,7 +26,8 @@ class PubSubEndpoint(Endpoint):
     """An endpoint that subscribes to ``?subscribe-...`` and publishes to ``publish-...``.
 
     Raises:
-        HandshakeError: 400 for a query string that requests no channel or has a misspelled key.
+        HandshakeError: 400 for a query string that requests no channel or has a misspelled key,
+            403 for more channels than ``max_handshake_channels``.
         PermissionDenied: the policy refuses, or grants none of the requested channels.
     """
 
@@ -63,5 +65,7 @@ def _channels(
     for key in allowed:
         kind, audience = REQUESTABLE[key]
         if kind == direction:
+            if audience is Audience.GROUP:
+                check_channels(identity.groups, context.config.max_handshake_channels)
             channels += identity_channels(prefix, audience, facility, identity)
     return tuple(channels)

@@ -10,7 +10,10 @@ __all__ = ["RateLimit"]
 
 MAX_UNACKED, OVERHEAD = 1 << 18, 256
 """Maximum bytes published by one websocket that the broker has not acked, and the bytes counted for
-a frame or a message besides its payload."""
+each of these messages besides its payload."""
+
+FRAME_OVERHEAD = 1024
+"""Bytes counted for a received frame besides its payload: parsing it takes as long as that."""
 
 
 class RateLimit:
@@ -34,7 +37,7 @@ class RateLimit:
         if second != self._second:
             self._second, self._count, self._bytes = second, 0, 0
         self._count += messages
-        self._bytes += size + OVERHEAD * frames
+        self._bytes += size + FRAME_OVERHEAD * frames
         most, most_bytes = config.max_messages_per_second, config.max_bytes_per_second
         return (most is not None and self._count > most) or (
             most_bytes is not None and self._bytes > most_bytes

@@ -148,7 +148,8 @@ class Link:
         except (OSError, ValueError) as exc:
             self._fail(exc)
             return
-        self._heard_at, self._asked_at = time.monotonic(), None
+        if replies:  # a reply without an end is no sign of life
+            self._heard_at, self._asked_at = time.monotonic(), None
         self._work = self._take(replies)
         self._go_on()
 

@@ -7,7 +7,7 @@ See https://github.com/redis/redis-specifications/blob/master/protocol/RESP3.md.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 __all__ = ["Parser", "Push", "ReplyError", "pack"]
 
@@ -21,7 +21,7 @@ class Push(list[Any]):
 
 
 class _Incomplete(Exception):
-    """A reply whose end has not arrived yet."""
+    """An element whose end has not arrived yet."""
 
 
 def pack(*words: str | bytes | int) -> bytes:
@@ -36,7 +36,16 @@ def pack(*words: str | bytes | int) -> bytes:
 _MESSAGE = b">3\r\n$7\r\nmessage\r\n$"
 
 MAX_DEPTH = 16
-"""Maximum nesting of arrays, so that no reply exhausts the stack; wsredis needs two levels."""
+"""Maximum nesting of arrays; wsredis needs two levels."""
+
+MAX_REPLY = 1 << 29
+"""Maximum bytes of a reply: the default of Redis' ``proto-max-bulk-len``."""
+
+MAX_LINE = 1 << 16
+"""Maximum bytes of a number, a simple string, an error or a length."""
+
+_OPEN = object()
+"""The value of `Parser._element` while an array is not complete."""
 
 
 def _check_none(size: int) -> None:
@@ -46,12 +55,18 @@ def _check_none(size: int) -> None:
 
 
 class Parser:
-    """An incremental parser of the replies of Redis."""
+    """An incremental parser of the replies of Redis.
+
+    Each element is parsed once: ``_open`` contains the arrays that are not complete, the outermost
+    first, each with its size.
+    """
 
     def __init__(self) -> None:
-        self._held = bytearray()  # the beginning of an incomplete reply
+        self._held = bytearray()  # the beginning of an incomplete element
         self._buffer: bytes | bytearray = b""
         self._at = 0
+        self._open: list[tuple[list[Any], int]] = []
+        self._size = 0  # bytes of the incomplete reply
         self._between: list[Push] = []
 
     def feed(self, data: bytes | memoryview) -> list[Any]:
@@ -61,7 +76,8 @@ class Parser:
         `ReplyError`.
 
         Raises:
-            ValueError: the bytes violate the protocol; the connection must be closed.
+            ValueError: the bytes violate the protocol, or a reply is larger than `MAX_REPLY`; the
+                connection must be closed.
         """
         if self._held:
             self._held += data
@@ -70,14 +86,17 @@ class Parser:
         self._at = whole = 0
         try:
             while whole < len(buffer):
-                reply = self._message() or self._reply()
-                replies += self._between
-                replies.append(reply)
-                self._between.clear()
+                reply = None if self._open else self._message()
+                if reply is None:
+                    reply = self._element()
+                if self._open:
+                    self._size += self._at - whole
+                    self._complete(reply, replies)
+                else:
+                    replies.append(reply)
                 whole = self._at
         except _Incomplete:
             pass
-        self._between.clear()
         if whole or buffer is not self._held:
             self._held = bytearray(buffer[whole:])
         return replies
@@ -96,65 +115,82 @@ class Parser:
     def _bulk(self, at: int) -> bytes | None:
         """Read a bulk string whose length starts at an index; None for a length of -1."""
         buffer = self._buffer
-        end = buffer.find(b"\r\n", at)
+        end = buffer.find(b"\r\n", at, at + MAX_LINE)
         if end < 0:
-            raise _Incomplete
+            self._expect_line(at)
         start = end + 2
         size = int(buffer[at:end])
         if size < 0:
             _check_none(size)
             self._at = start
             return None
+        if size > MAX_REPLY:
+            raise ValueError(f"a string of {size} bytes")
         stop = start + size
         if stop + 2 > len(buffer):
             raise _Incomplete
         self._at = stop + 2
         return bytes(buffer[start:stop])
 
-    def _reply(self, depth: int = 0) -> Any:
-        buffer = self._buffer
-        at = self._at
-        if depth > MAX_DEPTH:
-            raise ValueError("arrays nested too deep")
-        if at == len(buffer):
-            raise _Incomplete
+    def _expect_line(self, at: int) -> NoReturn:
+        """Wait for the end of a line, unless it is too long already."""
+        if len(self._buffer) - at >= MAX_LINE:
+            raise ValueError("a line without an end")
+        raise _Incomplete
+
+    def _element(self) -> Any:
+        """Read one element; return `_OPEN` for the beginning of an array."""
+        buffer, at = self._buffer, self._at
         kind = buffer[at]
         if kind == 36:  # $ bulk string
             return self._bulk(at + 1)
-        end = buffer.find(b"\r\n", at)
+        end = buffer.find(b"\r\n", at, at + MAX_LINE)
         if end < 0:
-            raise _Incomplete
+            self._expect_line(at)
         line = bytes(buffer[at + 1 : end])
-        self._at = end + 2
+        value: Any
         if kind == 58:  # : number
-            return int(line)
-        if kind == 62:  # > push
-            return Push([self._reply(depth + 1) for _ in range(int(line))])
-        if kind == 42:  # * array
+            value = int(line)
+        elif kind in (42, 62):  # * array, > push
             size = int(line)
-            if size >= 0:
-                return self._array(size, depth + 1)
-            _check_none(size)
-            return None
-        if kind == 43:  # + simple string
-            return line
-        if kind == 45:  # - error
-            return ReplyError(line.decode(errors="replace"))
-        if kind == 95:  # _ null
-            return None
-        raise ValueError(f"not a reply of Redis: {bytes(buffer[at : at + 1])!r}")
+            if size > 0:
+                if len(self._open) == MAX_DEPTH:
+                    raise ValueError("arrays nested too deep")
+                self._open.append((Push() if kind == 62 else [], size))
+                self._at = end + 2
+                return _OPEN
+            if size < 0:
+                _check_none(size)
+            value = None if size else Push() if kind == 62 else []
+        elif kind == 43:  # + simple string
+            value = line
+        elif kind == 45:  # - error
+            value = ReplyError(line.decode(errors="replace"))
+        elif kind == 95:  # _ null
+            value = None
+        else:
+            raise ValueError(f"not a reply of Redis: {bytes(buffer[at : at + 1])!r}")
+        self._at = end + 2
+        return value
 
-    def _array(self, size: int, depth: int) -> list[Any]:
-        """Read an array and move the pushes inside it before the array.
+    def _complete(self, value: Any, replies: list[Any]) -> None:
+        """Add an element to its array, and the arrays that it completes to theirs or the replies.
 
-        Redis before 7.2 writes a message into the reply to EXEC if the publishing connection is
-        also a subscriber.
+        A push inside an array is moved before it: Redis before 7.2 writes a message into the reply
+        to EXEC if the publishing connection is also a subscriber.
         """
-        found: list[Any] = []
-        while len(found) < size:
-            reply = self._reply(depth)
-            if isinstance(reply, Push):
-                self._between.append(reply)
+        if self._size > MAX_REPLY:
+            raise ValueError(f"a reply of more than {MAX_REPLY} bytes")
+        while value is not _OPEN:
+            if not self._open:
+                self._size = 0
+                replies += self._between
+                replies.append(value)
+                self._between.clear()
+                return
+            found, size = self._open[-1]
+            if isinstance(value, Push) and not isinstance(found, Push):
+                self._between.append(value)
             else:
-                found.append(reply)
-        return found
+                found.append(value)
+            value = self._open.pop()[0] if len(found) == size else _OPEN
