@@ -35,6 +35,7 @@ ALSO = {
         "transports/test_websocket.py",
     ),
     "hub/keepalive": ("transports/test_opening.py",),
+    "transports/opening": ("transports/test_websocket.py", "endpoints/test_base.py"),
     "transports/stream": ("transports/test_websocket.py", "transports/test_slow_readers.py"),
 }
 """Additional tests of modules that are used through, or together with, another module."""

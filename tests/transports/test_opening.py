@@ -179,6 +179,16 @@ def test_without_an_answer_it_is_refused_at_the_deadline(places: Callable[..., P
     assert place.numbers()["timeouts"] == 0
 
 
+def test_it_may_be_answered_until_the_deadline(place: Place) -> None:
+    """A sweep finds it pending, and the deadline has not passed."""
+    _client, connection = wait(place, Deferred())
+    place.run(place.hub._everybody.sweep)
+    assert connection.state is State.JOINING
+    place.run(connection.accept)
+    assert connection.state is State.OPEN
+    assert place.numbers()["handshake_timeouts"] == 0
+
+
 def test_one_that_was_accepted_in_time_stays(places: Callable[..., Place]) -> None:
     place = places(handshake_timeout=0.2, close_timeout=0.1)
     client, connection = wait(place, Deferred())
