@@ -373,7 +373,7 @@ def test_a_hub_that_has_ended_does_nothing_any_more(places: Callable[..., Place]
     place = places(heartbeat="--beat--", ping_interval=0.31, pong_timeout=0.31)
     client, connection, endpoint = place.connect(CHANNEL)
     timers, feed = list(place.hub._timers), place.hub._feed
-    assert len(timers) == 4
+    assert len(timers) == 5
     place.run(place.hub.close)
     assert endpoint.codes == [1006]
     assert connection.state is State.CLOSED

@@ -226,15 +226,15 @@ def test_the_101_goes_out_before_a_close_that_discards_the_rest(
     places: Callable[..., Place],
 ) -> None:
     place = places(max_send_buffer=2000)
-    for _ in range(4):
+    for _ in range(2):
         place.publish("x" * 900, f"{CHANNEL}{_}", expire=60)
 
     class Filling(Deferred):
         def opened(self, connection: EndpointConnection) -> None:
-            assert not connection.send("one more")
+            assert not connection.send("y" * 900)
 
     connection = place.websocket(Filling(), Identity("alice"))
-    place.join(connection, [f"{CHANNEL}{number}" for number in range(4)])
+    place.join(connection, [f"{CHANNEL}{number}" for number in range(2)])
     near, far = place.pair()
     place.run(connection.await_answer, near.detach(), b"", HANDSHAKE)
     place.run(connection.accept)

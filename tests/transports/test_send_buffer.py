@@ -10,14 +10,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Opcode
 
+from wsredis.config import Config
 from wsredis.hub.encoding import Encoded
+from wsredis.hub.memory import BufferMemory
+from wsredis.hub.stats import HubStats
 from wsredis.message import Message
 from wsredis.protocol.frames import FRAME_ENCODINGS, PING, encode_message
+from wsredis.transports import send_buffer
 from wsredis.transports.send_buffer import CHUNKS_AT_ONCE, SendBuffer
 
 LIMIT = 1000
 PLAIN = FRAME_ENCODINGS[0]
 NEWS, SPORT = "ws:broadcast:news", "ws:broadcast:sport"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def bytes_only() -> Iterator[None]:
+    """Leave the overhead of each chunk out of the limit, so that a limit is a number of bytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(send_buffer, "OVERHEAD", 0)
+        yield
+
+
+def new_buffer(memory: BufferMemory | None = None) -> SendBuffer:
+    return SendBuffer(memory or new_memory())
+
+
+def new_memory() -> BufferMemory:
+    return BufferMemory(Config(), HubStats(), tuple)
 
 
 def channel(text: str, name: str = NEWS) -> Encoded:
@@ -61,7 +81,7 @@ def texts(buffer: SendBuffer) -> list[str]:
 
 
 def test_a_new_one_is_empty() -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     assert not buffer
     assert buffer.size == 0
     assert buffer.next_chunks() == []
@@ -69,7 +89,7 @@ def test_a_new_one_is_empty() -> None:
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 5, 7, 1000])
 def test_bytes_go_out_as_they_came_however_many_the_socket_takes(at_once: int) -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     chunks = [b"a", b"bcd", b"efghi", b"j"]
     for chunk in chunks:
         buffer.put(chunk)
@@ -78,7 +98,7 @@ def test_bytes_go_out_as_they_came_however_many_the_socket_takes(at_once: int) -
 
 
 def test_only_so_many_chunks_are_written_at_once_and_none_is_left_behind() -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     chunks = [b"%04d" % number for number in range(3 * CHUNKS_AT_ONCE)]
     for chunk in chunks:
         buffer.put(chunk)
@@ -90,7 +110,7 @@ def test_only_so_many_chunks_are_written_at_once_and_none_is_left_behind() -> No
 
 def test_the_rest_of_a_large_chunk_is_not_copied() -> None:
     chunk = bytes(2**20)
-    buffer = SendBuffer()
+    buffer = new_buffer()
     buffer.put(chunk)
     buffer.mark_sent(1)
     (rest,) = buffer.next_chunks()
@@ -99,7 +119,7 @@ def test_the_rest_of_a_large_chunk_is_not_copied() -> None:
 
 
 def test_messages_that_are_put_together_go_behind_what_waits() -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     put(buffer, channel("before"))
     buffer.put_each([channel("one"), channel("two", SPORT)], PLAIN)
     assert buffer.size == len(b"".join(buffer.next_chunks()))
@@ -107,7 +127,7 @@ def test_messages_that_are_put_together_go_behind_what_waits() -> None:
 
 
 def test_messages_that_are_put_together_may_be_dropped_one_by_one() -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     messages = [channel("x" * 400), channel("y" * 400, SPORT), channel("z" * 400)]
     buffer.put_each(messages, PLAIN)
     assert buffer.drop(LIMIT, "drop-oldest", PLAIN) == 1
@@ -115,7 +135,7 @@ def test_messages_that_are_put_together_may_be_dropped_one_by_one() -> None:
 
 
 def test_discarding_keeps_only_what_the_socket_is_in_the_middle_of() -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     for word in ("first", "second", "third"):
         put(buffer, channel(word))
     buffer.mark_sent(9)  # the first, and two bytes of the second
@@ -125,7 +145,7 @@ def test_discarding_keeps_only_what_the_socket_is_in_the_middle_of() -> None:
 
 
 def test_discarding_between_two_frames_leaves_nothing() -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     put(buffer, channel("first"))
     put(buffer, channel("second"))
     buffer.mark_sent(7)
@@ -138,7 +158,7 @@ def test_discarding_between_two_frames_leaves_nothing() -> None:
 
 
 def test_more_than_the_limit_is_too_much() -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     buffer.put(bytes(LIMIT - 1))
     buffer.put(b"x")
     assert not buffer.is_over(LIMIT)
@@ -147,13 +167,13 @@ def test_more_than_the_limit_is_too_much() -> None:
 
 
 def test_a_single_chunk_may_be_larger() -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     buffer.put(bytes(10 * LIMIT))
     assert not buffer.is_over(LIMIT)
 
 
 def test_what_is_partly_sent_does_not_count() -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     buffer.put(bytes(10 * LIMIT))
     buffer.mark_sent(1)
     buffer.put(PING)
@@ -164,7 +184,7 @@ def test_what_is_partly_sent_does_not_count() -> None:
 
 
 def test_to_close_drops_nothing() -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     for _ in range(3):
         put(buffer, channel("x" * LIMIT))
     assert buffer.drop(LIMIT, "close", PLAIN) == 0
@@ -173,7 +193,7 @@ def test_to_close_drops_nothing() -> None:
 
 @pytest.mark.parametrize("overflow", ["drop-oldest", "keep-latest"])
 def test_nothing_is_dropped_up_to_the_limit(overflow: str) -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     for word in ("one", "two", "three"):
         put(buffer, channel(word))
         assert buffer.drop(LIMIT, overflow, PLAIN) == 0
@@ -184,7 +204,7 @@ def fill(
     overflow: str, words: list[str], where: Callable[[str], str] = lambda word: NEWS
 ) -> SendBuffer:
     """Put messages of 100 bytes as a stream does, whose reader is stuck."""
-    buffer = SendBuffer()
+    buffer = new_buffer()
     for word in words:
         put(buffer, channel(f"{word:.<98}", where(word)))
         buffer.drop(LIMIT, overflow, PLAIN)
@@ -221,7 +241,7 @@ def test_where_the_newest_of_all_channels_are_too_much_the_oldest_are_dropped() 
 
 
 def test_of_several_messages_in_one_chunk_the_newest_is_kept_alone() -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     put(buffer, channel("one two three"))
     buffer.put(PING)
     put(buffer, channel(f"goal {'x' * 120}", SPORT))
@@ -232,7 +252,7 @@ def test_of_several_messages_in_one_chunk_the_newest_is_kept_alone() -> None:
 
 @pytest.mark.parametrize("bits", [9, 12, 15])
 def test_what_is_kept_is_compressed_like_everything_for_that_socket(bits: int) -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     old, new = "old" * 200, "new" * 200
     for encoded in (channel(f"{old} {old}"), channel(f"{old} {new}")):
         put(buffer, encoded, bits)
@@ -243,7 +263,7 @@ def test_what_is_kept_is_compressed_like_everything_for_that_socket(bits: int) -
 
 def test_what_is_kept_is_encoded_once_for_all_sockets() -> None:
     encoded = channel("one two")
-    buffers = [SendBuffer(), SendBuffer()]
+    buffers = [new_buffer(), new_buffer()]
     for buffer in buffers:
         put(buffer, encoded)
         put(buffer, channel("three", SPORT))
@@ -253,7 +273,7 @@ def test_what_is_kept_is_encoded_once_for_all_sockets() -> None:
 
 @pytest.mark.parametrize("overflow", ["drop-oldest", "keep-latest"])
 def test_a_frame_that_is_partly_sent_goes_out_to_its_end(overflow: str) -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     put(buffer, channel("a" * 100))
     buffer.mark_sent(50)
     for letter in "bcdefghijklmnop":
@@ -266,7 +286,7 @@ def test_a_frame_that_is_partly_sent_goes_out_to_its_end(overflow: str) -> None:
 
 @pytest.mark.parametrize("overflow", ["drop-oldest", "keep-latest"])
 def test_what_belongs_to_no_channel_is_too_much_by_itself(overflow: str) -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     answers = [encode_message(b"%d" % number * 50) for number in range(10, 40)]
     for answer in answers:
         buffer.put(answer)
@@ -301,7 +321,7 @@ STEPS = st.lists(
 def test_whatever_happens_whole_frames_go_out_in_order_and_none_but_channels_lose(
     steps: list[tuple[str, object]], overflow: str, bits: int, limit: int
 ) -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     out = b""
     came: list[tuple[str, bytes]] = []
     dropped = 0
@@ -342,7 +362,7 @@ def test_whatever_happens_whole_frames_go_out_in_order_and_none_but_channels_los
 def test_keep_latest_ends_with_the_newest_of_each_channel_that_fits(
     steps: list[tuple[str, int]], taken: int
 ) -> None:
-    buffer = SendBuffer()
+    buffer = new_buffer()
     newest: dict[str, bytes] = {}
     out = b""
     for number, (name, size) in enumerate(steps):

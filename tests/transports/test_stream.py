@@ -21,7 +21,6 @@ from wsredis.identity import ANONYMOUS, Identity
 from wsredis.identity.revocation import Revocation
 from wsredis.message import Message, encode
 from wsredis.protocol.closing import IDENTITY_ENDED, MESSAGES_LOST, RESTART, SLOW
-from wsredis.transports.send_buffer import SendBuffer
 from wsredis.transports.stream import State, Stream
 
 from ..place import CHANNEL, Place, until
@@ -35,7 +34,10 @@ class EventEncoding:
     def __init__(self) -> None:
         self.encoded: list[bytes] = []
 
-    def encode(self, message: Message) -> bytes:
+    def is_costly(self, message: Message) -> bool:
+        return False
+
+    def encode(self, message: Message, *, in_thread: bool = False) -> bytes:
         self.encoded.append(message.payload)
         kind = b"event: binary\n" if message.binary else b""
         lines = (b"data: " + line for line in message.payload.split(b"\n"))
@@ -60,7 +62,8 @@ class EventStream(Stream):
         if self._pending_close is None:
             self._flush()
         else:
-            self.send_buffer = SendBuffer()
+            assert self.send_buffer is not None
+            self.send_buffer.discard()
             self.close(*self._pending_close)
 
     @property

@@ -101,6 +101,10 @@ class Config:
     max_fragments: int = _option(4096, int, "a number above 0")
     """Maximum frames of one message from a client; more close the websocket with 1008."""
 
+    message_timeout: float = _option(60.0, float, "seconds above 0")
+    """Seconds in which a client must finish a message that it has begun; else it is closed with
+    1008."""
+
     binary: bool = _option(True, _flag, "True or False")
     """Whether clients may send binary messages; if False, a binary message closes with 1003."""
 
@@ -110,6 +114,10 @@ class Config:
 
     max_send_buffer: int = _option(2**20, int, "bytes above 0")
     """Maximum bytes that wait for a slow client; ``overflow`` says what happens beyond that."""
+
+    max_buffer_memory: int = _option(2**28, int, "bytes above 0")
+    """Maximum bytes that the send buffers and the unfinished messages of a process take together;
+    above it, the websockets that take most are closed with 1013."""
 
     overflow: str = _option(
         "close", str, "'close', 'drop-oldest' or 'keep-latest' (of each channel)"

@@ -39,6 +39,7 @@ from .expiry import Expiry
 from .gaps import Gaps
 from .keepalive import BUCKETS, Keepalive
 from .limits import Limits
+from .memory import BufferMemory
 from .stats import HubStats
 from .subscriber import Sender, Subscriber
 
@@ -58,6 +59,7 @@ class Hub:
         loop: the loop of the hub.
 
     Attributes:
+        memory: the memory of send buffers and unfinished messages.
         limits: the slots of the process, its users and addresses; usable from any thread.
         exit_hooks: objects that must stay referenced until the process ends.
     """
@@ -72,6 +74,7 @@ class Hub:
         self.io: Callable[[int, int], Any] = loop.gevent.io
         self._loop = loop
         self._everybody = Keepalive(config, self.stats)
+        self.memory = BufferMemory(config, self.stats, self.subscribers)
         self._expiry = Expiry(self.subscribers, config.handshake_timeout)
         self._control = control_channel(config.key_prefix)
         self._controlled = False  # whether the control channel is subscribed to
@@ -83,6 +86,7 @@ class Hub:
         self._timers = [
             self._every(config.ping_interval / BUCKETS, self._everybody.ping),
             self._every(min(0.25, config.close_timeout / 4), self._everybody.sweep),
+            self._every(min(1.0, config.message_timeout / 4), self.memory.sweep),
             self._every(0.5, self._expire),
         ]
         self.heartbeats: Sequence[str | bytes] = ()  # ignored when a client sends them
@@ -323,7 +327,8 @@ class Hub:
         return iter(self._everybody)
 
     NUMBERS = (
-        *("connections", "channels", "send_buffer_bytes", "broker_connected", "draining"),
+        *("connections", "channels", "send_buffer_bytes", "buffer_memory"),
+        *("broker_connected", "draining"),
         *(field.name for field in fields(HubStats)),
         *("gaps", "reconnects", "unpublished"),
     )
@@ -335,7 +340,8 @@ class Hub:
         return {
             "connections": len(self._everybody),
             "channels": len(self._channels),
-            "send_buffer_bytes": sum(each.send_buffer_size for each in self.subscribers()),
+            "send_buffer_bytes": self.memory.waiting,
+            "buffer_memory": self.memory.total,
             "broker_connected": int(feed.connected),
             "draining": int(self.draining),
             **asdict(self.stats),

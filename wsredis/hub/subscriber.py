@@ -49,6 +49,14 @@ class Subscriber(Protocol):
         """Return the number of bytes that wait to be sent."""
 
     @property
+    def buffered(self) -> int:
+        """Return the bytes of its send buffer and of the message that its client is sending."""
+
+    @property
+    def paused(self) -> bool:
+        """Return whether the client is not read at present."""
+
+    @property
     def is_open(self) -> bool:
         """Return whether it has been opened and is not closing."""
 
@@ -77,7 +85,7 @@ class Subscriber(Protocol):
         """
 
     def send_retained(self, messages: list[Encoded]) -> None:
-        """Send retained messages, regardless of the limit of the send buffer."""
+        """Send retained messages."""
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin to close, after the buffered bytes are sent."""

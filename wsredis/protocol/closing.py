@@ -22,6 +22,7 @@ __all__ = [
     "MAX_CONTROL",
     "MAX_REASON",
     "MESSAGES_LOST",
+    "MESSAGE_TIMEOUT",
     "HANDSHAKE_TIMEOUT",
     "NOT_PUBLISHED",
     "PUBLISH_DENIED",
@@ -97,6 +98,7 @@ class Closing:
 
 TEXT_ONLY = Closing(1003, "text-only", "binary messages are not accepted")
 RATE_LIMIT = Closing(1008, "rate-limit", "too many messages or bytes in one second")
+MESSAGE_TIMEOUT = Closing(1008, "message-timeout", "a message was not finished in time")
 TOO_MANY_FRAGMENTS = Closing(1008, "too-many-fragments", "one message came in too many frames")
 PUBLISH_DENIED = Closing(1008, "publish-denied", "this websocket may not publish")
 APPLICATION_ERROR = Closing(1011, "error", "the endpoint failed")
@@ -111,8 +113,16 @@ IDENTITY_ENDED = Closing(4401, "identity-ended", "the session, ticket or token h
 FORBIDDEN = Closing(4403, "forbidden", "access was withdrawn")
 
 CLOSINGS = (
-    *(TEXT_ONLY, RATE_LIMIT, TOO_MANY_FRAGMENTS, PUBLISH_DENIED, APPLICATION_ERROR),
-    *(CHANNEL_REFUSED, RESTART, MESSAGES_LOST, IDENTITY_CHANGED, SLOW, NOT_PUBLISHED),
+    *(TEXT_ONLY, RATE_LIMIT, MESSAGE_TIMEOUT, TOO_MANY_FRAGMENTS, PUBLISH_DENIED),
+    *(
+        APPLICATION_ERROR,
+        CHANNEL_REFUSED,
+        RESTART,
+        MESSAGES_LOST,
+        IDENTITY_CHANGED,
+        SLOW,
+        NOT_PUBLISHED,
+    ),
     *(IDENTITY_ENDED, FORBIDDEN),
 )
 """The reasons that a client can get in a close frame."""

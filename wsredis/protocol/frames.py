@@ -57,6 +57,10 @@ COMPRESS_AT_ONCE = 1 << 15
 WINDOWS = (15, 12, 9)
 """The windows used for compression: a message is compressed at most once for each of them."""
 
+RECEIVER_SIZE, INFLATER_SIZE = 1 << 12, 3 << 14
+"""Bytes counted for a busy `Receiver` besides those that it has received, and in the middle of a
+compressed message."""
+
 MAX_BEHIND = 16
 """Maximum bytes after a final deflate block in a message: an empty block (RFC 7692, 7.2.3.4)."""
 
@@ -226,7 +230,7 @@ class Receiver(Protocol):
         self._binary = binary
         self._messages: list[Data] = []
         self._fragments = 0
-        self._parts: list[str] | bytearray = []
+        self._parts = bytearray()  # of an unfinished message
         self._decoder: codecs.IncrementalDecoder | None = None
 
     @property
@@ -245,6 +249,13 @@ class Receiver(Protocol):
     def grown(self) -> int:
         """Return the number of bytes by which the last bytes have grown by inflation."""
         return self._inflater.grown if self._inflater else 0
+
+    @property
+    def held(self) -> int:
+        """Return the bytes of memory that it takes while it is busy."""
+        inflates = self._inflater is not None and hasattr(self._inflater, "decoder")
+        overhead = RECEIVER_SIZE + INFLATER_SIZE * inflates
+        return len(self.reader.buffer) + len(self._parts) + overhead
 
     @property
     def busy(self) -> bool:
@@ -314,7 +325,10 @@ class Receiver(Protocol):
         return data[at:]
 
     def recv_frame(self, frame: Frame) -> None:
-        """Handle one frame; the parser turns a UnicodeDecodeError into 1007."""
+        """Handle one frame; the parser turns a UnicodeDecodeError into 1007.
+
+        The parser keeps the frame until the next one, so its payload is removed.
+        """
         opcode: int = frame.opcode
         self.frames += 1
         self.heard += opcode in (Opcode.PING, Opcode.PONG)
@@ -327,12 +341,12 @@ class Receiver(Protocol):
         if self._inflater and self._max_grown is not None and self.grown > self._max_grown:
             self.fail(RATE_LIMIT.code, RATE_LIMIT.reason)
             return
+        data, frame.data = bytes(frame.data), b""
         if opcode == Opcode.BINARY and not self._binary:
             self.fail(TEXT_ONLY.code, TEXT_ONLY.reason)
         elif opcode == Opcode.CONT or not frame.fin:
-            self._collect(opcode, bytes(frame.data), frame.fin)
+            self._collect(opcode, data, frame.fin)
         else:
-            data = bytes(frame.data)
             self._messages.append(data.decode() if opcode == Opcode.TEXT else data)
 
     def fail(self, code: CloseCode | int, reason: str = "") -> None:
@@ -346,15 +360,14 @@ class Receiver(Protocol):
         if opcode != Opcode.CONT:
             is_text = opcode == Opcode.TEXT
             self._decoder = codecs.getincrementaldecoder("utf-8")() if is_text else None
-            self._parts = [] if is_text else bytearray()
         self._fragments += 1
         if self._fragments > self._max_fragments:
             self.fail(TOO_MANY_FRAGMENTS.code, TOO_MANY_FRAGMENTS.reason)
             return
-        if isinstance(self._parts, bytearray):
-            self._parts += data
-        elif self._decoder is not None and (text := self._decoder.decode(data, fin)):
-            self._parts.append(text)
+        if self._decoder is not None:
+            self._decoder.decode(data, fin)  # to validate it; bytes take less memory than text
+        self._parts += data
         if fin:
-            parts, self._parts, self._decoder, self._fragments = self._parts, [], None, 0
-            self._messages.append(bytes(parts) if isinstance(parts, bytearray) else "".join(parts))
+            parts, self._parts, self._fragments = self._parts, bytearray(), 0
+            self._messages.append(bytes(parts) if self._decoder is None else parts.decode())
+            self._decoder = None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ..config import Config
+from ..hub.memory import BufferMemory
 from ..hub.stats import HubStats
 from ..hub.subscriber import Sender, Subscriber
 
@@ -19,6 +20,7 @@ class Host(Protocol):
         config: the options of the middleware.
         stats: the counters of the hub.
         heartbeats: messages that are ignored when a client sends them.
+        memory: the memory of send buffers and unfinished messages.
         io: makes a watcher of the loop for a descriptor and events.
         soon: calls a function in the loop's next iteration, from any thread.
     """
@@ -26,6 +28,7 @@ class Host(Protocol):
     config: Config
     stats: HubStats
     heartbeats: Sequence[str | bytes]
+    memory: BufferMemory
     io: Callable[[int, int], Any]
     soon: Callable[..., None]
 

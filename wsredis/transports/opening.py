@@ -32,7 +32,6 @@ from ..runtime.logs import get_logger
 from ..runtime.loop import READ
 from ..servers.descriptor import hang_up
 from .host import Host
-from .send_buffer import SendBuffer
 from .stream import State, Stream
 
 __all__ = ["Opening"]
@@ -199,13 +198,15 @@ class Opening(Stream):
     def _end_handshake(self) -> None:
         self._pending = None
         self._host.end_handshake(self)
+        self._host.memory.release(self)
 
     def _refuse(self, error: HandshakeError, reason: str = "") -> None:
         """Send the HTTP response of a refusal; the client or the deadline closes the socket."""
         data = answer_bytes(error)
         self._end_handshake()
         log.info("refused %d %s: %s", error.status, self, error.text)
-        self.send_buffer = SendBuffer()  # a refused client gets nothing but the response
+        assert self.send_buffer is not None  # until it is open
+        self.send_buffer.clear()  # a refused client gets nothing but the response
         self._reader.start(self._readable)
         self._begin_close(ABNORMAL, reason or error.text, [data])
 
@@ -254,6 +255,7 @@ class Opening(Stream):
             self._feed(data)
         elif self._pending is not None:
             self._pending.early += data
+            self._host.memory.hold(self, len(self._pending.early))
             if len(self._pending.early) > READ_SIZE:
                 self._reader.stop()
 

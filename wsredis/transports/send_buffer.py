@@ -5,6 +5,7 @@ The frames of one write stay together as a chunk.
 Invariants:
 
 * A chunk that is partly sent must be sent to its end.
+* The chunks that it contains, also the one that is partly sent, are counted in ``memory``.
 * Frames that belong to no channel are never dropped: pongs, pings, messages to this client only.
 * The newest message of a channel is never dropped while the socket stays open.
 """
@@ -16,6 +17,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from ..hub.encoding import Encoded, Encoding
+from ..hub.memory import OVERHEAD, BufferMemory
 
 __all__ = ["SendBuffer"]
 
@@ -28,14 +30,19 @@ Chunk = tuple[bytes, Encoded | None]
 class SendBuffer:
     """A buffer of the bytes that wait to be sent to one socket.
 
+    Args:
+        memory: counts the chunks of all send buffers.
+
     Attributes:
         size: number of bytes.
     """
 
-    __slots__ = ("_begun", "_chunks", "size")
+    __slots__ = ("_begun", "_chunks", "_memory", "_pong", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, memory: BufferMemory) -> None:
         self.size = 0
+        self._memory = memory
+        self._pong: bytes | None = None  # sent before the other chunks
         self._begun = memoryview(b"")  # the rest of a chunk that is partly sent
         self._chunks: deque[Chunk] = deque()
 
@@ -45,7 +52,14 @@ class SendBuffer:
     def put(self, data: bytes, encoded: Encoded | None = None) -> None:
         """Add a chunk; it may be dropped if ``encoded``, the messages it contains, is given."""
         self._chunks.append((data, encoded))
-        self.size += len(data)
+        self._count(data)
+
+    def put_pong(self, data: bytes) -> None:
+        """Add a pong in place of one that waits (RFC 6455 section 5.5.3)."""
+        if self._pong is not None:
+            self._drop(self._pong)
+        self._pong = data
+        self._count(data)
 
     def prepend(self, data: bytes) -> None:
         """Put bytes before all chunks; like a chunk that is partly sent, they are never discarded.
@@ -53,7 +67,17 @@ class SendBuffer:
         Nothing may have been sent before.
         """
         self._begun = memoryview(data)
+        self._count(data)
+
+    def _count(self, data: bytes) -> None:
         self.size += len(data)
+        self._memory.waiting += len(data)
+        self._memory.add(data)
+
+    def _drop(self, data: bytes) -> None:
+        self.size -= len(data)
+        self._memory.waiting -= len(data)
+        self._memory.remove(data)
 
     def put_each(self, messages: Iterable[Encoded], encoding: Encoding) -> None:
         """Add messages, each object those of one channel."""
@@ -62,8 +86,10 @@ class SendBuffer:
 
     def next_chunks(self) -> list[bytes | memoryview]:
         """Return the chunks to write with one system call."""
-        begun = (self._begun,) if self._begun else ()
-        return [*begun, *(data for data, _ in islice(self._chunks, CHUNKS_AT_ONCE))]
+        first: list[bytes | memoryview] = [self._begun] if self._begun else []
+        if self._pong is not None:
+            first.append(self._pong)
+        return first + [data for data, _ in islice(self._chunks, CHUNKS_AT_ONCE)]
 
     def mark_sent(self, size: int) -> None:
         """Remove the bytes that the socket has taken.
@@ -72,24 +98,43 @@ class SendBuffer:
             size: number of bytes.
         """
         self.size -= size
+        self._memory.waiting -= size
         while size:
             if not self._begun:
-                self._begun = memoryview(self._chunks.popleft()[0])
+                if self._pong is not None:
+                    data, self._pong = self._pong, None
+                else:
+                    data = self._chunks.popleft()[0]
+                self._begun = memoryview(data)
             rest = self._begun[size:]
             size -= len(self._begun) - len(rest)
+            if not rest:
+                self._memory.remove(self._begun.obj)  # type: ignore[arg-type] # it is of bytes
             self._begun = rest
 
     def discard(self) -> None:
         """Remove everything but the rest of a partly sent chunk."""
-        self._chunks.clear()
-        self.size = len(self._begun)
+        if self._pong is not None:
+            self._drop(self._pong)
+            self._pong = None
+        while self._chunks:
+            self._drop(self._chunks.pop()[0])
+
+    def clear(self) -> None:
+        """Remove everything, also the rest of a partly sent chunk."""
+        self.discard()
+        if self._begun:
+            self._memory.waiting -= self.size
+            self._memory.remove(self._begun.obj)  # type: ignore[arg-type] # it is of bytes
+            self._begun, self.size = memoryview(b""), 0
 
     def is_over(self, limit: int) -> bool:
         """Return whether more bytes wait than a limit, not counting a partly sent chunk.
 
-        A single chunk may be larger than the limit.
+        A single chunk may be larger than the limit. The memory that each chunk takes counts, too.
         """
-        return self.size - len(self._begun) > limit and len(self._chunks) > 1
+        count = len(self._chunks)
+        return count > 1 and self.size - len(self._begun) + OVERHEAD * count > limit
 
     def drop(self, limit: int, overflow: str, encoding: Encoding) -> int:
         """Drop messages if the buffer is over a limit, as the option ``overflow`` says.
@@ -118,7 +163,7 @@ class SendBuffer:
             if encoded is None:
                 passed.append((data, encoded))
             else:
-                self.size -= len(data)
+                self._drop(data)
                 dropped += len(encoded.messages)
         self._chunks.extendleft(reversed(passed))
         return dropped
@@ -128,17 +173,17 @@ class SendBuffer:
         dropped = 0
         latest: deque[Chunk] = deque()
         seen: set[str] = set()
-        self.size = len(self._begun)
         for data, encoded in reversed(self._chunks):
             if encoded is not None:
                 channel = encoded.messages[-1].channel
                 dropped += len(encoded.messages) - (channel not in seen)
+                self._drop(data)
                 if channel in seen:
                     continue
                 seen.add(channel)
                 encoded = encoded.latest
                 data = encoded[encoding]
+                self._count(data)
             latest.appendleft((data, encoded))
-            self.size += len(data)
         self._chunks = latest
         return dropped

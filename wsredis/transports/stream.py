@@ -56,6 +56,8 @@ class Stream(ABC):
         bucket, channels, sent, since, slots: see `wsredis.hub.subscriber`.
         close_code, close_reason: code and reason of the close; 1006 and "" until then.
         fd: the socket's descriptor, -1 before it is open and after it is closed.
+        paused: whether the client is not read at present, until the broker has acked published
+            messages or the endpoint calls `release`.
         send_buffer: the bytes that wait to be sent; None if there are none.
     """
 
@@ -73,6 +75,7 @@ class Stream(ABC):
         "encoding",
         "fd",
         "identity",
+        "paused",
         "send_buffer",
         "sent",
         "since",
@@ -90,7 +93,8 @@ class Stream(ABC):
         self.close_code: int = ABNORMAL
         self.close_reason = ""
         self.fd = -1
-        self.send_buffer: SendBuffer | None = SendBuffer()
+        self.paused = False
+        self.send_buffer: SendBuffer | None = SendBuffer(host.memory)
         self.sent = 0
         self.since = time.monotonic()
         self.slots: Slots = ()
@@ -114,6 +118,11 @@ class Stream(ABC):
     def send_buffer_size(self) -> int:
         """Return the number of bytes that wait for this client."""
         return 0 if self.send_buffer is None else self.send_buffer.size
+
+    @property
+    def buffered(self) -> int:
+        """Return the bytes of its send buffer and of the message that its client is sending."""
+        return self.send_buffer_size
 
     def soon(self, function: Callable[..., Any], *args: Any) -> None:
         """Call a function in the loop's next iteration; it must not block. Works in any thread."""
@@ -141,7 +150,7 @@ class Stream(ABC):
         if sent < 0:
             self.abort()
         elif self.send_buffer is None:
-            buffer = self.send_buffer = SendBuffer()
+            buffer = self.send_buffer = SendBuffer(self._host.memory)
             buffer.put(data, encoded)
             buffer.mark_sent(sent)
             self._start_writer()
@@ -149,27 +158,38 @@ class Stream(ABC):
             self._wait(data, encoded)
 
     def send_retained(self, messages: list[Encoded]) -> None:
-        """Send retained messages, one per channel, regardless of the limit of the send buffer."""
+        """Send retained messages, one per channel.
+
+        One of them may be larger than the send buffer; all others together may not.
+        """
         if self.state >= State.CLOSING or self._pending_close is not None:
             return
         self.sent += len(messages)
         if self.send_buffer is None:
-            self.send_buffer = SendBuffer()
-        self.send_buffer.put_each(messages, self.encoding)
+            self.send_buffer = SendBuffer(self._host.memory)
+        buffer = self.send_buffer
+        buffer.put_each(messages, self.encoding)
         if self.state is State.OPEN:
             self._flush()
+        if messages and self.send_buffer is buffer:
+            self._limit(buffer, max(len(each[self.encoding]) for each in messages))
 
     def _wait(self, data: bytes, encoded: Encoded | None) -> None:
-        """Buffer bytes; if the client is too slow, drop messages or close, as ``overflow`` says."""
+        """Buffer bytes, within the limit of the send buffer."""
         buffer = self.send_buffer
         if buffer is None or self.state >= State.CLOSING or self._pending_close is not None:
             return
         buffer.put(data, encoded)
+        self._limit(buffer)
+
+    def _limit(self, buffer: SendBuffer, extra: int = 0) -> None:
+        """If the client is too slow, drop messages or close, as ``overflow`` says."""
         config, stats = self._host.config, self._host.stats
-        dropped = buffer.drop(config.max_send_buffer, config.overflow, self.encoding)
+        limit = config.max_send_buffer + extra
+        dropped = buffer.drop(limit, config.overflow, self.encoding)
         self.sent -= dropped
         stats.messages_dropped += dropped
-        if buffer.is_over(config.max_send_buffer):
+        if buffer.is_over(limit):
             stats.slow_consumers += self.kick(SLOW.code, SLOW.reason)
         elif self.state is State.OPEN:
             self._start_writer()
@@ -230,7 +250,10 @@ class Stream(ABC):
         if self.state is State.CLOSED:
             return
         self.state = State.CLOSED
-        self.send_buffer = SendBuffer()
+        if self.send_buffer is None:
+            self.send_buffer = SendBuffer(self._host.memory)
+        else:
+            self.send_buffer.clear()
         self._host.forget(self)
         self._stop_watchers()
         if self.fd >= 0:
@@ -245,7 +268,7 @@ class Stream(ABC):
         self.close_reason = reason
         self._host.closing(self)
         if self.send_buffer is None:
-            self.send_buffer = SendBuffer()
+            self.send_buffer = SendBuffer(self._host.memory)
         for chunk in filter(None, chunks):
             self.send_buffer.put(chunk)
         self._flush()

@@ -30,7 +30,6 @@ from .host import Host
 from .opening import Opening
 from .rate import RateLimit
 from .receivers import Receivers
-from .send_buffer import SendBuffer
 from .stream import State
 
 __all__ = ["WebSocket"]
@@ -50,8 +49,6 @@ class WebSocket(Opening):
         window_bits: 9 to 15 if messages to the client may be deflated, else 0.
 
     Attributes:
-        paused: whether reading is paused, until the broker has acked published messages or the
-            endpoint calls `release`.
         received: number of messages from the client.
     """
 
@@ -62,7 +59,6 @@ class WebSocket(Opening):
         "_rate",
         "_receiver",
         "_receivers",
-        "paused",
         "received",
         "window_bits",
     )
@@ -78,7 +74,6 @@ class WebSocket(Opening):
     ) -> None:
         super().__init__(host, FRAME_ENCODINGS[window_bits], endpoint, identity, subprotocol)
         self.window_bits = window_bits
-        self.paused = False
         self.received = 0
         self._receivers = receivers
         self._receiver: Receiver | None = None
@@ -126,7 +121,10 @@ class WebSocket(Opening):
             return
         if self._hold:
             self._held = held
-        elif self._receiver is not None and self._receiver.closing:
+        self._count_memory()
+        if self._hold:
+            return
+        if self._receiver is not None and self._receiver.closing:
             self._receive_close(self._receiver)
         elif self._rate is None or not self._rate.over_watermark:
             self._resume()
@@ -164,6 +162,12 @@ class WebSocket(Opening):
     def is_silent(self) -> bool:
         return self.state is State.OPEN and not (self.alive or self.paused)
 
+    @property
+    def buffered(self) -> int:
+        held = sum(map(len, self._held)) if self._held else 0
+        received = 0 if self._receiver is None else self._receiver.held
+        return self.send_buffer_size + received + held
+
     def ping(self) -> None:
         if self.state is State.OPEN:
             self.alive = False
@@ -177,7 +181,8 @@ class WebSocket(Opening):
         self._host.stats.accepted += 1
         log.info("open %s", self)
         if self._pending_close is not None:
-            self.send_buffer = SendBuffer()  # a client that must leave gets none of it
+            assert self.send_buffer is not None  # until it is open
+            self.send_buffer.discard()  # a client that must leave gets none of it
             self.close(*self._pending_close)
         else:
             self._tell(self.endpoint.opened, self)
@@ -191,7 +196,10 @@ class WebSocket(Opening):
     def _begin_close(self, code: int, reason: str, chunks: Iterable[bytes]) -> None:
         if self._receiver is not None and self._receiver.closing:
             self._close_exchanged = True  # its close frame was held back
-        self._hold, self._held = False, None
+        self._hold = False
+        if self._held is not None:
+            self._held = None
+            self._count_memory()
         self._resume()  # to read the client's close frame
         super()._begin_close(code, reason, chunks)
 
@@ -206,7 +214,9 @@ class WebSocket(Opening):
         self._tell(self.endpoint.drained, self)
 
     def _on_closed(self) -> None:
-        self._receiver = None
+        if self._receiver is not None:
+            self._receiver = None
+            self._host.memory.release(self)
         if self.was_open:
             numbers = (self.close_code, time.monotonic() - self.since, self.received, self.sent)
             log.info("close %s code=%d seconds=%.1f received=%d sent=%d", self, *numbers)
@@ -240,16 +250,30 @@ class WebSocket(Opening):
         elif over:  # it is closing already: stop reading, the deadline ends it
             self._reader.stop()
         if not receiver.closing:
-            for reply in receiver.data_to_send():
-                self.write(reply)
+            for pong in receiver.data_to_send():
+                if self.send_buffer is None:
+                    self.write(pong)
+                elif self.state is State.OPEN:
+                    self.send_buffer.put_pong(pong)
         self._received(messages)
         if receiver.closing and not (self._hold or self._held):
             self._receive_close(receiver)
+        before = self._receiver
         if receiver.busy:
             self._receiver = receiver
         else:
             self._receiver = None
             self._receivers.take_back(receiver)
+        if self._receiver is not before or before is not None or self._held:
+            self._count_memory()
+
+    def _count_memory(self) -> None:
+        """Count the memory of what has been received but not delivered to the endpoint."""
+        size = self.buffered - self.send_buffer_size
+        if size and self.state is not State.CLOSED:
+            self._host.memory.hold(self, size)
+        else:
+            self._host.memory.release(self)
 
     def _receive_close(self, receiver: Receiver) -> None:
         """Answer a received close frame, or close because of the client's protocol error."""
