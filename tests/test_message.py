@@ -36,7 +36,7 @@ def test_text_travels_as_it_is(text: str) -> None:
     assert encode(text) == text.encode()
 
 
-def test_no_text_can_be_taken_for_the_envelope_of_binary() -> None:
+def test_no_text_begins_with_the_envelope_of_binary_messages() -> None:
     assert encode(b"\x00") == b"\xffB\x00"
     with pytest.raises(UnicodeDecodeError):
         b"\xff".decode()

@@ -44,7 +44,7 @@ def test_pages_and_sockets_live_side_by_side(gate: Callable[..., Gate]) -> None:
         assert here.middleware.stats()["connections"] == 1
 
 
-def test_the_prefix_takes_whole_segments(gate: Callable[..., Gate]) -> None:
+def test_the_prefix_matches_whole_path_segments(gate: Callable[..., Gate]) -> None:
     here = gate()
     assert here.get("/wsfoo") == (200, "the page /wsfoo")
     assert here.get("/ws") == (200, "the page /ws")

@@ -84,7 +84,7 @@ def test_without_a_ticket_there_is_nobody_and_others_are_asked(config: Config) -
     assert chain(resolve, lambda request: Identity("bob"))(nothing) == Identity("bob")
 
 
-def test_a_ticket_holds_once(config: Config) -> None:
+def test_a_ticket_is_valid_once(config: Config) -> None:
     ticket = issue_ticket("alice", config=config)
     assert TicketResolver(config=config)(asking(ticket)) == Identity("alice")
     assert refusal(config, ticket) == "The ticket has already been used. Request a new one."
@@ -190,7 +190,7 @@ def test_who_can_write_into_redis_can_make_nobody_else_of_a_ticket(config: Confi
     assert TicketResolver(config=config)(asking(ticket)) == Identity("alice")
 
 
-def test_neither_the_log_nor_a_key_shows_a_ticket(
+def test_a_ticket_is_in_no_log_and_no_redis_key(
     config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

@@ -68,7 +68,7 @@ def test_other_channels_are_not_delivered(broker: Broker, listen: Any) -> None:
     listener.wait_for("for this one")
 
 
-def test_a_channel_name_is_no_pattern(broker: Broker, listen: Any) -> None:
+def test_a_channel_name_is_not_a_pattern(broker: Broker, listen: Any) -> None:
     listener = listen(broker)
     listener.subscribe("ws:broadcast:*", CHAT)
     broker.publish([NEWS], b"no", 0)

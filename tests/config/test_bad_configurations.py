@@ -62,7 +62,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "hint"), BAD, ids=[f"{each[0]}" for each in BAD])
-def test_what_people_write_first_is_refused_with_what_to_write_instead(
+def test_common_mistakes_are_refused_with_a_correction(
     arguments: dict[str, Any], hint: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(hint)) as refused:
@@ -81,7 +81,7 @@ def test_what_people_write_first_is_refused_with_what_to_write_instead(
         ("WSREDIS_KEYPREFIX", "WSREDIS_KEY_PREFIX"),
     ],
 )
-def test_a_variable_with_a_slip_of_the_pen_is_refused(
+def test_a_misspelt_variable_is_refused(
     written: str, meant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(written, "hush")

@@ -43,7 +43,7 @@ def test_an_error_never_shows_the_password(where: Any) -> None:
     assert "***" in str(refused.value)
 
 
-def test_an_unknown_option_is_refused_with_the_one_that_was_meant() -> None:
+def test_an_unknown_option_is_refused_with_a_suggestion() -> None:
     with pytest.raises(ConfigurationError, match=r"no option 'orgins': did you mean 'origins'\?"):
         Config.make(orgins=["*"])
 
@@ -93,7 +93,7 @@ def test_an_option_comes_from_the_environment(
     ("name", "text"),
     [("EXPIRE", "soon"), ("COMPRESSION", "perhaps"), ("PING_INTERVAL", "25s"), ("BINARY", "2")],
 )
-def test_an_unreadable_variable_is_refused_by_its_name(
+def test_an_invalid_variable_is_refused_by_its_name(
     name: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"WSREDIS_{name}", text)

@@ -144,7 +144,7 @@ def test_a_valid_value_is_taken(name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), INVALID)
-def test_an_invalid_value_is_refused_with_what_to_write(name: str, value: Any) -> None:
+def test_an_invalid_value_is_refused_with_a_correction(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"^{name}=.* is not valid: write .+\.$"):
         Config.make(**{name: value})
 

@@ -72,7 +72,7 @@ def test_a_facility_arrives_as_it_was_written(deployment: Deployment, room: str,
         assert wire.receive_text() == "here"
 
 
-def test_only_pages_of_the_site_open_websockets(deployment: Deployment, room: str) -> None:
+def test_only_pages_of_the_site_can_open_websockets(deployment: Deployment, room: str) -> None:
     scheme = deployment.origin.partition(":")[0]
     own = {"host": "example.com", "origin": f"{scheme}://example.com"}
     with deployment.open(room, BROADCAST, **own) as wire:
@@ -83,7 +83,7 @@ def test_only_pages_of_the_site_open_websockets(deployment: Deployment, room: st
 
 
 @pytest.mark.parametrize("deployment", deployments(*WITH_PORT), indirect=True)
-def test_the_port_is_a_part_of_where_pages_come_from(deployment: Deployment, room: str) -> None:
+def test_the_port_is_part_of_the_origin(deployment: Deployment, room: str) -> None:
     with deployment.open(room, BROADCAST, origin=deployment.origin) as wire:
         assert deployment.broadcast(room, "at home") == 1
         assert wire.receive_text() == "at home"
@@ -91,7 +91,7 @@ def test_the_port_is_a_part_of_where_pages_come_from(deployment: Deployment, roo
     assert deployment.refused(room, BROADCAST, origin=other) == 403
 
 
-def test_a_client_cannot_pass_itself_off_as_a_proxy(deployment: Deployment, room: str) -> None:
+def test_a_client_cannot_forge_the_headers_of_a_proxy(deployment: Deployment, room: str) -> None:
     forged = {
         "origin": "https://evil.example",
         "x_forwarded_host": "evil.example",
@@ -102,9 +102,7 @@ def test_a_client_cannot_pass_itself_off_as_a_proxy(deployment: Deployment, room
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there 127.0.0.2 is an address of its own")
-def test_a_header_that_looks_like_a_proxys_is_not_taken_for_it(
-    deployment: Deployment, room: str
-) -> None:
+def test_proxy_headers_with_underscores_are_not_trusted(deployment: Deployment, room: str) -> None:
     evil = "https://evil.example"
     for twin in ("x_forwarded_host", "x-forwarded_host", "x_forwarded-host"):
         forged = (twin, "evil.example")

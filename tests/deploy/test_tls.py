@@ -20,7 +20,9 @@ TLS = [name for name, recipe in RECIPES.items() if recipe.tls]
 
 
 @pytest.mark.parametrize("deployment", deployments(*TLS), indirect=True)
-def test_a_page_without_tls_is_foreign_to_a_site_with_it(deployment: Deployment, room: str) -> None:
+def test_an_http_page_cannot_open_a_websocket_to_an_https_site(
+    deployment: Deployment, room: str
+) -> None:
     for host in (deployment.address, HOST):
         assert deployment.refused(room, BROADCAST, origin=f"http://{host}", host=host) == 403
     with deployment.open(room, BROADCAST, origin=f"https://{HOST}", host=HOST):

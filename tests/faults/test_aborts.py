@@ -50,7 +50,7 @@ def come_and_go(site: Site, room: str, times: int) -> None:
 
 @each("uwsgi-gevent", "gunicorn-gthread")
 @pytest.mark.timeout(300 + ABORTS // 20)
-def test_who_aborts_leaves_no_file_no_subscription_and_no_memory_behind(
+def test_aborted_handshakes_leave_no_file_subscription_or_memory(
     start: Callable[..., Site],
     own_redis: EmbeddedRedis,
     admin: redis.Redis,

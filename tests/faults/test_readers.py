@@ -24,7 +24,7 @@ SPARE = 4 * 2**20
 
 @each("uwsgi-gevent", "gunicorn-gthread")
 @pytest.mark.parametrize("overflow", ["close", "drop-oldest", "keep-latest"])
-def test_who_never_reads_costs_at_most_the_send_buffer_and_delays_nobody(
+def test_a_client_that_never_reads_uses_at_most_its_send_buffer_and_delays_no_other(
     start: Callable[..., Site], setup: Setup, room: str, overflow: str
 ) -> None:
     site = start(setup, overflow=overflow, max_send_buffer=SEND_BUFFER)

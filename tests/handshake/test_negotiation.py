@@ -46,7 +46,7 @@ def test_the_first_subprotocol_is_chosen_that_is_spoken_here(
         (None, None),
     ],
 )
-def test_a_star_speaks_whatever_is_offered_first_and_is_a_name(
+def test_with_a_star_the_first_offered_valid_name_is_chosen(
     offered: str | None, chosen: str | None
 ) -> None:
     settled = shake(Config(subprotocols=("*",)), HTTP_SEC_WEBSOCKET_PROTOCOL=offered)

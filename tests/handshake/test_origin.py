@@ -67,7 +67,7 @@ BAD_ORIGINS = [
 
 @pytest.mark.parametrize("origin", BAD_ORIGINS)
 @pytest.mark.parametrize("config", [Config(), Config(origins=("http://localhost:8000",))])
-def test_a_foreign_origin_is_403(origin: str, config: Config) -> None:
+def test_a_foreign_origin_gets_403(origin: str, config: Config) -> None:
     refusal = refused(config, HTTP_ORIGIN=origin)
     assert refusal.status == 403
     assert "origin" in refusal.text

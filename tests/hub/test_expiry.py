@@ -128,7 +128,7 @@ def test_nonsense_ends_nobody(process: Process) -> None:
     assert alice.codes == []
 
 
-def test_what_is_no_revocation_is_logged_in_one_short_line(
+def test_an_invalid_revocation_is_logged_in_one_short_line(
     process: Process, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = "a\\r\\nERROR b" + "c" * 5000

@@ -166,7 +166,7 @@ IN_OFFERS = {"HTTP_SEC_WEBSOCKET_PROTOCOL": f"chat.v1, wsredis.token, {TOKEN}"}
 IN_COOKIE = {"HTTP_COOKIE": f"a=b; jwt={TOKEN}", "wsredis.origin": "https://a.example"}
 
 
-def test_it_comes_in_the_ways_that_are_allowed_and_in_no_other() -> None:
+def test_a_token_is_read_only_from_the_enabled_sources() -> None:
     everywhere = resolver(query="token", cookie="jwt")
     nowhere = resolver(header=False, subprotocol=False)
     for environ in (IN_QUERY, IN_OFFERS, IN_COOKIE, {"HTTP_AUTHORIZATION": f"bearer  {TOKEN}"}):

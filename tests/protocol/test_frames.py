@@ -111,7 +111,7 @@ def test_a_close_frame_carries_code_and_reason() -> None:
 
 
 @pytest.mark.parametrize(("letter", "kept"), [("x", 123), ("é", 122), ("名", 123), ("😀", 120)])
-def test_a_long_reason_is_cut_between_characters(letter: str, kept: int) -> None:
+def test_a_long_close_reason_is_truncated_between_characters(letter: str, kept: int) -> None:
     _, payload = unmasked(encode_close(1008, letter * 200))
     assert len(payload) == 2 + kept
     assert set(payload[2:].decode()) == {letter}
@@ -262,7 +262,7 @@ def fails(receiver: Receiver, wire: bytes, code: int) -> list[Data]:
     ],
 )
 @pytest.mark.parametrize("by_byte", [False, True])
-def test_what_breaks_the_protocol_is_1002(wire: bytes, by_byte: bool) -> None:
+def test_a_protocol_error_closes_with_1002(wire: bytes, by_byte: bool) -> None:
     receiver = new_receiver()
     if by_byte:
         for byte in wire[:-1]:
@@ -287,14 +287,14 @@ def test_text_that_is_not_utf8_is_1007(bad: bytes) -> None:
 
 
 @pytest.mark.parametrize("bad", BAD_TEXT)
-def test_text_that_is_not_utf8_across_fragments_is_1007(bad: bytes) -> None:
+def test_invalid_utf8_across_fragments_closes_with_1007(bad: bytes) -> None:
     receiver = new_receiver()
     wire = masked(TEXT, b"ok", fin=False)
     wire += b"".join(masked(CONT, bytes([byte]), fin=False) for byte in bad)
     fails(receiver, wire + masked(CONT), CloseCode.INVALID_DATA)
 
 
-def test_bad_text_fails_before_its_message_ends() -> None:
+def test_invalid_utf8_closes_before_the_message_ends() -> None:
     fails(new_receiver(), masked(TEXT, b"\xc0\xaf", fin=False), CloseCode.INVALID_DATA)
 
 

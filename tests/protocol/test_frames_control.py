@@ -32,7 +32,9 @@ def test_control_frames_do_not_count_against_the_message_they_interrupt(size: in
 
 @pytest.mark.parametrize("begun", [b"", masked(TEXT, b"x" * 10, fin=False)])
 @pytest.mark.parametrize("length", [b"\xfe\x00\x7e", b"\xff" + bytes(2) + b"\x01" + bytes(5)])
-def test_a_control_frame_that_announces_too_much_is_1002(begun: bytes, length: bytes) -> None:
+def test_a_control_frame_that_declares_too_great_a_length_closes_with_1002(
+    begun: bytes, length: bytes
+) -> None:
     receiver = new_receiver(size=10)
     receiver.feed(begun + bytes([FIN | PING_OP]) + length)
     assert unmasked(sent(receiver))[1][:2] == (1002).to_bytes(2)

@@ -20,7 +20,7 @@ def ended(payload: bytes) -> bytes:
     return deflate.compress(payload) + deflate.flush()
 
 
-def test_what_follows_a_final_block_is_not_held() -> None:
+def test_data_after_a_final_deflate_block_is_not_stored() -> None:
     receiver = new_receiver(deflate=True, size=1000)
     receiver.feed(masked(TEXT, ended(b"hi"), fin=False, bits=RSV1))
     assert not receiver.closing
@@ -36,7 +36,7 @@ def test_a_final_block_may_be_followed_by_an_empty_one() -> None:
     assert not receiver.closing
 
 
-def test_no_more_than_the_limit_comes_out_of_a_message_that_has_reached_it() -> None:
+def test_a_message_is_never_decompressed_beyond_its_limit() -> None:
     packed = deflated(b"a" * 2000)
     sizes = set()
     for size in range(100, 130):
@@ -50,7 +50,7 @@ def test_no_more_than_the_limit_comes_out_of_a_message_that_has_reached_it() -> 
     assert (4, 1009) in sizes  # zlib held bytes back that it gave out at the end
 
 
-def test_what_is_fed_at_once_grows_by_no_more_than_its_limit() -> None:
+def test_data_received_at_once_is_not_decompressed_beyond_its_limit() -> None:
     one = masked(BINARY, deflated(bytes(1000)), bits=RSV1)
     for count, closes in ((9, False), (1000, True)):
         receiver = Receiver(True, 1000, 10, True, max_grown=10_000)

@@ -19,7 +19,7 @@ BAD = {
 
 @each("uwsgi-gevent", "gunicorn-gthread", "pywsgi")
 @pytest.mark.parametrize("name", BAD)
-def test_a_server_does_not_start_and_its_log_says_what_to_write(
+def test_a_server_with_an_invalid_option_does_not_start_and_logs_a_correction(
     setup: Setup, tmp_path: Path, redis_url: str, name: str
 ) -> None:
     value, hint = BAD[name]

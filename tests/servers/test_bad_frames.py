@@ -76,13 +76,15 @@ BAD_FRAMES = {
 
 @every
 @pytest.mark.parametrize("name", BAD_FRAMES)
-def test_a_bad_frame_ends_its_own_socket(server: Site, room: str, name: str) -> None:
+def test_an_invalid_frame_closes_only_its_own_websocket(server: Site, room: str, name: str) -> None:
     ends_its_own_socket(server, room, name, [BAD_FRAMES[name][0]])
 
 
 @some
 @pytest.mark.parametrize("name", [n for n, (data, _) in BAD_FRAMES.items() if len(data) < 1000])
-def test_a_bad_frame_in_crumbs_does_so_too(server: Site, room: str, name: str) -> None:
+def test_an_invalid_frame_sent_byte_by_byte_closes_only_its_own_websocket(
+    server: Site, room: str, name: str
+) -> None:
     data, _ = BAD_FRAMES[name]
     ends_its_own_socket(server, room, name, [bytes([byte]) for byte in data])
 
@@ -107,7 +109,7 @@ def ends_its_own_socket(server: Site, room: str, name: str, pieces: list[bytes])
 
 
 @some
-def test_a_tebibyte_announced_takes_no_memory(server: Site, room: str) -> None:
+def test_a_declared_length_of_a_tebibyte_allocates_no_memory(server: Site, room: str) -> None:
     before = peak(server)
     for _ in range(20):
         with server.wire(f"/ws/{room}?{TALK}") as wire:
@@ -135,7 +137,9 @@ def bomb() -> bytes:
 
 
 @some
-def test_a_deflate_bomb_is_1009_and_costs_little_memory(server: Site, room: str) -> None:
+def test_a_decompression_bomb_closes_with_1009_and_uses_little_memory(
+    server: Site, room: str
+) -> None:
     before = peak(server)
     with server.wire() as wire:
         wire.upgrade(f"/ws/{room}?{TALK}", sec_websocket_extensions="permessage-deflate")
@@ -145,9 +149,7 @@ def test_a_deflate_bomb_is_1009_and_costs_little_memory(server: Site, room: str)
 
 
 @every
-def test_what_is_small_on_the_wire_is_a_flood_if_it_is_large_inside(
-    server: Site, room: str
-) -> None:
+def test_rate_limits_count_decompressed_bytes(server: Site, room: str) -> None:
     deflate = zlib.compressobj(wbits=-15)
     packed = deflate.compress(bytes(2**20)) + deflate.flush(zlib.Z_SYNC_FLUSH)
     flood = frame(BINARY, packed[:-4], reserved=4) * 50  # 50 MiB in 52 kB
@@ -158,7 +160,7 @@ def test_what_is_small_on_the_wire_is_a_flood_if_it_is_large_inside(
 
 
 @every
-def test_a_ping_inside_a_message_that_is_full_is_answered(server: Site, room: str) -> None:
+def test_a_ping_inside_a_message_of_maximum_size_is_answered(server: Site, room: str) -> None:
     with server.wire(f"/ws/{room}?{TALK}") as wire:
         wire.send_frame(TEXT, b"x" * 2**20, fin=False)
         wire.send_frame(PING, b"p" * 125)
@@ -176,7 +178,7 @@ def test_a_compressed_message_that_is_none_ends_its_own_socket(server: Site, roo
 
 
 @every
-def test_who_may_not_publish_and_does_is_1008(server: Site, room: str) -> None:
+def test_publishing_without_permission_closes_with_1008(server: Site, room: str) -> None:
     with (
         server.wire(f"/ws/{room}/readonly?{TALK}") as wire,
         server.wire(f"/ws/{room}/readonly?{ASK}") as other,

@@ -22,7 +22,7 @@ TALK = "subscribe-broadcast&publish-broadcast&echo"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS", "DELETE", "BREW"])
-def test_another_method_is_refused(server: Site, room: str, method: str) -> None:
+def test_methods_other_than_get_are_refused(server: Site, room: str, method: str) -> None:
     with server.wire() as wire:
         answer = wire.refused(f"/ws/{room}?{ASK}", method=method, content_length="0")
         assert answer.status in (400, 405, 501)
@@ -51,7 +51,7 @@ def test_another_method_is_refused(server: Site, room: str, method: str) -> None
     ],
     ids=str,
 )
-def test_a_handshake_that_is_none_is_400(server: Site, room: str, headers: dict[str, Any]) -> None:
+def test_an_invalid_handshake_gets_400(server: Site, room: str, headers: dict[str, Any]) -> None:
     with server.wire() as wire:
         answer = wire.refused(f"/ws/{room}?{ASK}", **headers)
         assert answer.status == 400
@@ -83,7 +83,7 @@ def test_a_handshake_with_a_body_is_refused(
         assert_short_and_plain(answer.body)
 
 
-def test_the_body_of_a_refused_handshake_is_no_request(server: Site, room: str) -> None:
+def test_the_body_of_a_refused_handshake_is_not_read_as_a_request(server: Site, room: str) -> None:
     smuggled = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
     with server.wire() as wire:
         headers = {"content_length": str(len(smuggled))}
@@ -105,9 +105,7 @@ def test_a_handshake_that_announces_no_body_is_let_in(server: Site, room: str) -
 
 
 @pytest.mark.parametrize("version", [None, "8", "0", "14", "thirteen", "013", "13, 8", ""])
-def test_another_version_is_426_and_is_told_13(
-    server: Site, room: str, version: str | None
-) -> None:
+def test_versions_other_than_13_get_426(server: Site, room: str, version: str | None) -> None:
     with server.wire() as wire:
         answer = wire.refused(f"/ws/{room}?{ASK}", sec_websocket_version=version)
         assert answer.status == 426
@@ -123,7 +121,7 @@ def test_another_version_is_426_and_is_told_13(
         ("Host", "evil.example", {400, 403}),
     ],
 )
-def test_a_doubled_header_is_refused(
+def test_a_repeated_header_is_refused(
     server: Site, room: str, name: str, value: str, statuses: set[int]
 ) -> None:
     own = f"http://127.0.0.1:{server.port}"
@@ -134,7 +132,7 @@ def test_a_doubled_header_is_refused(
 
 @pytest.mark.parametrize("connection", ["keep-alive, Upgrade", "upgrade", "UPGRADE,x"])
 @pytest.mark.parametrize("upgrade", ["WebSocket", "h2c, websocket"])
-def test_tokens_are_found_in_lists_and_in_any_case(
+def test_header_tokens_are_found_in_lists_and_in_any_case(
     server: Site, room: str, connection: str, upgrade: str
 ) -> None:
     with server.wire() as wire:
@@ -175,20 +173,20 @@ def test_http_1_0_cannot_upgrade(server: Site, room: str) -> None:
         "http://[::1",
     ],
 )
-def test_a_page_of_another_origin_is_403(server: Site, room: str, origin: str) -> None:
+def test_a_page_of_another_origin_gets_403(server: Site, room: str, origin: str) -> None:
     with server.wire() as wire:
         answer = wire.refused(f"/ws/{room}?{ASK}", origin=origin.format(port=server.port))
         assert answer.status == 403
         assert_short_and_plain(answer.body)
 
 
-def test_the_own_origin_is_welcome_with_cookies(server: Site, room: str) -> None:
+def test_cookies_with_the_origin_of_the_site_are_accepted(server: Site, room: str) -> None:
     with server.wire() as wire:
         own = f"http://127.0.0.1:{server.port}"
         wire.upgrade(f"/ws/{room}?{ASK}", origin=own, cookie="session=1")
 
 
-def test_cookies_without_an_origin_are_403(server: Site, room: str) -> None:
+def test_cookies_without_an_origin_get_403(server: Site, room: str) -> None:
     with server.wire() as wire:
         assert wire.refused(f"/ws/{room}?{ASK}", cookie="session=1").status == 403
 
@@ -236,7 +234,7 @@ ODD_FACILITIES = [
 
 
 @pytest.mark.parametrize(("path", "facility"), ODD_FACILITIES, ids=[p for p, _ in ODD_FACILITIES])
-def test_an_odd_facility_works_and_meets_nobody_else(
+def test_an_unusual_facility_works_and_shares_no_channel(
     server: Site, room: str, path: str, facility: str
 ) -> None:
     with (
@@ -252,7 +250,7 @@ def test_an_odd_facility_works_and_meets_nobody_else(
     eventually(lambda: server.lines(f"close .*{room}"), "the line is whole, whatever the name is")
 
 
-def test_no_two_names_meet_in_one_channel(server: Site, room: str) -> None:
+def test_different_names_never_share_a_channel(server: Site, room: str) -> None:
     pairs = [("a", f"b:{room}"), ("a:b", room), ("a%3Ab", room), ("a%253Ab", room)]
     wires = []
     try:
@@ -271,14 +269,12 @@ def test_no_two_names_meet_in_one_channel(server: Site, room: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["%ff", "a%C3", "%ED%A0%80", "%C0%AF", "%EF%BF%BD"])
-def test_a_path_that_is_no_utf_8_is_400(server: Site, path: str) -> None:
+def test_a_path_that_is_not_utf8_gets_400(server: Site, path: str) -> None:
     with server.wire() as wire:
         assert wire.refused(f"/ws/{path}?{ASK}").status == 400
 
 
-def test_a_resolver_that_fails_lets_nobody_in_and_its_words_stay_inside(
-    server: Site, room: str
-) -> None:
+def test_a_failing_resolver_gets_403_and_its_error_is_not_sent(server: Site, room: str) -> None:
     with server.wire() as wire:
         answer = wire.refused(f"/ws/{room}?{ASK}", x_fail="1")
         assert answer.status == 403
@@ -287,7 +283,7 @@ def test_a_resolver_that_fails_lets_nobody_in_and_its_words_stay_inside(
 
 
 @pytest.mark.parametrize("path", ["/wsfoo", "/ws", "/WS/x", "/other/ws/", "/"])
-def test_what_is_not_below_the_prefix_goes_to_the_site(server: Site, path: str) -> None:
+def test_paths_outside_the_prefix_go_to_the_site(server: Site, path: str) -> None:
     assert server.get(path) == (200, f"page {path}")
     with server.wire() as wire:
         answer = wire.refused(f"{path}?{ASK}")
@@ -295,7 +291,7 @@ def test_what_is_not_below_the_prefix_goes_to_the_site(server: Site, path: str) 
 
 
 @pytest.mark.parametrize("path", ["/ws/", "/ws/x", "/ws/x/y"])
-def test_a_plain_page_below_the_prefix_does_not(server: Site, path: str) -> None:
+def test_plain_requests_under_the_prefix_do_not_reach_the_site(server: Site, path: str) -> None:
     status, body = server.get(path)
     assert status == 400
     assert "page" not in body
@@ -314,7 +310,7 @@ def test_a_plain_page_below_the_prefix_does_not(server: Site, path: str) -> None
         "/ws%00/x",
     ],
 )
-def test_a_page_and_a_websocket_find_the_same_side_of_the_wall(server: Site, path: str) -> None:
+def test_unusual_paths_are_routed_alike_for_pages_and_websockets(server: Site, path: str) -> None:
     """Servers tidy paths in ways of their own; what they make of one decides for both."""
     status, body = server.get(path)
     with server.wire() as wire:
@@ -334,7 +330,7 @@ def test_the_bare_prefix_is_the_facility_without_a_name(server: Site) -> None:
         assert wire.receive_text() == "nameless"
 
 
-def test_who_may_not_publish_at_all_is_403(server: Site, room: str) -> None:
+def test_requesting_only_denied_channels_gets_403(server: Site, room: str) -> None:
     with server.wire() as wire:
         assert wire.refused(f"/ws/{room}/readonly?publish-broadcast").status == 403
 

@@ -104,15 +104,13 @@ def test_a_mebibyte_passes_both_ways(server: Site, room: str, compression: str |
         assert ws.recv(timeout=SECONDS) == b"\x00" * MEBIBYTE
 
 
-def test_one_byte_more_than_a_mebibyte_is_too_much(server: Site, room: str) -> None:
+def test_a_message_one_byte_over_a_mebibyte_closes_with_1009(server: Site, room: str) -> None:
     with server.connect(room, *TALK, "echo", compression=None) as ws:
         ws.send("x" * (MEBIBYTE + 1))
         assert closed(ws) == 1009
 
 
-def test_user_group_and_session_messages_reach_those_and_nobody_else(
-    server: Site, room: str
-) -> None:
+def test_user_group_and_session_messages_reach_only_their_audience(server: Site, room: str) -> None:
     all_four = ("subscribe-broadcast", "subscribe-user", "subscribe-group", "subscribe-session")
     with (
         server.connect(room, *all_four, user="alice", groups=["editors"], session="one") as alice,
@@ -150,7 +148,9 @@ def test_a_client_publishes_to_its_own_channels(server: Site, room: str) -> None
 
 
 @pytest.mark.parametrize("audience", ["user", "group", "session"])
-def test_nobody_who_asks_for_a_name_is_refused(server: Site, room: str, audience: str) -> None:
+def test_an_anonymous_client_gets_no_user_group_or_session_channel(
+    server: Site, room: str, audience: str
+) -> None:
     with server.wire() as wire:
         assert wire.refused(f"/ws/{room}?subscribe-{audience}").status == 403
 
@@ -197,13 +197,13 @@ def test_who_comes_while_messages_flow_sees_each_once_and_in_order(server: Site,
             assert numbers == list(range(numbers[0], published[0] + 1))
 
 
-def test_the_first_known_sub_protocol_is_chosen(server: Site, room: str) -> None:
+def test_the_first_supported_subprotocol_is_chosen(server: Site, room: str) -> None:
     with server.connect(room, BROADCAST, subprotocols=["odd", "chat.v1", "chat.v2"]) as ws:
         assert ws.subprotocol == "chat.v1"
 
 
 @pytest.mark.parametrize("offer", ["odd", "chat.v1x", "CHAT.V1", "chat.v1;x", ","])
-def test_an_unknown_sub_protocol_is_left_out(server: Site, room: str, offer: str) -> None:
+def test_an_unsupported_subprotocol_is_not_chosen(server: Site, room: str, offer: str) -> None:
     with server.wire() as wire:
         answer = wire.upgrade(f"/ws/{room}?{BROADCAST}", sec_websocket_protocol=offer)
         assert "sec-websocket-protocol" not in answer.headers
@@ -263,7 +263,7 @@ def test_a_thousand_messages_of_a_client_keep_their_order(server: Site, room: st
             assert [ws.recv(timeout=SECONDS) for _ in range(1000)] == list(map(str, range(1000)))
 
 
-def test_fragments_of_two_clients_stay_apart(server: Site, room: str) -> None:
+def test_fragments_of_two_clients_are_not_mixed(server: Site, room: str) -> None:
     target = f"/ws/{room}?publish-broadcast"
     with (
         server.connect(room, BROADCAST) as ws,
@@ -299,7 +299,7 @@ def test_a_ping_is_answered_with_its_payload(server: Site, room: str) -> None:
             assert wire.receive() == (0x80 | PONG, payload)
 
 
-def test_a_heartbeat_of_a_client_reaches_nobody(server: Site, room: str) -> None:
+def test_a_heartbeat_from_a_client_is_discarded(server: Site, room: str) -> None:
     with (
         server.connect(room, *TALK, "echo") as sender,
         server.connect(room, BROADCAST) as other,

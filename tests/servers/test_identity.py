@@ -93,17 +93,17 @@ def test_a_header_of_a_listed_proxy_names_the_user(site: Known) -> None:
     assert site.knows("dashless")["user"] is None
 
 
-def test_a_header_of_anybody_else_names_nobody(site: Known) -> None:
+def test_a_header_from_an_untrusted_peer_is_ignored(site: Known) -> None:
     assert site.knows("elsewhere", remoteuser="mallory")["user"] is None
     assert site.knows_by_unix_socket("elsewhere", remoteuser="mallory")["user"] is None
 
 
-def test_a_header_twice_is_refused(site: Known) -> None:
+def test_a_repeated_user_header_is_refused(site: Known) -> None:
     twice = (("Remoteuser", "mallory"),)
     assert "could not be identified" in site.refuses("dashless", remoteuser="alice", more=twice)
 
 
-def test_a_twin_with_underscores_names_nobody(site: Known) -> None:
+def test_a_header_with_underscores_identifies_no_user(site: Known) -> None:
     """uWSGI folds the names of headers, so no such header is believed; gunicorn drops twins."""
     alone, beside = {"more": (TWIN,)}, {"more": (TWIN,), "x_forwarded_user": "alice"}
     if site.folds:
@@ -186,7 +186,7 @@ def test_the_socket_ends_when_the_token_does(site: Known) -> None:
         assert time.time() >= end
 
 
-def test_a_token_that_does_not_hold_is_refused(site: Known) -> None:
+def test_an_invalid_token_is_refused(site: Known) -> None:
     for text, words in ((token(exp=1), "expired"), (token() + "AAAA", "not accepted")):
         assert words in site.refuses("jwt", authorization=f"Bearer {text}")
         assert text not in site.log()
@@ -200,7 +200,7 @@ def test_a_token_in_a_cookie_needs_the_own_origin(site: Known) -> None:
 # A ticket
 
 
-def test_a_ticket_lets_one_in(site: Known) -> None:
+def test_a_ticket_identifies_one_handshake(site: Known) -> None:
     offered, asked = site.ticket(), site.ticket()
     with site.wire() as wire:
         answer = wire.upgrade(

@@ -83,7 +83,9 @@ def knows(
 
 
 @needs_nginx
-def test_nginx_drops_twins_and_what_the_client_says(site: Site, tmp_path: Path) -> None:
+def test_nginx_drops_headers_with_underscores_and_those_of_the_client(
+    site: Site, tmp_path: Path
+) -> None:
     with start_nginx(tmp_path / "nginx", NGINX % site.port) as proxy:
         assert knows(proxy, "nginx", "alice") == "alice"
         assert knows(proxy, "dashless", "alice") == "alice"
@@ -92,7 +94,9 @@ def test_nginx_drops_twins_and_what_the_client_says(site: Site, tmp_path: Path) 
 
 
 @needs_apache
-def test_apache_lets_twins_pass_so_a_name_needs_to_have_none(site: Site, tmp_path: Path) -> None:
+def test_apache_forwards_headers_with_underscores_so_a_dash_is_refused(
+    site: Site, tmp_path: Path
+) -> None:
     with start_apache(tmp_path / "apache", APACHE % site.port) as proxy:
         assert knows(proxy, "dashless", "alice") == "alice"
         assert knows(proxy, "dashless", "") is None

@@ -20,7 +20,7 @@ BROADCAST = "subscribe-broadcast"
 TALK = ("subscribe-broadcast", "publish-broadcast")
 
 
-def test_a_reader_that_never_reads_is_given_up_and_delays_nobody(server: Site, room: str) -> None:
+def test_a_client_that_never_reads_is_closed_and_delays_no_other(server: Site, room: str) -> None:
     dropped = server.stats()["slow_consumers"]
     message = "x" * 2**18
     with (
@@ -59,7 +59,9 @@ def test_a_close_frame_is_answered_and_the_socket_ends(server: Site, room: str, 
     eventually(lambda: server.lines(f"close .*{room} code={code}"), "the close is in the log")
 
 
-def test_the_log_has_one_line_at_the_open_and_one_at_the_close(server: Site, room: str) -> None:
+def test_the_log_has_one_line_for_the_opening_and_one_for_the_closing(
+    server: Site, room: str
+) -> None:
     with server.connect(room, *TALK, "echo", user="eve open:*") as ws:
         for text in ("secret words", "--heartbeat--", "more"):
             ws.send(text)
@@ -72,7 +74,7 @@ def test_the_log_has_one_line_at_the_open_and_one_at_the_close(server: Site, roo
     assert "secret words" not in server.log()
 
 
-def test_clients_that_vanish_leave_nothing_behind(server: Site, room: str) -> None:
+def test_disconnected_clients_leave_nothing_behind(server: Site, room: str) -> None:
     redis: Redis = Redis.from_url(server.redis)
     target = f"/ws/{room}?{'&'.join(TALK)}"
 

@@ -52,7 +52,7 @@ def leave(site: Site, wires: list[Wire], target: str, **headers: str) -> None:
 
 
 @some_servers
-def test_one_user_gets_so_many_and_others_still_come_in(
+def test_a_user_over_the_limit_gets_429_and_others_are_accepted(
     start: Start, setup: Setup, room: str
 ) -> None:
     site = start(setup, max_connections_per_user=3)
@@ -71,7 +71,7 @@ def test_one_user_gets_so_many_and_others_still_come_in(
 
 
 @some_servers
-def test_one_address_gets_so_many_and_others_still_come_in(
+def test_an_address_over_the_limit_gets_429_and_others_are_accepted(
     start: Start, setup: Setup, room: str
 ) -> None:
     site = start(setup, max_connections_per_address=3, trusted_proxies="127.0.0.1")
@@ -88,7 +88,7 @@ def test_one_address_gets_so_many_and_others_still_come_in(
 
 
 @some_servers
-def test_without_a_trusted_proxy_nobody_chooses_an_address(
+def test_without_a_trusted_proxy_a_client_cannot_choose_its_address(
     start: Start, setup: Setup, room: str
 ) -> None:
     site = start(setup, max_connections_per_address=1)
@@ -98,7 +98,7 @@ def test_without_a_trusted_proxy_nobody_chooses_an_address(
 
 
 @some_servers
-def test_a_full_process_answers_503_until_somebody_leaves(
+def test_a_full_process_answers_503_until_a_client_leaves(
     start: Start, setup: Setup, room: str
 ) -> None:
     site = start(setup, max_connections=3)
@@ -111,7 +111,7 @@ def test_a_full_process_answers_503_until_somebody_leaves(
 
 
 @some_servers
-def test_the_resolver_is_asked_behind_the_limits_of_process_and_address_and_before_the_users(
+def test_the_resolver_runs_after_the_limits_of_process_and_address_and_before_that_of_the_user(
     start: Start, setup: Setup, room: str
 ) -> None:
     site = start(
@@ -165,7 +165,7 @@ FLOODS = {
 
 @each("uwsgi-gevent", "uwsgi-threads", "uwsgi-workers", "gunicorn-gthread", "pywsgi")
 @pytest.mark.parametrize("option", FLOODS)
-def test_who_sends_too_much_is_closed_with_1008_and_others_go_on(
+def test_a_client_over_a_rate_limit_is_closed_with_1008_and_others_are_not(
     start: Start, setup: Setup, room: str, option: str
 ) -> None:
     most, floods = FLOODS[option]
@@ -182,7 +182,9 @@ def test_who_sends_too_much_is_closed_with_1008_and_others_go_on(
 
 
 @some_servers
-def test_what_is_within_the_limits_is_no_flood(start: Start, setup: Setup, room: str) -> None:
+def test_a_client_within_the_rate_limits_is_not_closed(
+    start: Start, setup: Setup, room: str
+) -> None:
     site = start(setup)
     with site.wire(f"/ws/{room}?{TALK}") as wire:
         wire.send(b"".join(frame(TEXT, b"%d" % number) for number in range(900)))
@@ -196,7 +198,7 @@ def test_what_is_within_the_limits_is_no_flood(start: Start, setup: Setup, room:
 
 
 @some_servers
-def test_a_resolver_that_takes_too_long_is_a_503_and_holds_nobody_up(
+def test_a_slow_resolver_gets_503_and_delays_no_other_client(
     start: Start, setup: Setup, room: str
 ) -> None:
     site = start(setup, app="guarded.py", handshake_timeout=3)
@@ -220,7 +222,7 @@ def test_a_resolver_that_takes_too_long_is_a_503_and_holds_nobody_up(
 
 
 @each("uwsgi-router", "gunicorn-gevent", "werkzeug", "wsgiref")
-def test_every_limit_holds_on_the_other_servers_too(start: Start, setup: Setup, room: str) -> None:
+def test_every_limit_applies_on_the_other_servers(start: Start, setup: Setup, room: str) -> None:
     site = start(
         setup,
         app="guarded.py",
@@ -264,7 +266,7 @@ def test_every_limit_holds_on_the_other_servers_too(start: Start, setup: Setup, 
 
 @each("uwsgi-gevent", "uwsgi-threads", "gunicorn-gthread", "pywsgi")
 @pytest.mark.parametrize("overflow", ["close", "drop-oldest", "keep-latest"])
-def test_a_stuck_reader_costs_what_the_policy_says_and_delays_nobody(
+def test_each_overflow_policy_applies_and_delays_no_other_client(
     start: Start, setup: Setup, room: str, overflow: str
 ) -> None:
     site = start(setup, overflow=overflow, max_send_buffer=2**20)

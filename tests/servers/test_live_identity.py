@@ -49,7 +49,7 @@ def hears(site: Site, room: str, *wires: Wire) -> None:
 
 
 @some_servers
-def test_a_socket_ends_with_4401_when_its_identity_expires(members: Site, room: str) -> None:
+def test_a_websocket_closes_with_4401_when_its_identity_expires(members: Site, room: str) -> None:
     target = f"/ws/{room}?{BROADCAST}"
     soon, late = time.time() + 1.5, time.time() + 3600
     with (
@@ -77,7 +77,7 @@ def test_what_has_expired_already_hears_4401_and_no_message(members: Site, room:
 
 
 @several_workers_too
-def test_an_order_from_another_process_ends_whom_it_means_on_all_workers(
+def test_a_revocation_closes_the_matching_websockets_on_all_workers(
     members: Site, room: str
 ) -> None:
     target = f"/ws/{room}?{BROADCAST}"
@@ -136,7 +136,7 @@ def test_a_view_of_the_site_itself_may_give_the_order(members: Site, room: str) 
 
 @several_workers_too
 @pytest.mark.parametrize("first", [True, False], ids=["the-first", "not-the-first"])
-def test_who_is_in_the_middle_of_the_handshake_is_closed_too(
+def test_a_revocation_also_closes_handshakes_in_progress(
     members: Site, room: str, first: bool
 ) -> None:
     members.broadcast(room, "retained for members", expire=60)
@@ -158,7 +158,7 @@ def test_who_is_in_the_middle_of_the_handshake_is_closed_too(
 
 
 @some_servers
-def test_no_client_can_give_an_order(members: Site, room: str) -> None:
+def test_no_client_can_publish_a_revocation(members: Site, room: str) -> None:
     forged = b'{"user":"alice","group":null,"session":null,"code":4401,"reason":"","at":0}'
     requested = "publish-broadcast&publish-user&publish-group&publish-session"
     who = {"x_user": "control", "x_groups": "control", "x_session": "control"}
@@ -177,7 +177,7 @@ def test_no_client_can_give_an_order(members: Site, room: str) -> None:
 
 @each("uwsgi-gevent", "gunicorn-gthread", "pywsgi")
 @pytest.mark.parametrize("on_gap", ["keep", "close"])
-def test_an_order_that_this_process_does_not_hear_is_carried_out_when_it_can(
+def test_a_missed_revocation_is_applied_after_the_reconnection(
     start: Start, own_redis: EmbeddedRedis, proxy: Proxy, setup: Setup, room: str, on_gap: str
 ) -> None:
     url = f"redis://{HOST}:{proxy.port}/0"

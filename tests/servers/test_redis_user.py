@@ -59,7 +59,7 @@ def rule_without_prefix() -> list[str]:
 
 
 @each("uwsgi-gevent", "gunicorn-gthread")
-def test_the_documented_user_is_enough_and_no_client_reaches_further(
+def test_the_documented_redis_user_suffices_and_clients_stay_inside_the_prefix(
     start: Callable[..., Site], own_redis: EmbeddedRedis, setup: Setup, room: str
 ) -> None:
     with Redis(port=own_redis.port) as admin:
@@ -93,7 +93,7 @@ def test_the_documented_user_is_enough_and_no_client_reaches_further(
         assert len(admin.keys("ws:*")) == len(admin.keys()) > len(NAMES)
 
 
-def test_a_site_cannot_reach_anothers_names(own_redis: EmbeddedRedis) -> None:
+def test_the_redis_user_of_a_site_cannot_reach_another_prefix(own_redis: EmbeddedRedis) -> None:
     with Redis(port=own_redis.port) as admin:
         admin.execute_command("ACL SETUSER", "wsredis", *rule())
     url = own_redis.url.replace("//", "//wsredis:hush@")
@@ -125,7 +125,7 @@ def test_a_site_without_a_prefix_has_a_user_too(
 
 
 @each("uwsgi-gevent", "gunicorn-gthread")
-def test_a_password_that_redis_refuses_stands_in_no_log(
+def test_a_wrong_redis_password_is_not_logged(
     start: Callable[..., Site], own_redis: EmbeddedRedis, setup: Setup, room: str
 ) -> None:
     site = start(setup, redis=own_redis.url.replace("//", "//wsredis:hush@"))

@@ -27,7 +27,7 @@ HUSH = {
 }
 
 
-def test_a_log_holds_no_secret_and_no_line_of_a_client(server: Site, room: str) -> None:
+def test_logs_contain_no_secret_and_no_line_written_by_a_client(server: Site, room: str) -> None:
     own = f"http://127.0.0.1:{server.port}"
     path = f"/ws/{room}{LINES.replace(' ', '%20')}"
     with server.wire(f"{path}?{TALK}", origin=own, **HUSH) as wire:
@@ -70,7 +70,7 @@ def test_a_log_holds_no_secret_and_no_line_of_a_client(server: Site, room: str) 
     ],
     ids=repr,
 )
-def test_nothing_a_client_offers_becomes_a_header(server: Site, room: str, offer: str) -> None:
+def test_an_offered_subprotocol_cannot_inject_a_header(server: Site, room: str, offer: str) -> None:
     with server.wire() as wire:
         wire.send(wire.request(f"/ws/{room}?{TALK}", sec_websocket_protocol=offer))
         try:
@@ -83,7 +83,7 @@ def test_nothing_a_client_offers_becomes_a_header(server: Site, room: str, offer
         assert "X-Evil" not in answer.body
 
 
-def test_a_close_frame_says_nothing_of_an_error(server: Site, room: str) -> None:
+def test_a_close_frame_does_not_contain_the_error(server: Site, room: str) -> None:
     with server.wire(f"/text/{room}?subscribe-broadcast") as wire:
         wire.send_frame(TEXT, b"hush-text")
         first, payload = wire.receive()
@@ -95,7 +95,7 @@ def test_a_close_frame_says_nothing_of_an_error(server: Site, room: str) -> None
     assert "hush" not in server.news()
 
 
-def test_a_misspelt_key_is_shown_as_one_word(server: Site, room: str) -> None:
+def test_a_misspelt_query_key_is_escaped_and_shortened(server: Site, room: str) -> None:
     with server.wire() as wire:
         answer = wire.refused(f"/ws/{room}?subscribe-%0D%0AX-Evil:%201%3Cscript%3E" + "x" * 500)
     assert answer.status == 400

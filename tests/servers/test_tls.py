@@ -109,7 +109,7 @@ def test_what_comes_in_crumbs_is_read(secure: Site, room: str) -> None:
         assert alice.receive_text() == "crumbs"
 
 
-def test_a_slow_reader_is_given_up_and_others_go_on(secure: Site, room: str) -> None:
+def test_a_slow_reader_is_closed_and_others_are_not(secure: Site, room: str) -> None:
     with open_wire(secure, room, receive_buffer=4096) as slow:
         for _ in range(64):
             secure.broadcast(room, random.randbytes(300_000))
@@ -135,7 +135,7 @@ def test_the_end_of_the_server_is_told(secure: Site, room: str) -> None:
         assert alice.close_code() == 1012
 
 
-def test_who_comes_and_goes_leaves_no_descriptor(secure: Site, room: str) -> None:
+def test_closed_websockets_leave_no_descriptor(secure: Site, room: str) -> None:
     def descriptors() -> int:
         return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in secure.pids())
 
@@ -150,7 +150,7 @@ def test_who_comes_and_goes_leaves_no_descriptor(secure: Site, room: str) -> Non
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="the limit is the process's own")
-def test_the_descriptors_of_the_tunnels_count(secure: Site, room: str) -> None:
+def test_the_descriptors_of_tls_tunnels_count_towards_the_limit(secure: Site, room: str) -> None:
     for pid in secure.pids():
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (128 + 17, 128 + 17))
     with ExitStack() as stack:

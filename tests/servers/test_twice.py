@@ -13,7 +13,7 @@ pytestmark = pytest.mark.servers
 
 
 @each("uwsgi-gevent", "gunicorn-gthread", "pywsgi", "werkzeug")
-def test_a_request_that_comes_again_is_400_and_its_websocket_lives(
+def test_a_request_passed_on_twice_gets_400_and_its_websocket_stays_open(
     start: Callable[..., Site], setup: Setup, room: str
 ) -> None:
     site = start(setup, app="twice.py")

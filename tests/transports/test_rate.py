@@ -150,7 +150,7 @@ def test_what_is_just_within_the_limit_is_heard_up_to_the_close(
     assert place.numbers()["over_limit"] == 0
 
 
-def test_who_goes_on_sending_too_much_is_not_read_any_more(
+def test_a_client_that_keeps_sending_over_the_limit_is_no_longer_read(
     places: Callable[..., Place], clock: Clock
 ) -> None:
     place = places(max_messages_per_second=10, close_timeout=60)

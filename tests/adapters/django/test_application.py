@@ -60,7 +60,7 @@ def test_members_receive_what_is_theirs(live: Any, room: str, person: Person, lo
         assert [two.recv(timeout=30) for _ in range(2)] == ["for this browser", "for bob"]
 
 
-def test_a_log_shows_no_key_of_a_session(
+def test_the_log_contains_no_session_key(
     live: Any, room: str, person: Person, login: Login, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = login(person("alice"))
@@ -147,7 +147,7 @@ def test_a_visitor_has_a_user_and_a_session_too(live: Any, room: str, site: Site
     ("name", "code"),
     [("misspelt", 403), ("none", 403), ("refused", 403), ("missing", 404)],
 )
-def test_a_callback_that_fails_lets_nobody_in(
+def test_a_failing_callback_refuses_the_handshake(
     live: Any, room: str, site: Site, name: str, code: int
 ) -> None:
     site({"allowed_channels": f"chatsite.channels.{name}"})

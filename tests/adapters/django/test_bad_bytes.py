@@ -38,7 +38,9 @@ def port_of(server: Server) -> int:
 
 
 @pytest.mark.parametrize("name", BAD_FRAMES)
-def test_a_bad_frame_ends_its_own_socket(runserver: Server, room: str, name: str) -> None:
+def test_an_invalid_frame_closes_only_its_own_websocket(
+    runserver: Server, room: str, name: str
+) -> None:
     data, code = BAD_FRAMES[name]
     with Wire(port_of(runserver)) as wire, Wire(port_of(runserver)) as other:
         wire.upgrade(f"/ws/{room}?{ASK}")
@@ -81,7 +83,7 @@ def test_a_bad_handshake_is_refused(runserver: Server, room: str, name: str) -> 
     assert "Traceback" not in answer.body
 
 
-def test_nothing_a_client_says_begins_a_line_of_the_log(runserver: Server, room: str) -> None:
+def test_no_text_of_a_client_begins_a_line_of_the_log(runserver: Server, room: str) -> None:
     with Wire(port_of(runserver)) as wire:
         wire.upgrade(f"/ws/{room}%0D%0Aforged?{ASK}", authorization="Bearer hush-token")
         wire.send_frame(TEXT, b"hush-text")  # which nobody has granted

@@ -79,7 +79,7 @@ def test_a_callback_is_a_callable_or_its_dotted_path() -> None:
         ({"identity": "chatsite.channels.Resolver"}, "write a function, or an instance of it"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_what_to_write(setting: Any, says: str) -> None:
+def test_an_invalid_setting_is_refused_with_a_correction(setting: Any, says: str) -> None:
     with override_settings(WSREDIS=setting):
         with pytest.raises(ConfigurationError) as refused:
             conf.options()

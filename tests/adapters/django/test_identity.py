@@ -143,7 +143,9 @@ def test_after_a_change_of_the_password_old_sessions_are_nobody(
     assert identity_of(handshake(client)) == ANONYMOUS
 
 
-def test_after_logout_the_old_cookie_is_nobody(engine: str, person: Person, login: Login) -> None:
+def test_after_a_logout_the_old_cookie_is_anonymous(
+    engine: str, person: Person, login: Login
+) -> None:
     if engine == "signed_cookies":
         pytest.skip("nobody but the browser forgets a signed cookie")
     client = login(person("alice"))

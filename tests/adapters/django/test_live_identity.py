@@ -56,17 +56,21 @@ def bob(live: Live, person: Person, login: Login, path: str) -> Iterator[ClientC
 
 
 @pytest.mark.usefixtures("bob")
-class TestSomebody:
+class TestChangesOfAnAccount:
     """Tests that also have another user, whose websocket stays open."""
 
-    def test_logs_out(self, live: Live, alice: Any, login: Login, path: str) -> None:
+    def test_a_logout_closes_the_websockets_of_the_session(
+        self, live: Live, alice: Any, login: Login, path: str
+    ) -> None:
         here, there = login(alice), login(alice)
         with live.open(path, here) as ws, live.open(path, there) as other:
             assert here.get("/leave").status_code == 200
             assert ended(ws) == 4401
             assert stays(other)
 
-    def test_whose_session_expires(self, live: Live, alice: Any, login: Login, path: str) -> None:
+    def test_an_expired_session_closes_its_websockets(
+        self, live: Live, alice: Any, login: Login, path: str
+    ) -> None:
         client = login(alice)
         session = client.session
         session.set_expiry(timezone.now() + timedelta(seconds=6))
@@ -77,7 +81,9 @@ class TestSomebody:
             live.open(path, client)
         assert refused.value.response.status_code == 403
 
-    def test_changes_the_password(self, live: Live, alice: Any, login: Login, path: str) -> None:
+    def test_a_new_password_closes_the_websockets_of_the_user(
+        self, live: Live, alice: Any, login: Login, path: str
+    ) -> None:
         here, there = login(alice), login(alice)
         with live.open(path, here) as ws, live.open(path, there) as other:
             assert here.get("/new-password").status_code == 200
@@ -87,19 +93,25 @@ class TestSomebody:
         with pytest.raises(InvalidStatus):
             live.open(path, there)
 
-    def test_is_locked_out(self, live: Live, alice: Any, login: Login, path: str) -> None:
+    def test_a_deactivated_account_closes_its_websockets(
+        self, live: Live, alice: Any, login: Login, path: str
+    ) -> None:
         with live.open(path, login(alice)) as ws:
             alice.is_active = False
             alice.save()
             assert ended(ws) == 4401
 
-    def test_gets_another_name(self, live: Live, alice: Any, login: Login, path: str) -> None:
+    def test_a_new_name_closes_the_websockets_of_the_user(
+        self, live: Live, alice: Any, login: Login, path: str
+    ) -> None:
         with live.open(path, login(alice)) as ws:
             alice.username = "alison"
             alice.save(update_fields=["username"])
             assert ended(ws) == 1012
 
-    def test_is_deleted(self, live: Live, alice: Any, login: Login, path: str) -> None:
+    def test_a_deleted_account_closes_its_websockets(
+        self, live: Live, alice: Any, login: Login, path: str
+    ) -> None:
         with live.open(path, login(alice)) as ws:
             alice.delete()
             assert ended(ws) == 4401
@@ -116,7 +128,7 @@ class TestSomebody:
         ],
         ids=["add", "remove", "clear", "remove member", "clear members", "delete"],
     )
-    def test_is_in_other_groups(
+    def test_new_groups_close_the_websockets_of_the_user(
         self, live: Live, alice: Any, login: Login, path: str, change: Callable[..., None]
     ) -> None:
         with live.open(path, login(alice)) as ws:

@@ -173,7 +173,7 @@ def test_a_callback_may_abort(
 
 
 @pytest.mark.parametrize("where", CALLBACKS)
-def test_a_callback_that_fails_lets_nobody_in(live: Live, room: str, where: str) -> None:
+def test_a_failing_callback_refuses_the_handshake(live: Live, room: str, where: str) -> None:
     browser = live(**{f"WSREDIS_{where}": lambda *args: 1 / 0})
     status, text = browser.refused(f"/ws/{room}?subscribe-broadcast")
     assert status == (500 if where == "ENDPOINT" else 403)
