@@ -169,8 +169,11 @@ def markdown(result: Result, name: str) -> str:
     about = ", ".join(f"{key} {value}" for key, value in result.about.items())
     head, *body = lines_of(result)
     few = result.sizes["rounds"]
+    far = [COLUMNS[server.key] for server in SERVERS if server.far]
+    far = [title for title in head if title in far]
+    fewer = f" ({few} for {', '.join(far)})" if far and few < len(result.rounds) else ""
     lines = [
-        f"Rounds {len(result.rounds)}, {few} of the distant servers; {about}.",
+        f"Medians of {len(result.rounds)} rounds{fewer}; {about}.",
         "",
         f"![CPU for each delivered message]({name}.svg)",
         "",
@@ -179,9 +182,9 @@ def markdown(result: Result, name: str) -> str:
         *(f"| {' | '.join(cell.strip() for cell in line)} |" for line in body),
     ]
     titles = {COLUMNS[server.key]: server.title for server in SERVERS}
-    short = [f"“{word}” is {titles[word]}" for word in head[1:] if word != titles[word]]
+    short = [f"“{word}”: {titles[word]}" for word in head[1:] if word != titles[word]]
     if short:
-        lines += ["", f"In the table header, {', '.join(short)}."]
+        lines += ["", f"Abbreviations in the table header: {'; '.join(short)}."]
     if found := judged(result):
         lines += ["", "| target | measured | |", "|---|---:|---|"]
         lines += [f"| {v.text} | {v.shown} | {v.word} |" for v in found]

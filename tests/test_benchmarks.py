@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -235,6 +236,18 @@ def test_ratios_are_those_within_a_round(modules: Any) -> None:
     result = report.Result({}, SIZES, rounds, {}, [])
     assert report.ratio(result, "wsredis", "fan_small_cpu") == pytest.approx(1.2)
     assert report.median(result, "wsredis", "fan_small_cpu") == 6.0
+
+
+@pytest.mark.parametrize(
+    ("rounds", "first"),
+    [
+        (5, "Medians of 5 rounds (3 for Socket.IO, uvicorn); date 2026-01-01."),
+        (3, "Medians of 3 rounds; date 2026-01-01."),
+    ],
+)
+def test_a_page_says_which_servers_had_fewer_rounds(modules: Any, rounds: int, first: str) -> None:
+    result = replace(recorded(modules), rounds=recorded(modules).rounds[:1] * rounds)
+    assert modules("report").markdown(result, "page").splitlines()[0] == first
 
 
 def test_the_chart_is_a_picture_with_a_bar_for_each_server(modules: Any) -> None:

@@ -58,7 +58,7 @@ def tables(records: Sequence[Record]) -> str:
         counts = record.counts()
         sums = [counts[verdict] for verdict in VERDICTS]
         rows.append(_row([record.title, record.version, *sums, record.date]))
-    rows.append("\nPassed, and what else there was:\n\n")
+    rows.append("\nResults by section. A number alone counts the passed cases:\n\n")
     rows.append(_row(["section", "cases", *(record.title for record in records)]))
     rows.append("|---|---:|" + "---|" * len(records) + "\n")
     for section, about in SECTIONS.items():
