@@ -51,11 +51,10 @@ def rule() -> list[str]:
 
 def rule_without_prefix() -> list[str]:
     """Return the same with the names that the documentation gives for sites without a prefix."""
-    found = re.search(r"the names are (.*?):\s+write", OPERATING.read_text(), re.S)
+    found = re.search(r"replace `~ws:\* &ws:\*` by:\n\n```\n(.*)\n```", OPERATING.read_text())
     assert found
-    names = re.findall(r"`(\S+)`", found[1])
     words = [word for word in rule() if word not in ("~ws:*", "&ws:*")]
-    return [*words, *(sign + name for name in names for sign in "~&")]
+    return [*words, *found[1].split()]
 
 
 @each("uwsgi-gevent", "gunicorn-gthread")
