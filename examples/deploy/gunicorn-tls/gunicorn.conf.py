@@ -16,5 +16,5 @@ keyfile = "/etc/ssl/mysite/privkey.pem"
 worker_class = "gevent"
 workers = 2
 
-# Seconds for plain requests to finish at a reload. Websockets are closed (1012) at once.
+# Seconds for plain requests to finish at a reload. Websockets are closed (1012) immediately.
 graceful_timeout = 10

@@ -27,5 +27,5 @@ raw_env = ["WSREDIS_TRUSTED_PROXIES=unix"]
 # Newer versions of gunicorn have a control socket; both instances would use the same name for it.
 control_socket_disable = True
 
-# Seconds for plain requests to finish at a reload. Websockets are closed (1012) at once.
+# Seconds for plain requests to finish at a reload. Websockets are closed (1012) immediately.
 graceful_timeout = 10
