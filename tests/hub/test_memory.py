@@ -249,6 +249,29 @@ def test_messages_that_are_held_back_count_until_they_are_delivered(place: Place
     until(lambda: place.numbers()["buffer_memory"] == 0)
 
 
+# Retained messages
+
+
+@pytest.mark.parametrize(("count", "code"), [(2, None), (3, 1013)])
+def test_retained_messages_count_towards_the_send_buffer(
+    places: Callable[..., Place], count: int, code: int | None
+) -> None:
+    """One of them may be larger; all others together may not."""
+    place = places(max_send_buffer=10_000)
+    channels = [f"ws:group:{number}:news" for number in range(count)]
+    for channel in channels:
+        place.publish("x" * 4000, channel, expire=60)
+    place.publish("y" * 50_000, CHANNEL, expire=60)
+    client, _, _ = place.connect(*channels, CHANNEL, buffer=4096)
+    if code is not None:
+        assert client.close_code() == code
+        assert place.numbers()["slow_consumers"] == 1
+        return
+    for _ in channels:
+        assert client.read()[1] == b"x" * 4000
+    assert client.read()[1] == b"y" * 50_000
+
+
 # Pongs
 
 
