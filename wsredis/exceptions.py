@@ -35,7 +35,13 @@ class WSRedisError(Exception):
 
 
 class ConfigurationError(WSRedisError, ValueError):
-    """An invalid option; the text names the option and says what to write instead."""
+    """An invalid option; the text names the option and says what to write instead.
+
+    Attributes:
+        option: the name of the option with which the text begins, None if it begins otherwise.
+    """
+
+    option: str | None = None
 
 
 class BrokerUnavailable(WSRedisError):

@@ -126,4 +126,7 @@ def _config(said: Mapping[str, Any]) -> Config:
     try:
         return Config.make(**given)
     except ConfigurationError as exc:
-        raise ConfigurationError(f"WSREDIS: {exc}") from exc
+        if exc.option is None:  # the text names an environment variable
+            raise
+        rest = str(exc).removeprefix(f"{exc.option}=")
+        raise ConfigurationError(f"WSREDIS[{exc.option!r}] = {rest}") from exc

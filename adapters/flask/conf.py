@@ -78,7 +78,10 @@ def read_config(app: Flask) -> Config:
     try:
         return Config.make(**given)
     except ConfigurationError as exc:
-        raise ConfigurationError(f"app.config, {PREFIX}*: {exc}") from exc
+        if exc.option is None:  # the text names an environment variable
+            raise
+        rest = str(exc).removeprefix(f"{exc.option}=")
+        raise ConfigurationError(f"{_key(exc.option)} = {rest}") from exc
 
 
 def read_options(app: Flask) -> Options:

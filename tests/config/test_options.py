@@ -80,6 +80,14 @@ def test_options_are_laid_over_a_base_and_leave_it_as_it_is() -> None:
         ("BINARY", "0", False),
         ("BINARY", "", False),
         ("PING_INTERVAL", "30", 30.0),
+        ("HEARTBEAT", "None", None),
+        ("ORIGINS", "none", None),
+        ("MAX_CONNECTIONS", "NONE", None),
+        ("MAX_CONNECTIONS_PER_USER", "none", None),
+        ("MAX_CONNECTIONS_PER_ADDRESS", "None", None),
+        ("MAX_MESSAGES_PER_SECOND", "none", None),
+        ("MAX_BYTES_PER_SECOND", "none", None),
+        ("SECRET", "none", None),
     ],
 )  # fmt: skip
 def test_an_option_comes_from_the_environment(
@@ -101,10 +109,97 @@ def test_an_invalid_variable_is_refused_by_its_name(
         Config.make()
 
 
-def test_an_invalid_variable_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WSREDIS_EXPIRE", "-1")
-    with pytest.raises(ConfigurationError, match="expire=-1"):
+def optional() -> list[str]:
+    """Return the options that may be None, as their types say."""
+    return [field.name for field in dataclasses.fields(Config) if "| None" in str(field.type)]
+
+
+@pytest.mark.parametrize("name", optional())
+def test_each_option_that_may_be_none_is_told_so_in_a_variable(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"WSREDIS_{name.upper()}", "none")
+    assert getattr(Config.make(), name) is None
+    monkeypatch.setenv(f"WSREDIS_{name.upper()}", "")
+    if name == "origins":  # an empty list, which allows no origin
+        monkeypatch.setenv("WSREDIS_ORIGINS", "example.com")
+    with pytest.raises(ConfigurationError, match="or none"):
         Config.make()
+
+
+@pytest.mark.filterwarnings("ignore:.*MAX_OUTBOX:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("EXPIRE", "-1", "WSREDIS_EXPIRE='-1' is not valid: write whole seconds"),
+        ("OVERFLOW", "drop", "WSREDIS_OVERFLOW='drop' is not valid: write 'close', 'drop-oldest'"),
+        (
+            "ORIGINS",
+            "example.com",
+            "WSREDIS_ORIGINS='example.com' is not valid: write origins like"
+            " 'https://example.com,http://localhost:3000', '*' for every origin, or none for the"
+            " same origin only.",
+        ),
+        (
+            "TRUSTED_PROXIES",
+            "nginx",
+            "WSREDIS_TRUSTED_PROXIES='nginx' is not valid: write addresses and networks of your"
+            " proxies like '127.0.0.1,10.0.0.0/8', and 'unix' for a proxy on a Unix socket.",
+        ),
+        (
+            "SUBPROTOCOLS",
+            "a/b",
+            "WSREDIS_SUBPROTOCOLS='a/b' is not valid: write names like 'chat.v1,chat.v2' (RFC 6455,"
+            " 1.9), or '*' for every name.",
+        ),
+        (
+            "REDIS",
+            "redis://:hush@",
+            "WSREDIS_REDIS='redis://***@' is not valid: write a URL like"
+            " 'redis://:password@host:6379/0', 'rediss://host', 'unix:///run/redis.sock' or"
+            " 'memory://'.",
+        ),
+        ("SECRET", "hush", "WSREDIS_SECRET=*** is not valid: write at least 32 random characters"),
+        ("PONG_TIMEOUT", "26", "WSREDIS_PONG_TIMEOUT='26' is not valid: write seconds above 0, at"),
+        ("MAX_OUTBOX", "0", "WSREDIS_MAX_OUTBOX='0' is not valid: write bytes above 0."),
+        ("PING_INTERVAL", "5", "pong_timeout=20.0 is not valid: write seconds above 0, at most"),
+    ],
+)
+def test_an_invalid_variable_is_refused_by_its_name_and_in_its_form(
+    name: str, text: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"WSREDIS_{name}", text)
+    with pytest.raises(ConfigurationError) as refused:
+        Config.make()
+    assert str(refused.value).startswith(says)
+    assert "hush" not in str(refused.value)
+
+
+def test_an_argument_that_overrides_a_variable_is_refused_by_its_own_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WSREDIS_EXPIRE", "60")
+    with pytest.raises(ConfigurationError, match=r"^expire=-1 is not valid: write whole") as error:
+        Config.make(expire=-1)
+    assert error.value.option == "expire"
+
+
+def test_an_error_about_a_variable_is_not_one_about_an_option(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WSREDIS_EXPIRE", "-1")
+    with pytest.raises(ConfigurationError) as error:
+        Config.make()
+    assert error.value.option is None
+
+
+def test_a_short_secret_is_refused_in_two_sentences() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        Config(secret="hush")
+    assert str(error.value) == (
+        "secret=*** is not valid: write at least 32 random characters, the same in all processes,"
+        " or None. Generate them with python -c 'import secrets; print(secrets.token_hex())'."
+    )
 
 
 def test_what_the_caller_says_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

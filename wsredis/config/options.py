@@ -11,7 +11,7 @@ import os
 import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..deprecated import OPTIONS, accept_old_options, renamed_option, renamed_options
 from ..exceptions import ConfigurationError
@@ -22,6 +22,11 @@ __all__ = ["Config", "option_names"]
 
 LIKENESS = 0.7
 """How similar to an option's variable a variable must be to count as a misspelling, 0 to 1."""
+
+_REDIS_URL = (
+    "a URL like 'redis://:password@host:6379/0', 'rediss://host', 'unix:///run/redis.sock' or"
+    " 'memory://'"
+)
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
@@ -36,9 +41,29 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").split())
 
 
-def _option(default: Any, parse: Callable[[str], Any], hint: str, *, secret: bool = False) -> Any:
-    """Declare a field: its default, its parser for the environment, and a hint at valid values."""
-    return field(default=default, metadata={"parse": parse, "hint": hint}, repr=not secret)
+def _or_none(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: None if text.lower() == "none" else parse(text)
+
+
+def _option(
+    default: Any,
+    parse: Callable[[str], Any],
+    hint: str,
+    variable_hint: str = "",
+    *,
+    secret: bool = False,
+) -> Any:
+    """Declare a field.
+
+    Args:
+        default: its default.
+        parse: reads its value in an environment variable.
+        hint: its valid values.
+        variable_hint: the same as they are written in a variable, if they are written differently.
+        secret: whether its value must not be shown.
+    """
+    hints = {"hint": hint, "variable_hint": variable_hint or hint.replace("None", "none")}
+    return field(default=default, metadata={"parse": parse, **hints}, repr=not secret)
 
 
 @accept_old_options
@@ -57,8 +82,9 @@ class Config:
 
     redis: str | Mapping[str, Any] = _option(
         "redis://127.0.0.1:6379/0", str,
-        "a URL like 'redis://:password@host:6379/0', 'rediss://host', 'unix:///run/redis.sock',"
-        " 'memory://', or a dict of redis-py's arguments like {'host': 'localhost', 'port': 6379}",
+        f"{_REDIS_URL}, or a dict of redis-py's arguments like {{'host': 'localhost',"
+        " 'port': 6379}",
+        _REDIS_URL,
         secret=True,
     )  # fmt: skip
     """URL or arguments of the Redis connection. ``memory://`` is a broker inside the process, for
@@ -70,16 +96,20 @@ class Config:
     expire: int = _option(0, int, "whole seconds, 0 to retain nothing")
     """Seconds for which the last message of a channel is retained for later subscribers."""
 
-    heartbeat: str | None = _option(None, str, "a string that no real message equals, or None")
+    heartbeat: str | None = _option(
+        None, _or_none(str), "a string that no real message equals, or None"
+    )
     """Text sent to every websocket at intervals, and ignored when a client sends it."""
 
     heartbeat_interval: float = _option(4.0, float, "seconds above 0")
     """Seconds between two heartbeats to one websocket."""
 
     origins: tuple[str, ...] | None = _option(
-        None, _names,
+        None, _or_none(_names),
         "origins like ['https://example.com', 'http://localhost:3000'], ['*'] for every origin,"
         " or None for the same origin only",
+        "origins like 'https://example.com,http://localhost:3000', '*' for every origin,"
+        " or none for the same origin only",
     )  # fmt: skip
     """Origins that may connect (RFC 6454); None accepts only the origin of the request's host."""
 
@@ -87,12 +117,16 @@ class Config:
         (), _names,
         "addresses and networks of your proxies like ['127.0.0.1', '10.0.0.0/8'], and 'unix' for"
         " a proxy on a Unix socket",
+        "addresses and networks of your proxies like '127.0.0.1,10.0.0.0/8', and 'unix' for a"
+        " proxy on a Unix socket",
     )  # fmt: skip
     """Direct peers whose ``X-Forwarded-For``, ``-Proto`` and ``-Host`` headers are trusted."""
 
     subprotocols: tuple[str, ...] = _option(
-        (), _names, "names like ['chat.v1'] (RFC 6455, 1.9), or ['*'] for every name"
-    )
+        (), _names,
+        "names like ['chat.v1', 'chat.v2'] (RFC 6455, 1.9), or ['*'] for every name",
+        "names like 'chat.v1,chat.v2' (RFC 6455, 1.9), or '*' for every name",
+    )  # fmt: skip
     """Subprotocols of this server; the first supported one in the client's list is chosen."""
 
     max_message_size: int = _option(2**20, int, "bytes above 0")
@@ -133,32 +167,38 @@ class Config:
     ping_interval: float = _option(25.0, float, "seconds above 0, below the proxy's read timeout")
     """Seconds between two pings to one websocket."""
 
-    pong_timeout: float = _option(20.0, float, "seconds above 0, at most ping_interval")
+    pong_timeout: float = _option(
+        20.0, float,
+        "seconds above 0, at most ping_interval (a shorter ping_interval needs a shorter"
+        " pong_timeout)",
+    )  # fmt: skip
     """Seconds after a ping in which the client must send something; else the websocket is ended."""
 
     close_timeout: float = _option(2.0, float, "seconds above 0")
     """Seconds a client has to answer a close frame before its socket is closed."""
 
-    max_connections: int | None = _option(None, int, "a number above 0, or None")
+    max_connections: int | None = _option(None, _or_none(int), "a number above 0, or None")
     """Maximum websockets of one process; further handshakes get 503. None leaves 128 of the
     process's file descriptors free; a websocket takes one, or three where a Python server
     terminates TLS."""
 
-    max_connections_per_user: int | None = _option(1000, int, "a number above 0, or None")
+    max_connections_per_user: int | None = _option(1000, _or_none(int), "a number above 0, or None")
     """Maximum websockets of one user per process; further handshakes get 429."""
 
-    max_connections_per_address: int | None = _option(None, int, "a number above 0, or None")
+    max_connections_per_address: int | None = _option(
+        None, _or_none(int), "a number above 0, or None"
+    )
     """Maximum websockets from one address per process; further handshakes get 429. Behind a proxy
     all clients have one address unless ``trusted_proxies`` lists the proxy."""
 
-    max_handshake_channels: int | None = _option(1000, int, "a number above 0, or None")
+    max_handshake_channels: int | None = _option(1000, _or_none(int), "a number above 0, or None")
     """Maximum channels of one websocket, to subscribe or to publish to; more are refused with
     403, never reduced in silence."""
 
-    max_messages_per_second: int | None = _option(1000, int, "a number above 0, or None")
+    max_messages_per_second: int | None = _option(1000, _or_none(int), "a number above 0, or None")
     """Maximum messages, pings and pongs from one websocket per second; more close it with 1008."""
 
-    max_bytes_per_second: int | None = _option(2**24, int, "bytes above 0, or None")
+    max_bytes_per_second: int | None = _option(2**24, _or_none(int), "bytes above 0, or None")
     """Maximum bytes from one websocket per second, after decompression and with 1024 added for each
     frame; more close it with 1008."""
 
@@ -170,9 +210,9 @@ class Config:
     """Whether to accept permessage-deflate (RFC 7692), without context takeover."""
 
     secret: str | None = _option(
-        None, str,
-        "at least 32 random characters, the same for all processes, from:"
-        " python -c 'import secrets; print(secrets.token_hex())', or None",
+        None, _or_none(str),
+        "at least 32 random characters, the same in all processes, or None. Generate them with"
+        " python -c 'import secrets; print(secrets.token_hex())'",
         secret=True,
     )  # fmt: skip
     """The key that signs tickets; see `wsredis.tickets`."""
@@ -207,7 +247,14 @@ class Config:
                 raise ConfigurationError(f"There is no option {name!r}: {hint}")
         if base is not None:
             return replace(base, **options)
-        return cls(**{**_environment(), **options})
+        variables = _environment()
+        values = {name: variable.value for name, variable in variables.items()}
+        try:
+            return cls(**{**values, **options})
+        except ConfigurationError as exc:
+            if exc.option is None or exc.option in options or exc.option not in variables:
+                raise
+            raise _wrong_variable(exc.option, variables[exc.option]) from None
 
     def connection_limit(self) -> int:
         """Return the maximum number of websockets of one process."""
@@ -216,12 +263,36 @@ class Config:
         return max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 128)
 
 
+class _Variable(NamedTuple):
+    """An environment variable that sets an option: its name, its text and the option's value."""
+
+    name: str
+    text: str
+    value: Any = None
+
+
 def _wrong(name: str, value: object) -> ConfigurationError:
-    hint = next(f.metadata["hint"] for f in fields(Config) if f.name == name)
-    shown = _without_password(value) if name == "redis" else repr(value)
+    hint = _declared(name)["hint"]
+    error = ConfigurationError(f"{name}={_shown(name, value)} is not valid: write {hint}.")
+    error.option = name
+    return error
+
+
+def _wrong_variable(name: str, variable: _Variable) -> ConfigurationError:
+    hint, shown = _declared(name)["variable_hint"], _shown(name, variable.text)
+    return ConfigurationError(f"{variable.name}={shown} is not valid: write {hint}.")
+
+
+def _declared(name: str) -> Mapping[str, Any]:
+    """Return what `_option` has declared for an option."""
+    return next(option.metadata for option in fields(Config) if option.name == name)
+
+
+def _shown(name: str, value: object) -> str:
+    """Return a value as an error may show it."""
     if name == "secret":
-        shown = "***"
-    return ConfigurationError(f"{name}={shown} is not valid: write {hint}.")
+        return "***"
+    return _without_password(value) if name == "redis" else repr(value)
 
 
 def _without_password(value: object) -> str:
@@ -240,7 +311,7 @@ def option_names() -> list[str]:
     return [option.name for option in fields(Config)]
 
 
-def _environment() -> dict[str, Any]:
+def _environment() -> dict[str, _Variable]:
     """Return the options that are set by ``WSREDIS_<NAME>`` variables.
 
     A name that is nearly the name of an option is refused. Other names are ignored: Kubernetes,
@@ -249,8 +320,7 @@ def _environment() -> dict[str, Any]:
     """
     names = {f"WSREDIS_{name.upper()}": name for name in (*option_names(), *OPTIONS)}
     words = [variable.removeprefix("WSREDIS_") for variable in names]
-    declared = {option.name: option.metadata for option in fields(Config)}
-    found: dict[str, Any] = {}
+    found: dict[str, _Variable] = {}
     for variable, text in os.environ.copy().items():
         if not variable.startswith("WSREDIS_"):
             continue
@@ -264,8 +334,7 @@ def _environment() -> dict[str, Any]:
         if name != names[variable] and f"WSREDIS_{name.upper()}" in os.environ:
             continue
         try:
-            found[name] = declared[name]["parse"](text)
+            found[name] = _Variable(variable, text, _declared(name)["parse"](text))
         except ValueError:
-            hint = declared[name]["hint"]
-            raise ConfigurationError(f"{variable}={text!r} is not valid: write {hint}.") from None
+            raise _wrong_variable(name, _Variable(variable, text)) from None
     return found

@@ -37,6 +37,8 @@ def current_config() -> Config:
     try:
         return Config.make(**said)
     except ConfigurationError as exc:
+        if exc.option is None:  # the text names an environment variable
+            raise
         raise ConfigurationError(f"Settings of ws4redis and WSREDIS: {exc}") from exc
 
 

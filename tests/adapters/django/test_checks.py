@@ -47,11 +47,19 @@ def test_checks_are_registered_once() -> None:
 @pytest.mark.parametrize(
     ("options", "problem", "hint"),
     [
-        ({"prefix": "ws"}, "prefix='ws' is not valid", "Write an ASCII path that begins and"),
+        (
+            {"prefix": "ws"},
+            "WSREDIS['prefix'] = 'ws' is not valid",
+            "Write an ASCII path that begins and",
+        ),
         ({"prefixx": "/ws/"}, "has no option 'prefixx'", "Did you mean 'prefix'?"),
-        ({"origins": ["example.com"]}, "origins=", "Write origins like ['https://example.com'"),
-        ({"redis": "localhost"}, "redis='localhost' is not valid", "Write a URL like"),
-        ({"expire": None}, "expire=None is not valid", "Write whole seconds"),
+        (
+            {"origins": ["example.com"]},
+            "WSREDIS['origins'] = ",
+            "Write origins like ['https://example.com'",
+        ),
+        ({"redis": "localhost"}, "WSREDIS['redis'] = 'localhost' is not valid", "Write a URL like"),
+        ({"expire": None}, "WSREDIS['expire'] = None is not valid", "Write whole seconds"),
     ],
 )
 def test_e001_an_option_that_makes_no_sense(

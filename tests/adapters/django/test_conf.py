@@ -56,6 +56,14 @@ def test_a_callback_is_a_callable_or_its_dotted_path() -> None:
     assert options.endpoint is channels.Shouting
 
 
+def test_an_error_in_the_environment_is_not_one_of_the_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WSREDIS_OVERFLOW", "drop")
+    with pytest.raises(ConfigurationError, match=r"^WSREDIS_OVERFLOW='drop' is not valid: write"):
+        conf.options()
+
+
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
@@ -65,7 +73,7 @@ def test_a_callback_is_a_callable_or_its_dotted_path() -> None:
         ({"Prefix": "/ws/"}, "did you mean 'prefix'?"),
         ({3: "/ws/"}, "WSREDIS has no option 3: write one of prefix, redis, "),
         ({"prefix": "/a/", "PREFIX": "/b/"}, "WSREDIS sets 'prefix' twice: leave 'PREFIX' out."),
-        ({"prefix": "ws"}, "WSREDIS: prefix='ws' is not valid: write an ASCII path that begins"),
+        ({"prefix": "ws"}, "WSREDIS['prefix'] = 'ws' is not valid: write an ASCII path that"),
         ({"redis": "localhost:6379"}, "write a URL like"),
         ({"identity": "nowhere.at.all"}, "'nowhere.at.all' cannot be imported"),
         ({"identity": "chatsite.channels.tokn"}, "such as 'mysite.channels.identity'"),

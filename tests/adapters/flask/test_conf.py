@@ -67,7 +67,7 @@ def test_a_callback_is_a_callable_or_its_dotted_path() -> None:
         ("HEARTBAET", "x", "did you mean app.config['WSREDIS_HEARTBEAT']?"),
         ("ALLOWED_CHANELS", "x", "did you mean app.config['WSREDIS_ALLOWED_CHANNELS']?"),
         ("XYZ", "x", "There is no option app.config['WSREDIS_XYZ']: write one of prefix, redis, "),
-        ("PREFIX", "ws", "prefix='ws' is not valid: write an ASCII path that begins"),
+        ("PREFIX", "ws", "app.config['WSREDIS_PREFIX'] = 'ws' is not valid: write an ASCII path"),
         ("REDIS", "localhost:6379", "write a URL like"),
         ("REDIS", None, "write a URL like"),
     ],
@@ -76,6 +76,14 @@ def test_what_makes_no_sense_is_said_at_once(name: str, value: Any, says: str) -
     with pytest.raises(ConfigurationError) as refused:
         site(**{f"WSREDIS_{name}": value})
     assert says in str(refused.value)
+
+
+def test_an_error_in_the_environment_is_not_one_of_the_config(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WSREDIS_OVERFLOW", "drop")
+    with pytest.raises(ConfigurationError, match=r"^WSREDIS_OVERFLOW='drop' is not valid: write"):
+        site()
 
 
 def test_a_dict_of_options_is_refused() -> None:

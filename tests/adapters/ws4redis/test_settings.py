@@ -85,6 +85,14 @@ def test_an_expire_of_another_type_says_what_to_write() -> None:
         current_config()
 
 
+def test_an_error_in_the_environment_is_not_one_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WSREDIS_OVERFLOW", "drop")
+    with pytest.raises(ConfigurationError, match=r"^WSREDIS_OVERFLOW='drop' is not valid: write"):
+        current_config()
+
+
 @pytest.mark.parametrize(
     ("said", "kind", "kept"),
     [
