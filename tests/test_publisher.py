@@ -38,7 +38,7 @@ ALICE = Identity("alice", ("editors", "admins"), "key-1")
         ({"users": ["alice", "alice"]}, ["ws:user:alice:news"]),
         ({"users": ["a:b"], "facility": "x y"}, ["ws:user:a%3Ab:x%20y"]),
         ({"facility": "", "broadcast": True}, ["ws:broadcast:"]),
-        ({}, []),
+        ({"users": []}, []),
     ],
 )
 def test_it_publishes_to_the_channels_of_its_audiences(
@@ -116,6 +116,25 @@ def test_a_name_is_a_string_with_something_in_it(name: Any) -> None:
 def test_a_wrong_argument_is_refused(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(TypeError, match=text):
         Publisher(**arguments)
+
+
+def test_a_publisher_without_an_audience_is_refused() -> None:
+    for arguments in ({}, {"broadcast": False}, {"identity": ALICE}):
+        with pytest.raises(TypeError, match=r"needs an audience: write broadcast=True, users="):
+            Publisher("news", **arguments)
+
+
+def test_an_audience_of_no_names_is_one() -> None:
+    for audience in ("users", "groups", "sessions"):
+        for names in ([], (), iter(())):
+            assert Publisher("news", **{audience: names}).publish("hello") == 0
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "unix", "memory"])
+def test_a_url_of_redis_is_not_a_facility(scheme: str) -> None:
+    with pytest.raises(ValueError, match=r"facility must be the topic of .* config=") as error:
+        Publisher(f"{scheme}://:hush@host", broadcast=True)
+    assert "hush" not in str(error.value)
 
 
 # Which Redis it is
@@ -207,10 +226,11 @@ def test_without_the_envelope_bytes_go_out_as_they_are(config: Config, heard: An
 @pytest.mark.parametrize(
     ("message", "expire", "error", "text"),
     [
-        (object(), None, TypeError, "publish takes str, bytes or a JSON"),
-        (float("nan"), None, TypeError, "publish takes"),
+        (object(), None, TypeError, "cannot publish this object, as it is not JSON"),
+        (float("nan"), None, TypeError, "cannot publish this float, as"),
         ("\ud800", None, ValueError, "surrogates"),
-        ("hello", -1, ValueError, "expire must be whole seconds, 0 or more, not -1"),
+        ("hello", -1, ValueError, "expire must be whole seconds from 0 to 2147483647, not -1"),
+        ("hello", 2**31, ValueError, "expire must be whole seconds from 0 to 2147483647, not 21"),
         ("hello", 1.5, ValueError, "expire must be"),
         ("hello", True, ValueError, "expire must be"),
         ("hello", "60", ValueError, "expire must be"),

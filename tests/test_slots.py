@@ -309,7 +309,7 @@ def test_an_unavailable_broker_gives_all_slots_back(
         assert answer.body == "The message broker is unavailable; try again.\n"
         assert answer.headers["retry-after"] == "2"
         assert here.taken == (0, {})
-    assert "the broker is unavailable: gone" in caplog.text
+    assert "a websocket was refused because Redis is unavailable: gone" in caplog.text
     assert here.gate.middleware.stats()["connections"] == 0
     assert here.gate.middleware.stats()["channels"] == 0
     here.broker.unavailable = False

@@ -45,7 +45,10 @@ class ConfigurationError(WSRedisError, ValueError):
 
 
 class BrokerUnavailable(WSRedisError):
-    """A broker that cannot be reached; the cause is chained."""
+    """A broker that cannot be reached, or refuses; the cause is chained.
+
+    The text names the server without credentials: "Redis at HOST:PORT: ...".
+    """
 
 
 class EmbeddedUnavailable(WSRedisError):

@@ -12,7 +12,10 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-__all__ = ["Data", "Message", "decode", "dump", "encode"]
+__all__ = ["MAX_EXPIRE", "Data", "Message", "decode", "dump", "encode"]
+
+MAX_EXPIRE = 2**31 - 1
+"""Maximum seconds for which a message is retained, 68 years; Redis refuses much larger numbers."""
 
 Data = str | bytes
 """The content of a message: text or binary."""
@@ -54,7 +57,8 @@ def dump(value: object) -> Data:
     except (TypeError, ValueError) as exc:
         kind = type(value).__name__
         raise TypeError(
-            f"publish takes str, bytes or a JSON-serializable value, which this {kind} is not"
+            f"cannot publish this {kind}, as it is not JSON-serializable: write str, bytes, or"
+            " what JSON has (dict, list, int, finite float, bool, None)"
         ) from exc
 
 
@@ -69,7 +73,13 @@ def encode(data: Data, envelope: bool = True) -> bytes:
         ValueError: the text contains a lone surrogate, so it cannot be encoded as UTF-8.
     """
     if isinstance(data, str):
-        return data.encode()
+        try:
+            return data.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                "the text has no UTF-8 form, as it contains surrogates (U+D800 to U+DFFF): write"
+                " bytes to publish arbitrary data"
+            ) from None
     return _BINARY + data if envelope else data
 
 

@@ -13,7 +13,7 @@ from .brokers import broker_for
 from .config import Config, current_config
 from .identity import ANONYMOUS, Identity
 from .identity.channels import identity_channels
-from .message import Data, dump, encode
+from .message import MAX_EXPIRE, Data, dump, encode
 from .naming import Audience, channel_name
 
 __all__ = ["SELF", "Publisher"]
@@ -32,6 +32,15 @@ SELF: Final = _Self()
 Names = Iterable[str | _Self]
 
 
+class _NotGiven(tuple[str, ...]):
+    """The type of the default of ``users``, ``groups`` and ``sessions``: no names."""
+
+
+_NOT_GIVEN: Final = _NotGiven()
+
+_REDIS_URL = ("redis://", "rediss://", "unix://", "memory://")
+
+
 class Publisher:
     """A publisher of messages to some audiences of a facility.
 
@@ -46,16 +55,18 @@ class Publisher:
             `wsredis.configure`, else the environment.
 
     Raises:
-        TypeError: names are not a list of strings, or `SELF` is used without a request or identity.
+        TypeError: there is no audience, names are not a list of strings, or `SELF` is used without
+            a request or identity.
+        ValueError: the facility is a URL of Redis.
     """
 
     def __init__(
         self,
         facility: str = "",
         broadcast: bool = False,
-        users: Names = (),
-        groups: Names = (),
-        sessions: Names = (),
+        users: Names = _NOT_GIVEN,
+        groups: Names = _NOT_GIVEN,
+        sessions: Names = _NOT_GIVEN,
         request: Any = None,
         identity: Identity | None = None,
         config: Config | None = None,
@@ -64,6 +75,16 @@ class Publisher:
             raise TypeError(f"facility must be a string, not {facility!r}")
         if not isinstance(broadcast, bool):
             raise TypeError(f"broadcast must be True or False, not {broadcast!r}")
+        if facility.startswith(_REDIS_URL):  # it may contain a password
+            raise ValueError(
+                "facility must be the topic of the messages, not a URL of Redis: write"
+                " Publisher('news', ..., config=Config(redis=URL))"
+            )
+        if not broadcast and users is groups is sessions is _NOT_GIVEN:
+            raise TypeError(
+                "a publisher needs an audience: write broadcast=True, users=[...], groups=[...] or"
+                " sessions=[...]"
+            )
         self.config = config if config is not None else self.default_config()
         self.facility = facility
         who = identity
@@ -115,7 +136,7 @@ class Publisher:
         Raises:
             BrokerUnavailable: Redis does not answer; the message may not have been published.
             TypeError: the message is not JSON-serializable.
-            ValueError: ``expire`` is negative, or text has no UTF-8 form.
+            ValueError: ``expire`` is out of range, or text has no UTF-8 form.
         """
         payload, seconds = self._prepare(message, expire)
         if not self._channels:
@@ -152,8 +173,10 @@ class Publisher:
 
     def _prepare(self, message: object, expire: int | None) -> tuple[bytes, int]:
         seconds = self.config.expire if expire is None else expire
-        if type(seconds) is not int or seconds < 0:
-            raise ValueError(f"expire must be whole seconds, 0 or more, not {seconds!r}")
+        if type(seconds) is not int or not 0 <= seconds <= MAX_EXPIRE:
+            raise ValueError(
+                f"expire must be whole seconds from 0 to {MAX_EXPIRE}, not {seconds!r}"
+            )
         return encode(dump(message), self.config.envelope), seconds
 
 

@@ -250,7 +250,7 @@ def _redis() -> Messages:
         broker_for(quick).fetch([channel_name(quick.key_prefix, Audience.BROADCAST, "")])
     except (BrokerUnavailable, ConfigurationError) as exc:
         yield checks.Error(
-            f"Redis does not answer: {exc}",
+            f"{str(exc).rstrip('.')}.",
             hint="Start Redis, or set WSREDIS['redis'] or the environment variable WSREDIS_REDIS"
             " to its URL.",
             id="wsredis.E004",

@@ -44,7 +44,7 @@ def _run(
     add: Callable[[argparse.ArgumentParser], None],
     run: Callable[..., int],
 ) -> None:
-    """Run a command of the core and exit: 1 if Redis does not answer, 2 for bad arguments."""
+    """Run a command of the core and exit: 1 if Redis is unavailable, 2 for bad arguments."""
     from wsredis.cli.main import one_line_errors
 
     program = f"flask {NAME} {name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from flask import Blueprint, Flask, has_app_context
@@ -11,7 +12,7 @@ from wsredis.exceptions import ConfigurationError
 
 from .application import FlaskWebSocketMiddleware
 from .commands import commands
-from .conf import NAME, read_config
+from .conf import NAME, current_options, read_config
 from .logins import follow_logins
 from .publisher import Publisher
 from .templating import websocket_script, websocket_uri
@@ -66,11 +67,16 @@ class WSRedis:
             facility: the topic of the messages.
             **to: the audiences; see `Publisher`.
         """
-        if self.app is not None and not has_app_context():
-            with self.app.app_context():
-                return Publisher(facility, **to)
-        return Publisher(facility, **to)
+        with self._context():
+            return Publisher(facility, **to)
 
     def disconnect(self, **whom: Any) -> int:
         """Close the websockets of a user, a session or a group; see `wsredis.disconnect`."""
-        return disconnect(config=self.publisher().config, **whom)
+        with self._context():
+            return disconnect(config=current_options().config, **whom)
+
+    def _context(self) -> AbstractContextManager[object]:
+        """Return a context in which there is a current application, if one is known."""
+        if self.app is not None and not has_app_context():
+            return self.app.app_context()
+        return nullcontext()

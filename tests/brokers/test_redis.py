@@ -257,10 +257,16 @@ def test_all_channels_get_a_message_or_none_does(
 ) -> None:
     listener = listen(broker_at(own_redis.url))
     listener.subscribe(NEWS, CHAT)
-    with pytest.raises(BrokerUnavailable, match=r"(?i)perm"):
-        limited.publish([NEWS, CHAT], b"half", 60)
-    with pytest.raises(BrokerUnavailable, match=r"(?i)perm"):
-        asyncio.run(limited.apublish([NEWS, CHAT], b"half", 60))
+    calls = [
+        lambda: limited.publish([NEWS, CHAT], b"half", 60),
+        lambda: asyncio.run(limited.apublish([NEWS, CHAT], b"half", 60)),
+    ]
+    for call in calls:  # the message itself is not in the error
+        with pytest.raises(
+            BrokerUnavailable, match=r"(?i)^Redis at [\d.:]+: [^(']*perm"
+        ) as refused:
+            call()
+        assert "half" not in str(refused.value)
     sender = listen(limited)
     sender.publish([NEWS, CHAT], b"half", 60)
     sender.wait(lambda: sender.lost == 1)

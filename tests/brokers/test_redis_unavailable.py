@@ -46,7 +46,7 @@ def test_where_nobody_listens_the_broker_is_unavailable(nowhere: str, listen: An
         lambda: listen(broker).subscribe(NEWS),
     ]
     for call in calls:
-        with pytest.raises(BrokerUnavailable):
+        with pytest.raises(BrokerUnavailable, match=f"^Redis at {nowhere[8:]}: Error 111 "):
             call()
     with pytest.raises(BrokerUnavailable, match="refused") as refused:
         broker.publish([NEWS], b"x", 0)
@@ -54,17 +54,18 @@ def test_where_nobody_listens_the_broker_is_unavailable(nowhere: str, listen: An
 
 
 @pytest.mark.parametrize(
-    "where",
+    ("where", "name"),
     [
-        "redis://" + "a" * 64 + ".example:6379",
-        "unix:///nowhere/redis.sock",
-        "redis://:wrong@127.0.0.1:{port}",
-        "redis://mallory:wrong@127.0.0.1:{port}",
-        "redis://127.0.0.1:{port}/999",
+        ("redis://" + "a" * 64 + ".example", "a" * 64 + ".example:6379"),
+        ("redis://[::1]:1", "[::1]:1"),
+        ("unix:///nowhere/redis.sock", "/nowhere/redis.sock"),
+        ("redis://:wrong@127.0.0.1:{port}", "127.0.0.1:{port}"),
+        ("redis://mallory:wrong@127.0.0.1:{port}", "127.0.0.1:{port}"),
+        ("redis://127.0.0.1:{port}/999", "127.0.0.1:{port}"),
     ],
 )
 def test_an_address_that_leads_nowhere_is_unavailable_and_not_an_accident(
-    where: str, guarded: tuple[EmbeddedRedis, str], listen: Any
+    where: str, name: str, guarded: tuple[EmbeddedRedis, str], listen: Any
 ) -> None:
     broker = broker_at(where.format(port=guarded[0].port))
     for call in (
@@ -76,6 +77,7 @@ def test_an_address_that_leads_nowhere_is_unavailable_and_not_an_accident(
         with pytest.raises(BrokerUnavailable) as refused:
             call()
         assert "wrong" not in str(refused.value).replace("wrong pass", "")
+        assert str(refused.value).startswith(f"Redis at {name}: ".format(port=guarded[0].port))
 
 
 def test_a_server_that_never_greets_is_unavailable_at_the_deadline(listen: Any) -> None:
@@ -102,12 +104,16 @@ def test_without_credentials_no_connection_is_left_open_and_it_is_logged(
         where = {"port": server.getsockname()[1], "credential_provider": Provider()}
         gc.disable()  # which would find it some day
         try:
-            listen(broker_at(where))
+            listener = listen(broker_at(where))
             peer, _ = server.accept()
             with peer:
                 peer.settimeout(SECONDS)
                 assert peer.recv(1) == b""
             eventually(lambda: "no token today" in caplog.text)
+            name = f"Redis at localhost:{where['port']}"
+            assert f"cannot connect to {name}, retrying" in caplog.text
+            with pytest.raises(BrokerUnavailable, match=f"^{name}: cannot connect, see the log$"):
+                listener.subscribe(NEWS)
         finally:
             gc.enable()
 

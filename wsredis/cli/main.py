@@ -1,6 +1,6 @@
 """The ``wsredis`` command: publish, listen, a development server, the demo and the doctor.
 
-Exit codes: 0 success, 1 Redis or the demo's server does not answer, 2 wrong arguments.
+Exit codes: 0 success, 1 Redis or the demo's server is unavailable, 2 invalid arguments.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def one_line_errors(program: str, run: Callable[[], int]) -> int:
     try:
         return run()
     except BrokerUnavailable as exc:
-        print(f"{program}: Redis does not answer: {exc}", file=sys.stderr)
+        print(f"{program}: {exc}", file=sys.stderr)
         return 1
     except (WSRedisError, ValueError) as exc:
         print(f"{program}: {exc}", file=sys.stderr)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ..deprecated import OPTIONS, accept_old_options, renamed_option, renamed_options
 from ..exceptions import ConfigurationError
+from ..message import MAX_EXPIRE
 from .names import closest, suggestion
 from .validation import is_valid
 
@@ -93,7 +94,7 @@ class Config:
     key_prefix: str = _option("ws", str, "a name without colons or white space, or '' for none")
     """First part of every channel: ``ws:broadcast:news``."""
 
-    expire: int = _option(0, int, "whole seconds, 0 to retain nothing")
+    expire: int = _option(0, int, f"whole seconds from 0 (nothing is retained) to {MAX_EXPIRE}")
     """Seconds for which the last message of a channel is retained for later subscribers."""
 
     heartbeat: str | None = _option(

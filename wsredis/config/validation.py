@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..message import MAX_EXPIRE
 from ..naming import encode_name
 from ..protocol.http import is_token
 from ..proxies import Proxies
@@ -77,7 +78,7 @@ _CHECKS: dict[str, Check] = {
     ),
     "redis": _is_redis,
     "key_prefix": lambda c, v: encode_name(v) == v,
-    "expire": _is_count(0),
+    "expire": lambda c, v: _is_count(0)(c, v) and v <= MAX_EXPIRE,
     "heartbeat": lambda c, v: v is None or (isinstance(v, str) and bool(v.encode())),
     "heartbeat_interval": _is_number(0),
     "origins": lambda c, v: v is None or all(_is_origin(origin) for origin in v),

@@ -15,7 +15,7 @@ __all__ = ["ShellCommand"]
 
 
 class ShellCommand(BaseCommand):
-    """A command of the core; its exit code is 1 if Redis does not answer, 2 for bad arguments."""
+    """A command of the core; its exit code is 1 if Redis is unavailable, 2 for bad arguments."""
 
     requires_system_checks: list[str] = []  # noqa: RUF012  Django's own way
 
@@ -31,7 +31,7 @@ class ShellCommand(BaseCommand):
         try:
             type(self).run(argparse.Namespace(**options), self._say)
         except BrokerUnavailable as exc:
-            raise CommandError(f"Redis does not answer: {exc}", returncode=1) from exc
+            raise CommandError(str(exc), returncode=1) from exc
         except (WSRedisError, ValueError) as exc:
             raise CommandError(str(exc), returncode=2) from exc
         except KeyboardInterrupt:

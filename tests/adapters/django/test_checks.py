@@ -96,7 +96,9 @@ def test_e003_the_wrapper_in_middleware(name: str) -> None:
 def test_e004_redis_unavailable(site: Site) -> None:
     site({"redis": "redis://127.0.0.1:1"})
     assert found() == {}
-    assert "Redis does not answer" in found(deploy=True)["wsredis.E004"].msg
+    msg = found(deploy=True)["wsredis.E004"].msg
+    assert msg.startswith("Redis at 127.0.0.1:1: Error 111 connecting to")
+    assert msg.endswith("refused.")
 
 
 def test_w001_every_origin(site: Site) -> None:

@@ -73,8 +73,8 @@ def test_ctrl_c_ends_listening_quietly(config: Config) -> None:
         (["publish", "news", "x"], 2, "no audience: write --broadcast"),
         (["publish", *BROADCAST, "x", "--expire", "-1"], 2, "expire must be whole"),
         (["publish", *BROADCAST], 2, "required: MESSAGE"),
-        (["publish", *BROADCAST, "x", "--redis", NOWHERE], 1, "Redis does not answer"),
-        (["listen", *BROADCAST, "--redis", NOWHERE], 1, "Redis does not answer"),
+        (["publish", *BROADCAST, "x", "--redis", NOWHERE], 1, ": Redis at 127.0.0.1:1: Error"),
+        (["listen", *BROADCAST, "--redis", NOWHERE], 1, ": Redis at 127.0.0.1:1: Error"),
         (["listen", *BROADCAST, "--redis", "http://x"], 2, "is not valid"),
     ],
 )

@@ -13,7 +13,7 @@ import redis
 from ...message import Message, decode
 from ...runtime.loop import Loop
 from ..base import Deliver
-from .client import RedisClient, translated
+from .client import RedisClient
 from .feed import RedisFeed
 
 __all__ = ["RedisBroker"]
@@ -31,8 +31,9 @@ class RedisBroker:
         self._envelope = client.config.envelope
 
     def open(self, loop: Loop, deliver: Deliver) -> RedisFeed:
-        deadline = self._client.config.redis_deadline
-        return RedisFeed(self._client.connect_link, deadline, deliver, self._envelope)
+        client = self._client
+        deadline = client.config.redis_deadline
+        return RedisFeed(client.connect_link, deadline, deliver, self._envelope, client.name)
 
     def publish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
         def publish(client: redis.Redis) -> int:
@@ -43,7 +44,7 @@ class RedisBroker:
 
     async def apublish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
         client = await self._client.asynchronous()
-        with translated():
+        with self._client.translated():
             async with client.pipeline(transaction=len(channels) > 1 or expire > 0) as pipe:
                 return _receivers(await _fill(pipe, channels, payload, expire).execute())
 

@@ -7,6 +7,7 @@ them; `link` serves the connection that receives messages.
 from __future__ import annotations
 
 import asyncio
+import re
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from ...exceptions import BrokerUnavailable, ConfigurationError
 from ...runtime.blocking import blocking, uses_sockets
 from .link import Socket
 
-__all__ = ["LinkConnection", "RedisClient", "translated"]
+__all__ = ["LinkConnection", "RedisClient"]
 
 T = TypeVar("T")
 
@@ -36,17 +37,12 @@ uses_sockets(redis.connection)
 
 
 class LinkConnection:
-    """A connection of redis-py for a link, after its HELLO.
-
-    Raises:
-        BrokerUnavailable: Redis does not answer or refuses.
-    """
+    """A connection of redis-py for a link, after its HELLO."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._connection = _new_connection(client)
         try:
-            with translated():
-                blocking(self._connection.connect)
+            blocking(self._connection.connect)
         except BaseException:
             # Other exceptions, such as that of a credential provider, leave the socket open.
             self.close()
@@ -63,6 +59,10 @@ class RedisClient:
     Args:
         config: its ``redis`` and ``redis_deadline`` are used.
 
+    Attributes:
+        name: the server as errors name it, without credentials, such as
+            ``Redis at 127.0.0.1:6379``.
+
     Raises:
         ConfigurationError: redis-py does not understand the URL or the arguments.
     """
@@ -71,6 +71,7 @@ class RedisClient:
         self.config = config
         self._calls: redis.Redis = self._make(redis.Redis, protocol=2)
         self._links: redis.Redis = self._make(redis.Redis, protocol=3)
+        self.name = _name(self._links)
         try:
             _new_connection(self._links)
         except (TypeError, ValueError, RedisError) as exc:
@@ -85,7 +86,7 @@ class RedisClient:
         Raises:
             BrokerUnavailable: Redis does not answer or refuses.
         """
-        with translated():
+        with self.translated():
             return blocking(function, self._calls)
 
     def connect_link(self) -> LinkConnection:
@@ -94,7 +95,16 @@ class RedisClient:
         Raises:
             BrokerUnavailable: Redis does not answer or refuses.
         """
-        return LinkConnection(self._links)
+        with self.translated():
+            return LinkConnection(self._links)
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Raise BrokerUnavailable for connection errors and refusals of redis-py."""
+        try:
+            yield
+        except _FOREIGN as exc:
+            raise BrokerUnavailable(f"{self.name}: {_explain(exc)}") from exc
 
     async def asynchronous(self) -> Any:
         """Return the client of the running asyncio loop; it is closed with that loop."""
@@ -137,13 +147,11 @@ class RedisClient:
         return client
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Raise BrokerUnavailable for connection errors and refusals of redis-py."""
-    try:
-        yield
-    except _FOREIGN as exc:
-        raise BrokerUnavailable(_explain(exc)) from exc
+def _name(client: redis.Redis) -> str:
+    where = client.connection_pool.connection_kwargs
+    host, port = where.get("host", "localhost"), where.get("port", 6379)
+    address = f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+    return f"Redis at {where.get('path', address)}"
 
 
 def _new_connection(client: redis.Redis) -> Any:
@@ -152,8 +160,13 @@ def _new_connection(client: redis.Redis) -> Any:
     return pool.connection_class(**pool.connection_kwargs)
 
 
+_COMMAND = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: ", re.DOTALL)
+"""What redis-py prepends to an error: the command, with the channel and the message."""
+
+
 def _explain(exc: Exception) -> str:
-    text = str(exc) or type(exc).__name__
+    text = _COMMAND.sub("", str(exc)) or type(exc).__name__
+    text = text.removeprefix("('").removesuffix("',)")  # redis.asyncio quotes a tuple
     if "HELLO" in text or "NOPROTO" in text:
         return f"{text} (wsredis needs Redis 6 or newer, or Valkey)"
     return text

@@ -62,6 +62,7 @@ class RedisFeed:
         deadline: seconds of silence after which the link counts as lost.
         deliver: takes the messages of one read from Redis.
         envelope: whether binary gets an envelope, see `Config`.
+        name: the server as errors name it.
     """
 
     def __init__(
@@ -70,12 +71,16 @@ class RedisFeed:
         deadline: float,
         deliver: Deliver,
         envelope: bool = True,
+        name: str = "Redis",
     ) -> None:
         self.stats = FeedStats()
         self._connect = connect
         self._deadline = deadline
         self.deliver = deliver
         self._envelope = envelope
+        self._name = name
+        self._silent = f"{name}: no answer within {deadline:g} s"
+        self._failure = self._silent  # why there is no link
         self._channels: dict[str, ReplyError | None] = {}  # subscribed; the error if refused
         self._retained = Retained()
         self._link: Link | None = None
@@ -99,7 +104,7 @@ class RedisFeed:
             reply = self._ask(partial(self._retained.read_and_track, link, channels))
         reply = self._refusal(channels) or reply
         if reply is None or isinstance(reply, ReplyError):
-            raise BrokerUnavailable(str(reply or "Redis is silent"))
+            raise self._unavailable(reply)
         found = [pair for pair in zip(channels, reply, strict=True) if pair[1] is not None]
         return [decode(*pair, self._envelope) for pair in found]
 
@@ -108,7 +113,7 @@ class RedisFeed:
         words = "LRANGE", channel, 0, -1
         reply = self._ask(lambda answer: link.command(answer, *words, after_pushes=True))
         if reply is None or isinstance(reply, ReplyError):
-            raise BrokerUnavailable(str(reply or "Redis is silent"))
+            raise self._unavailable(reply)
         return [decode(channel, payload, self._envelope) for payload in reply]
 
     def _present(self) -> Link:
@@ -116,8 +121,12 @@ class RedisFeed:
         if self._link is None:
             self._tried.wait(self._deadline)
         if self._link is None:
-            raise BrokerUnavailable("Redis is unavailable")
+            raise BrokerUnavailable(self._failure)
         return self._link
+
+    def _unavailable(self, error: ReplyError | None) -> BrokerUnavailable:
+        """Return the exception for the reply to a command, None if there was none in time."""
+        return BrokerUnavailable(self._silent if error is None else f"{self._name}: {error}")
 
     def _refusal(self, channels: Sequence[str]) -> ReplyError | None:
         """Return the error of the first channel that Redis refuses, or None."""
@@ -199,9 +208,11 @@ class RedisFeed:
             try:
                 connection = self._connect()
             except BrokerUnavailable as exc:
-                (log.warning if attempts == 0 else log.debug)("Redis does not answer: %s", exc)
+                self._failure = str(exc)
+                (log.warning if attempts == 0 else log.debug)("cannot connect, retrying: %s", exc)
             except Exception:  # for example of a credential provider; the feed must continue
-                log.exception("Redis cannot be reached")
+                self._failure = f"{self._name}: cannot connect, see the log"
+                log.exception("cannot connect to %s, retrying", self._name)
             else:
                 attempts = 0
                 try:
@@ -229,6 +240,7 @@ class RedisFeed:
         try:
             link.serve()
         except (OSError, ValueError, LookupError) as exc:
+            self._failure = f"{self._name}: the connection was lost"
             log.warning("lost Redis, messages may be missed until it is back: %s", exc)
         finally:
             self._link = None
