@@ -77,8 +77,8 @@ class Publisher:
             raise TypeError(f"broadcast must be True or False, not {broadcast!r}")
         if facility.startswith(_REDIS_URL):  # it may contain a password
             raise ValueError(
-                "facility must be the topic of the messages, not a URL of Redis: write"
-                " Publisher('news', ..., config=Config(redis=URL))"
+                "facility must be the topic of the messages, such as 'news', not a URL of Redis:"
+                " set that with the option redis"
             )
         if not broadcast and users is groups is sessions is _NOT_GIVEN:
             raise TypeError(

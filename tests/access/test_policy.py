@@ -68,7 +68,8 @@ def test_a_policy_that_raises_denies_and_the_client_does_not_hear_why(
     with pytest.raises(PermissionDenied) as denied:
         granted(policy, None, ("subscribe-user",))
     assert denied.value.text == (
-        "Not granted to anonymous: subscribe-user. Log in, or grant it in allowed_channels."
+        "Not granted to an anonymous client: subscribe-user."
+        " Log in if allowed_channels grants it to users, or grant it there."
     )
     assert "password" in caplog.text
 
@@ -104,8 +105,9 @@ def test_a_policy_that_refuses_without_words_is_given_some(error: Any) -> None:
 @pytest.mark.parametrize(
     ("identity", "who"),
     [
-        (Identity(), "anonymous"),
-        (Identity(session="a-secret-key"), "anonymous"),
+        (Identity(), "an anonymous client"),
+        (Identity(session="a-secret-key"), "an anonymous client"),
+        (Identity("anonymous"), "anonymous"),
         (Identity("alice"), "alice"),
         (Identity("Zo\u00eb"), "Zo\u00eb"),
         (Identity("a\r\nb: \u202ec"), "a%0D%0Ab%3A%20%E2%80%AEc"),
@@ -116,15 +118,23 @@ def test_a_policy_that_refuses_without_words_is_given_some(error: Any) -> None:
 def test_a_refusal_names_who_asked_in_one_short_line(identity: Identity, who: str) -> None:
     refusal = not_granted(request_of(identity), ("subscribe-user", "publish-user"))
     assert refusal.status == 403
-    advice = "Grant them" if identity.user else "Log in, or grant them"
-    assert refusal.text == (
-        f"Not granted to {who}: subscribe-user, publish-user. {advice} in allowed_channels."
-    )
+    advice = "Grant them in allowed_channels."
+    if identity.user is None:
+        advice = "Log in if allowed_channels grants them to users, or grant them there."
+    assert refusal.text == f"Not granted to {who}: subscribe-user, publish-user. {advice}"
 
 
 def test_who_lacks_a_group_or_session_is_told_so() -> None:
     keys = ("subscribe-group", "publish-group", "subscribe-session", "publish-broadcast")
     refusal = not_granted(request_of(Identity("alice")), keys, keys[:3])
     assert refusal.text == (
-        f"Not granted to alice: {', '.join(keys)}. This identity has no group and no session."
+        f"Not granted to alice: {', '.join(keys)}. This client has no group and no session."
+    )
+
+
+def test_an_anonymous_client_that_asks_for_its_own_channels_is_told_to_log_in() -> None:
+    keys = ("subscribe-user", "subscribe-group")
+    assert not_granted(request_of(Identity()), keys, keys).text == (
+        "Not granted to an anonymous client: subscribe-user, subscribe-group."
+        " This client has no user and no group. Log in."
     )

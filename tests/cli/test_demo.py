@@ -23,20 +23,25 @@ from ..processes import kill_group
 @pytest.mark.parametrize(
     ("framework", "missing", "says"),
     [
-        ("django", "django", "django is not installed: pip install 'wsredis[django]'"),
-        ("flask", "flask", "flask is not installed: pip install 'wsredis[flask]'"),
-        ("flask", "flask_login", "flask_login is not installed: pip install 'Flask-Login'"),
+        ("django", ["django"], "django is not installed: pip install 'wsredis[django]'"),
+        ("flask", ["flask"], "flask is not installed: pip install 'wsredis[flask]'"),
+        ("flask", ["flask_login"], "flask_login is not installed: pip install 'Flask-Login'"),
+        (
+            "flask",
+            ["flask", "flask_login"],
+            "flask and flask_login are not installed: pip install 'wsredis[flask]' 'Flask-Login'",
+        ),
     ],
 )
-def test_a_missing_framework_is_named_with_what_to_install(
+def test_what_is_missing_is_named_with_what_to_install(
     framework: str,
-    missing: str,
+    missing: list[str],
     says: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def find(name: str) -> Any:
-        return None if name == missing else find_spec(name)
+        return None if name in missing else find_spec(name)
 
     monkeypatch.setattr(wsredis.cli.demo, "find_spec", find)
     assert main(["demo", f"--{framework}", "--port", str(free_port())]) == 2

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,18 +15,22 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.sync.client import connect
 
 from wsredis.cli.listen import add_listen_arguments, run_listen
 from wsredis.cli.main import main
+from wsredis.cli.ports import refuse_busy
+from wsredis.config import Config
 from wsredis.embedded import EmbeddedRedis, free_port
 from wsredis.version import VERSION
 
 from ..processes import kill_group, start_talking, with_variable
 
 NOWHERE = "redis://127.0.0.1:1"
+PLAIN = "wsredis.examples.plain_wsgi.app"
 WSREDIS = str(Path(sys.executable).parent / "wsredis")
 
 
@@ -57,9 +63,14 @@ def test_what_is_published_is_heard(redis: str) -> None:
     with start("listen", "news", *who, "--count", "3", *place) as ear:
         assert ear.stderr is not None
         assert ear.stderr.readline() == "listening to ws:broadcast:news ws:user:alice:news\n"
-        assert run("publish", "news", "hello", "--broadcast", WSREDIS_REDIS=redis)[:2] == (0, "1\n")
+        assert run("publish", "news", "hello", "--broadcast", WSREDIS_REDIS=redis) == (0, "1\n", "")
         assert run("publish", "news", "-", "--user", "alice", *place, text="two\n")[0] == 0
-        assert run("publish", "news", "x", "--group", "editors", "--redis", redis)[1] == "0\n"
+        assert run("publish", "news", "x", "--group", "editors", "--redis", redis) == (
+            0,
+            "0\n",
+            "No client of the site subscribes to ws:group:editors:news now, or the site uses"
+            " another Redis or key prefix.\n",
+        )
         assert run("publish", "news", "three", "--broadcast", "--redis", redis)[0] == 0
         out, _ = ear.communicate(timeout=30)
     assert out == "ws:broadcast:news\thello\nws:user:alice:news\ttwo\\n\nws:broadcast:news\tthree\n"
@@ -70,6 +81,19 @@ def test_a_retained_message_is_heard_later(redis: str) -> None:
     run("publish", "late", "retained", "--session", "abc", "--expire", "60", "--redis", redis)
     code, out, _ = run("listen", "late", "--session", "abc", "--count", "1", "--redis", redis)
     assert (code, out) == (0, "ws:session:abc:late\tretained\n")
+
+
+def test_the_facility_of_the_bare_prefix_is_an_empty_text(redis: str) -> None:
+    with start("listen", "", "--broadcast", "--count", "1", "--redis", redis) as ear:
+        assert ear.stderr is not None
+        assert ear.stderr.readline() == "listening to ws:broadcast:\n"
+        assert run("publish", "", "hello", "--broadcast", "--redis", redis)[:2] == (0, "1\n")
+        assert ear.communicate(timeout=30)[0] == "ws:broadcast:\thello\n"
+
+
+def test_the_key_of_a_session_is_not_shown_where_nothing_was_received(redis: str) -> None:
+    _, _, err = run("publish", "news", "x", "--session", "hush", "--redis", redis)
+    assert "subscribes to ws:session:***:news now" in err
 
 
 def retained(redis: str, facility: str) -> argparse.Namespace:
@@ -120,15 +144,55 @@ def test_it_can_be_run_as_a_module() -> None:
         (["publish", "news"], 2, "MESSAGE"),
         (["publish", "news", "x", "--broadcast", "--expire", "-1"], 2, "expire must be whole"),
         (["publish", "news", "x", "--broadcast", "--redis", "http://x"], 2, "write a URL like"),
-        (["publish", "news", "x", "--broadcast", "--redis", NOWHERE], 1, "wsredis: Redis at 127.0.0.1:1: Error"),
-        (["listen", "news", "--broadcast", "--redis", NOWHERE], 1, "wsredis: Redis at 127.0.0.1:1: Error"),
-        (["serve", "nowhere"], 2, "MODULE:APP"),
-        (["serve", "no_such_module:app"], 2, "cannot load"),
-        (["serve", "os:no_such_name"], 2, "cannot load"),
+        (["publish", "news", "x", "--broadcast", "--redis", ""], 2, "redis='' is not valid: write"),
+        (["publish", "news", "x", "--user", ""], 2, "--user: '' is not a name: write at least one"),
+        (["listen", "news", "--group", ""], 2, "--group: '' is not a name: write at least one"),
+        (
+            ["listen", "news", "--broadcast", "--count", "0"],
+            2,
+            "'0' is not valid: write a number from 1",
+        ),
+        (
+            ["listen", "news", "--broadcast", "--count", "-1"],
+            2,
+            "'-1' is not valid: write a number from 1",
+        ),
+        (["publish", "news", "x", "--broadcast", "--expire", "9" * 16], 2, "expire must be whole"),
+        (
+            ["publish", "news", "x", "--broadcast", "--redis", "memory://"],
+            2,
+            "memory:// stays inside one process",
+        ),
+        (
+            ["listen", "news", "--broadcast", "--redis", "memory://"],
+            2,
+            "memory:// stays inside one process",
+        ),
+        (["publish", "redis://h", "news", "--broadcast"], 2, "facility must be the topic"),
+        (["publish", "news", "\udcff", "--broadcast"], 2, "the message is not UTF-8 text"),
+        (["serve", "nowhere"], 2, "write MODULE:APP, such as mysite.wsgi:application"),
+        (["serve", ".nowhere:app"], 2, "write MODULE:APP, such as mysite.wsgi:application"),
+        (["serve", "os:"], 2, "write MODULE:APP, such as mysite.wsgi:application"),
+        (["serve", "no_such_module:app"], 2, "there is no module 'no_such_module'; install it, or"),
+        (
+            ["serve", "os:no_such_name"],
+            2,
+            "cannot load os:no_such_name: there is no 'no_such_name';",
+        ),
+        (
+            ["serve", "os:path"],
+            2,
+            "cannot load os:path: 'path' there is a module; write MODULE:APP",
+        ),
+        (
+            ["serve", f"{PLAIN}:application", "--host", "192.0.2.1"],
+            2,
+            "'192.0.2.1' is not an address of this machine",
+        ),
         (["demo", "--port", "0"], 2, "write a number from 1 to 65535"),
         ([], 2, "COMMAND"),
     ],
-)  # fmt: skip
+)
 def test_wrong_arguments_get_a_sentence_and_an_exit_code(
     arguments: list[str], code: int, says: str
 ) -> None:
@@ -136,6 +200,68 @@ def test_wrong_arguments_get_a_sentence_and_an_exit_code(
     assert (got, out) == (code, "")
     assert says in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", [["publish", "news", "x"], ["listen", "news"]])
+def test_without_redis_one_line_says_which_and_why(command: list[str]) -> None:
+    code, out, err = run(*command, "--broadcast", "--redis", "redis://:hush@127.0.0.1:1")
+    assert (code, out) == (1, "")
+    assert err.startswith("wsredis: Redis at 127.0.0.1:1: Error 111 connecting to 127.0.0.1:1. ")
+    assert err.count("\n") == 1
+    assert "hush" not in err
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_what_is_read_must_be_utf8(errors: str, redis: str, tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff")
+    with (tmp_path / "binary").open() as binary:
+        done = subprocess.run(
+            [WSREDIS, "publish", "news", "-", "--broadcast", "--redis", redis],
+            stdin=binary,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONIOENCODING": f"utf-8:{errors}"},
+        )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "wsredis: the message is not UTF-8 text: publish binary from Python\n"
+
+
+def test_the_default_of_redis_is_in_the_help() -> None:
+    for command in ("publish", "listen", "serve"):
+        text = " ".join(run(command, "--help")[1].split())
+        assert f"or the variable WSREDIS_REDIS, else {Config().redis})" in text
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.EADDRINUSE, "port 80 is in use: choose another with --port"),
+        (errno.EACCES, "port 80 needs the rights of root: choose one from 1024"),
+        (errno.EADDRNOTAVAIL, "'::1' is not an address of this machine: write --host 127.0.0.1"),
+    ],
+)
+def test_a_place_that_cannot_be_listened_on(
+    number: int, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    families: list[socket.AddressFamily] = []
+
+    class Probe(socket.socket):
+        def bind(self, address: Any) -> None:
+            families.append(self.family)
+            raise OSError(number, "no")
+
+    monkeypatch.setattr(socket, "socket", Probe)
+    with pytest.raises(ValueError, match=f"^{re.escape(says)}"):
+        refuse_busy("::1", 80)
+    assert families == [socket.AF_INET6]
+
+
+def test_an_error_in_the_application_keeps_its_traceback(tmp_path: Path) -> None:
+    (tmp_path / "broken_site.py").write_text("import os\nos.no_such_name\n")
+    code, _, err = run("serve", "broken_site:app", PYTHONPATH=str(tmp_path))
+    assert code == 1
+    assert "broken_site.py" in err
+    assert "AttributeError" in err
 
 
 def test_help_teaches_each_command() -> None:
@@ -175,8 +301,20 @@ def test_serve_ends_with_its_server(
     monkeypatch.setattr("gevent.pywsgi.WSGIServer.serve_forever", lambda server: server.stop())
     port = free_port()
     monkeypatch.setattr(sys, "path", list(sys.path))  # the command puts its folder there
-    assert main(["serve", "wsredis.examples.plain_wsgi.app:application", "--port", str(port)]) == 0
+    assert main(["serve", f"{PLAIN}:application", "--port", str(port)]) == 0
     assert capsys.readouterr().out == f"http://127.0.0.1:{port}/\n"
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6 on this machine")
+def test_serve_listens_on_an_ipv6_address(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gevent.pywsgi.WSGIServer.start", lambda server: None)
+    monkeypatch.setattr("gevent.pywsgi.WSGIServer.serve_forever", lambda server: None)
+    monkeypatch.setattr("wsredis.cli.serve.refuse_busy", lambda host, port: None)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert main(["serve", f"{PLAIN}:application", "--host", "::1", "--port", "8000"]) == 0
+    assert capsys.readouterr().out == "http://[::1]:8000/\n"
 
 
 def test_a_taken_port_is_named(redis: str, tmp_path: Path) -> None:

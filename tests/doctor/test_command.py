@@ -65,19 +65,28 @@ def test_programs_read_json() -> None:
 def test_the_command_knows_it() -> None:
     code, out, err = run("ws://alice:secret@example.com")
     assert (code, out) == (2, "")
-    assert err == "wsredis: the address must not contain a user or password: use --header\n"
+    assert err == (
+        "wsredis: the address must not contain a user or password: write --header"
+        " 'Authorization: ...'\n"
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         ((), "URL"),
-        (("ws://x", "--origin", "example.com"), "write https://example.com"),
-        (("ws://x", "--wait", "-1"), "write seconds below 86400"),
-        (("ws://x", "--timeout", "soon"), "write seconds below 86400"),
-        (("ws://x", "--header", "nonsense"), "write 'Name: value'"),
-        (("ws://x", "--header", "Origin: https://example.com"), "--origin"),
-        (("ws://x", "--cookie", "a=b\r\nX: y"), "is not a header"),
+        (("ws://x", "--origin", "example.com"), "write one like https://example.com, without"),
+        (("ws://x", "--origin", "null"), "'null' is not an origin: write one like https://"),
+        (("ws://x", "--wait", "-1"), "'-1' is not valid: write seconds from 0 to 86400"),
+        (("ws://x", "--wait", "nan"), "'nan' is not valid: write seconds from 0 to 86400"),
+        (("ws://x", "--timeout", "0"), "'0' is not valid: write seconds above 0, at most 86400"),
+        (("ws://x", "--timeout", "-1"), "'-1' is not valid: write seconds above 0, at most 86400"),
+        (("ws://x", "--timeout", "soon"), "write seconds above 0, at most 86400"),
+        (("ws://x", "--header", "hush"), "not a header: write 'Name: value', in printable ASCII"),
+        (("ws://x", "--header", "Origin: https://example.com"), "use --origin to set Origin"),
+        (("ws://x", "--cookie", "a=b\r\nX: y"), "not a cookie: write NAME=VALUE, in printable"),
+        (("ws://x", "--cookie", "hush"), "not a cookie: write NAME=VALUE, in printable ASCII"),
+        (("ws://x", "--cookie", "=hush"), "not a cookie: write NAME=VALUE, in printable ASCII"),
     ],
 )
 def test_wrong_arguments_get_a_sentence(
@@ -86,4 +95,29 @@ def test_wrong_arguments_get_a_sentence(
     with pytest.raises(SystemExit) as ended:
         main(["doctor", *arguments])
     assert ended.value.code == 2
-    assert says in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert says in err
+    assert "hush" not in err
+
+
+@pytest.mark.parametrize(
+    "url", ["x", "ws://h:99999", "ws://h:abc", "ws://a b/", "ws://", "ftp://h", "ws://[::1"]
+)
+def test_what_is_not_an_address_is_told_what_one_is(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", url]) == 2
+    assert capsys.readouterr().err == (
+        f"wsredis: {url!r} is not the address of a websocket: write one like"
+        " wss://example.com/ws/ or ws://localhost:8000/ws/, with a port from 1 to 65535\n"
+    )
+
+
+def test_a_password_in_the_address_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    for url in ("ftp://alice:hush@h", "ws://alice:hush@h:99999", "//alice:hush@h", "a:hush@h"):
+        assert main(["doctor", url]) == 2
+        err = capsys.readouterr().err
+        assert "must not contain a user or password" in err
+        assert "hush" not in err
+    assert main(["doctor", "ws://alice:hush/x@h"]) == 2
+    assert capsys.readouterr().err.startswith("wsredis: this is not the address of a websocket")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +12,7 @@ from wsredis.doctor.address import Address
 from wsredis.doctor.client import Client
 from wsredis.doctor.connection import judge_tls
 from wsredis.doctor.examination import Examination
-from wsredis.doctor.report import Fault
+from wsredis.doctor.report import Fault, Remedy, Report
 from wsredis.embedded import free_port
 
 from ..servers.support import HOST
@@ -58,6 +59,21 @@ def test_silence_during_tls_is_no_fault_of_tls() -> None:
     assert fault.diagnosis.fault == "filtered"
 
 
+def test_a_server_that_waits_for_plain_text_does_not_answer_tls(doctor: Doctor) -> None:
+    with socket.create_server((HOST, 0)) as server:
+        port = server.getsockname()[1]
+        seen = doctor(f"wss://{HOST}:{port}/ws/", "--timeout", "0.2")
+    assert seen.fault == "no-tls"
+    assert seen.steps["TLS"] == "no answer to the TLS handshake"
+
+
+def test_a_remedy_without_lines_is_a_sentence() -> None:
+    said: list[str] = []
+    fault = Fault("seen", "name", "This is wrong.", Remedy("Do this"), Remedy("nginx", ("line;",)))
+    Report("ws://example.com/ws/", said.append).failed("step", fault)
+    assert said[1:] == ["\nThis is wrong.", "\nDo this.", "\nnginx:\n", "    line;"]
+
+
 def test_only_the_101_comes_through(play: Play, doctor: Doctor) -> None:
     port = play(look, polite, websocket(mute=True))
     seen = doctor(port, "--timeout", "3", "--wait", "0.2")
@@ -91,7 +107,7 @@ def test_who_wants_to_publish_is_refused(play: Play, doctor: Doctor) -> None:
     seen = doctor(play(look, *[polite] * 4, say(REFUSED)), "--publish")
     assert seen.fault is None
     assert seen.steps["message"].startswith(
-        "not tried, a client that requests to publish is refused: 403"
+        "not tested: the site refuses clients that request to publish (403"
     )
 
 
@@ -100,7 +116,7 @@ def test_a_message_does_not_come_back(play: Play, doctor: Doctor) -> None:
     port = play(look, *[polite] * 4, websocket(replies={Opcode.TEXT: others}))
     seen = doctor(port, "--publish", "--timeout", "3")
     assert seen.fault is None
-    assert seen.steps["message"] == "sent, but the site does not send it back"
+    assert seen.steps["message"] == "sent, and the site's endpoint sends nothing back"
 
 
 def test_a_message_ends_the_websocket(play: Play, doctor: Doctor) -> None:

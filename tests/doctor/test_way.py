@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import pytest
 import trustme
 
 from wsredis.doctor.address import Address
-from wsredis.doctor.connection import judge_connection, judge_name
+from wsredis.doctor.connection import judge_connection, judge_name, judge_tls
 from wsredis.embedded import free_port
 
 from ..proxies import needs_nginx, start_nginx
@@ -264,7 +265,19 @@ def test_plain_http_at_a_port_with_tls(tls: Callable[..., int], doctor: Doctor) 
 def test_tls_at_a_port_without_it(site: Site, doctor: Doctor) -> None:
     seen = doctor(f"wss://{HOST}:{site.port}/ws/")
     assert seen.fault == "no-tls"
-    assert f"listen {site.port} ssl;" in seen.lines
+    assert seen.lines == (
+        f'new WebSocket("ws://{HOST}:{site.port}/ws/...")\nlisten {site.port} ssl;'
+    )
+
+
+def test_at_the_port_of_https_the_server_is_to_change_first() -> None:
+    error = ssl.SSLError()
+    error.reason = "WRONG_VERSION_NUMBER"
+    remedies = judge_tls(Address.parse("wss://example.com/ws/"), error).diagnosis.remedies
+    assert [remedy.lines for remedy in remedies] == [
+        ("listen 443 ssl;",),
+        ('new WebSocket("ws://example.com/ws/...")',),
+    ]
 
 
 @needs_openssl

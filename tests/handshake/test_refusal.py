@@ -37,7 +37,12 @@ def test_each_refusal_has_its_sentence() -> None:
 
 
 NOT_OWN = (
-    "Origin {} does not match Host {}. Add it to `origins`, or make the proxy forward Host."
+    "Origin {} does not match Host {}. Add the origin to `origins`, or configure the proxy to"
+    " forward the Host header."
+).format
+NO_SITE = (
+    "Origin {} is not that of a website, so `origins` cannot list it. Open the page over http or"
+    " https, not as a local file or in a sandboxed frame."
 ).format
 BEHIND = {"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_HOST": "a.example:8443"}
 
@@ -62,14 +67,23 @@ BEHIND = {"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_HOST": "a.example:8443"}
             {"HTTP_ORIGIN": "https://a.example", "HTTP_HOST": ""},
             NOT_OWN("https://a.example", "(none)"),
         ),
-        ({"HTTP_ORIGIN": ""}, NOT_OWN('""', "localhost:8000")),
-        ({"HTTP_ORIGIN": "null", "HTTP_HOST": "x" * 200}, NOT_OWN("null", "x" * 97 + "...")),
+        (
+            {"HTTP_ORIGIN": "https://a.example", "HTTP_HOST": "x" * 200},
+            NOT_OWN("https://a.example", "x" * 97 + "..."),
+        ),
+        (
+            {"HTTP_ORIGIN": "http://{host}" + "h" * 5000},
+            NOT_OWN("http://{host}" + "h" * 84 + "...", "localhost:8000"),
+        ),
+        ({"HTTP_ORIGIN": ""}, NO_SITE('""')),
+        ({"HTTP_ORIGIN": "null"}, NO_SITE("null")),
+        ({"HTTP_ORIGIN": "chrome-extension://abc"}, NO_SITE("chrome-extension://abc")),
         (
             {"HTTP_ORIGIN": "\xe2\x80\xae\r\n\x1b[2J"},
-            NOT_OWN("%C3%A2%C2%80%C2%AE%0D%0A%1B[2J", "localhost:8000"),
+            NO_SITE("%C3%A2%C2%80%C2%AE%0D%0A%1B[2J"),
         ),
-        ({"HTTP_ORIGIN": "h" * 5000}, NOT_OWN("h" * 97 + "...", "localhost:8000")),
-        ({"HTTP_ORIGIN": "{host}"}, NOT_OWN("{host}", "localhost:8000")),
+        ({"HTTP_ORIGIN": "h" * 5000}, NO_SITE("h" * 97 + "...")),
+        ({"HTTP_ORIGIN": "{host}"}, NO_SITE("{host}")),
     ],
 )
 def test_a_foreign_origin_is_told_what_does_not_match(changes: dict[str, Any], text: str) -> None:
@@ -78,8 +92,13 @@ def test_a_foreign_origin_is_told_what_does_not_match(changes: dict[str, Any], t
 
 def test_an_origin_that_is_not_listed_is_told_where_to_add_it() -> None:
     listed = Config(origins=["http://localhost:8000"])
-    text = "Origin http://example.com is not listed in `origins`. Add it there."
+    text = "Origin http://example.com is not listed in `origins`. Add the origin there."
     assert refused(listed, HTTP_ORIGIN="http://example.com").text == text
+
+
+def test_an_origin_that_cannot_be_listed_is_not_told_to_be_added() -> None:
+    for config in (Config(), Config(origins=["http://localhost:8000"])):
+        assert refused(config, HTTP_ORIGIN="null").text == NO_SITE("null")
 
 
 def test_an_origin_that_was_checked_is_marked_and_no_other() -> None:

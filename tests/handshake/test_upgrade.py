@@ -54,7 +54,10 @@ def test_token_lists_are_read_as_such(changes: dict[str, Any]) -> None:
 def test_what_is_no_upgrade_is_400_and_told_what_this_is(changes: dict[str, Any]) -> None:
     refusal = refused(**changes)
     assert refusal.status == 400
-    assert "headers of a websocket handshake" in refusal.text
+    assert refusal.text == (
+        "This address serves websockets only: open it with a websocket client, such as"
+        " new WebSocket(). Behind a proxy, let it forward the headers Upgrade and Connection."
+    )
     assert refusal.headers == ((("Allow", "GET"),) if "REQUEST_METHOD" in changes else ())
 
 

@@ -90,13 +90,16 @@ def not_granted(
         allowed: the keys that the policy grants, but for which the identity has no channel.
     """
     identity: Identity = getattr(request, "identity", ANONYMOUS)
-    who, them = "anonymous", "it" if len(requested) == 1 else "them"
-    advice = f"Log in, or grant {them} in allowed_channels."
+    them = "it" if len(requested) == 1 else "them"
+    who = "an anonymous client"
+    advice = f"Log in if allowed_channels grants {them} to users, or grant {them} there."
     if identity.user is not None:
         who = loggable(encode_name(identity.user))
         who = who if len(who) <= MAX_NAME else who[: MAX_NAME - 3] + "..."
-        missing = dict.fromkeys(key.partition("-")[2] for key in allowed)
         advice = f"Grant {them} in allowed_channels."
-        if missing:
-            advice = f"This identity has no {' and no '.join(missing)}."
+    if allowed:
+        missing = dict.fromkeys(key.partition("-")[2] for key in allowed)
+        advice = f"This client has no {' and no '.join(missing)}."
+        if identity.user is None:
+            advice += " Log in."
     return PermissionDenied(f"{NOT_GRANTED}{who}: {', '.join(requested)}. {advice}")

@@ -57,12 +57,14 @@ class Chat:
 
 
 def run_demo(options: argparse.Namespace) -> int:
-    """Run the chat under uWSGI with an embedded Redis until Ctrl-C."""
+    """Run a chat under uWSGI, or gevent.pywsgi, with its own Redis, until Ctrl-C."""
     chat = _CHATS[options.framework]
     refuse_busy("127.0.0.1", options.port)
-    for module, name in chat.needs:
-        if find_spec(module) is None:
-            raise ValueError(f"{module} is not installed: pip install '{name}'")
+    missing = {module: name for module, name in chat.needs if find_spec(module) is None}
+    if missing:
+        are = "is" if len(missing) == 1 else "are"
+        names = " ".join(f"'{name}'" for name in missing.values())
+        raise ValueError(f"{' and '.join(missing)} {are} not installed: pip install {names}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ExitStack() as stack:
         try:

@@ -27,7 +27,13 @@ def _escape(match: re.Match[str]) -> str:
 def add_listen_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that `run_listen` needs."""
     add_audience_arguments(parser)
-    parser.add_argument("--count", type=int, metavar="N", help="exit after N messages")
+    parser.add_argument("--count", type=_count, metavar="N", help="exit after N messages")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not valid: write a number from 1")
+    return int(text)
 
 
 def run_listen(
@@ -37,9 +43,11 @@ def run_listen(
 ) -> int:
     """Print each message as a line: channel, tab, text (binary as a Python bytes literal).
 
-    Line breaks and other control characters are printed as Python escapes.
+    Retained messages come first. Line breaks and other control characters are printed as Python
+    escapes.
     """
     publisher = publisher_for(options, config)
+    publisher.fetch()  # raises BrokerUnavailable at once, where a feed would log it and retry
     remaining = options.count
     done = threading.Event()
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from ..doctor import add_doctor_arguments, run_doctor
 from ..exceptions import BrokerUnavailable, WSRedisError
 from ..version import VERSION
+from .audience import REDIS_HELP
 from .demo import FRAMEWORKS, run_demo
 from .listen import add_listen_arguments, run_listen
 from .ports import port_number
@@ -47,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="wsredis",
         description="Push messages from a WSGI site to its browsers, over Redis.",
-        epilog="The site's options are read from WSREDIS_<NAME> variables, such as WSREDIS_REDIS.",
+        epilog="Options of the site are read from the environment variables WSREDIS_<NAME>, such"
+        " as WSREDIS_REDIS.",
     )
     parser.add_argument("--version", action="version", version=VERSION)
     parser.set_defaults(log_level=logging.WARNING)
@@ -55,12 +57,12 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser(
         "demo",
-        help="run a chat for the browser, with its own Redis",
+        help="run a chat to try out in the browser, with its own Redis",
         description=run_demo.__doc__,
         epilog="Open the page in two windows, and publish to it with the command it shows.",
     )
     demo.add_argument(
-        "--port", type=port_number, default=8000, help="port of the page (%(default)s)"
+        "--port", type=port_number, default=8000, help="port of the page (default: %(default)s)"
     )
     which = demo.add_mutually_exclusive_group()
     for name, text in FRAMEWORKS.items():
@@ -93,12 +95,18 @@ def _parser() -> argparse.ArgumentParser:
         description=run_serve.__doc__,
         epilog="example: wsredis serve mysite.wsgi:application --port 8000",
     )
-    serve.add_argument("application", metavar="MODULE:APP", help="the WSGI application")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     serve.add_argument(
-        "--port", type=port_number, default=8000, help="port to listen on (%(default)s)"
+        "application",
+        metavar="MODULE:APP",
+        help="the WSGI application: its module and its name there",
     )
-    serve.add_argument("--redis", metavar="URL", help="URL of Redis (default: WSREDIS_REDIS)")
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
+    )
+    serve.add_argument(
+        "--port", type=port_number, default=8000, help="port to listen on (default: %(default)s)"
+    )
+    serve.add_argument("--redis", metavar="URL", help=REDIS_HELP)
     serve.set_defaults(run=run_serve, log_level=logging.INFO)
 
     doctor = commands.add_parser(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import socket
 
 __all__ = ["port_number", "refuse_busy"]
@@ -20,11 +21,21 @@ def port_number(text: str) -> int:
 
 
 def refuse_busy(host: str, port: int) -> None:
-    """Raise ValueError if the port cannot be listened on."""
-    with socket.socket() as probe:
+    """Raise ValueError if the port cannot be listened on; the message says what to write."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as exc:
-            text = f"port {port}: {exc.strerror}; choose another with --port or PORT="
-            raise ValueError(text) from exc
+            raise ValueError(_explain(exc, host, port)) from exc
+
+
+def _explain(exc: OSError, host: str, port: int) -> str:
+    if exc.errno == errno.EADDRINUSE:
+        return f"port {port} is in use: choose another with --port (with make: PORT=)"
+    if exc.errno == errno.EACCES:
+        return f"port {port} needs the rights of root: choose one from 1024 with --port"
+    return (
+        f"{host!r} is not an address of this machine: write --host 127.0.0.1, or --host 0.0.0.0 to"
+        " listen on all addresses"
+    )

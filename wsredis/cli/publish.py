@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from ..config import Config
+from ..naming import loggable
 from .audience import add_audience_arguments, publisher_for, say
 
 __all__ = ["add_publish_arguments", "run_publish"]
@@ -19,7 +20,7 @@ def add_publish_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--expire",
         type=int,
-        metavar="N",
+        metavar="SECONDS",
         help="seconds to retain the message for later subscribers",
     )
 
@@ -29,7 +30,28 @@ def run_publish(
     write: Callable[[str], object] = say,
     config: Config | None = None,
 ) -> int:
-    """Send one message and print how many server processes received it."""
-    text = sys.stdin.read() if options.message == "-" else options.message
-    write(str(publisher_for(options, config).publish(text, expire=options.expire)))
+    """Send one message and print how many server processes received it.
+
+    A process that subscribes to several of the channels counts once for each.
+    """
+    publisher = publisher_for(options, config)
+    receivers = publisher.publish(_text(options.message), expire=options.expire)
+    write(str(receivers))
+    if not receivers:
+        channels = " ".join(map(loggable, publisher.channels))
+        print(
+            f"No client of the site subscribes to {channels} now, or the site uses another Redis or"
+            " key prefix.",
+            file=sys.stderr,
+            flush=True,
+        )
     return 0
+
+
+def _text(message: str) -> str:
+    try:
+        text = sys.stdin.read() if message == "-" else message
+        text.encode()
+    except UnicodeError:
+        raise ValueError("the message is not UTF-8 text: publish binary from Python") from None
+    return text

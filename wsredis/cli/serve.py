@@ -15,24 +15,38 @@ __all__ = ["run_serve"]
 
 
 def _load(place: str) -> Any:
+    """Return the application; an error in its own code is not caught, to show where it is."""
     module, _, name = place.partition(":")
-    if not module or not name:
-        raise ValueError(f"{place!r} is not an application: write MODULE:APP, like site.wsgi:app")
+    if not name or not all(map(str.isidentifier, module.split("."))):
+        raise ValueError(
+            f"{place!r} is not an application: write MODULE:APP, such as mysite.wsgi:application"
+        )
     sys.path.insert(0, "")
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as exc:
-        raise ValueError(f"cannot load {place}: {exc}") from exc
+        application = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as exc:
+        raise ValueError(
+            f"cannot load {place}: there is no module {exc.name!r}; install it, or run this in the"
+            " folder that has it"
+        ) from exc
+    if not callable(application):
+        what = f"{name!r} there is a {type(application).__name__}"
+        if application is None:
+            what = f"there is no {name!r}"
+        raise ValueError(
+            f"cannot load {place}: {what}; write MODULE:APP with the name of its WSGI application"
+        )
+    return application
 
 
 def run_serve(options: argparse.Namespace) -> int:
-    """Serve a WSGI application with gevent.pywsgi, wrapped in the middleware if it is not yet.
+    """Serve a WSGI application with gevent.pywsgi, for development: one process, plain HTTP.
 
-    For development: one process, plain HTTP.
+    It is wrapped in WebSocketMiddleware unless it already is one.
     """
     from gevent.pywsgi import WSGIServer
 
-    if options.redis:
+    if options.redis is not None:
         os.environ["WSREDIS_REDIS"] = options.redis
     application = _load(options.application)
     if not isinstance(application, WebSocketMiddleware):
@@ -40,6 +54,7 @@ def run_serve(options: argparse.Namespace) -> int:
     refuse_busy(options.host, options.port)
     server = WSGIServer((options.host, options.port), application)
     server.start()
-    print(f"http://{options.host}:{options.port}/", flush=True)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    print(f"http://{host}:{options.port}/", flush=True)
     server.serve_forever()
     return 0

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 __all__ = ["Address"]
+
+_USER = re.compile(r"([a-zA-Z]+:)?(//)?[^/?#]*@")
+
+_HOST = re.compile(r"[a-zA-Z0-9._~:%-]+")
+"""A host name after IDNA, or an IP address, perhaps with a zone (RFC 6874)."""
 
 _SCHEMES = {"ws": False, "http": False, "wss": True, "https": True}
 _PORTS = {False: 80, True: 443}
@@ -40,17 +46,19 @@ class Address:
             ValueError: it is not a websocket URL, or has a user and password; the text says what
                 to write.
         """
-        parts = urlsplit(url)
-        port = parts.port
-        if parts.scheme not in _SCHEMES or not parts.hostname or port == 0:
-            raise ValueError(f"{url!r} is not an address: write one like wss://example.com/ws/")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("the address must not contain a user or password: use --header")
-        tls = _SCHEMES[parts.scheme]
+        if _USER.match(url):  # not shown, as it may have a password
+            raise ValueError(
+                "the address must not contain a user or password: write --header"
+                " 'Authorization: ...'"
+            )
         try:
-            host = parts.hostname.encode("idna").decode()
-        except UnicodeError:
-            raise ValueError(f"{parts.hostname!r} is not a host name") from None
+            parts = urlsplit(url)
+            port, host = parts.port, (parts.hostname or "").encode("idna").decode()
+        except ValueError:  # UnicodeError is one
+            raise _not_valid(url) from None
+        if parts.scheme not in _SCHEMES or not _HOST.fullmatch(host) or port == 0:
+            raise _not_valid(url)
+        tls = _SCHEMES[parts.scheme]
         path = quote(parts.path, safe="/%:@!$&'()*+,;=~")
         prefix = path[: path.rfind("/") + 1]
         keys = ("subscribe-", "publish-", "echo")
@@ -88,3 +96,11 @@ class Address:
         """
         query = "&".join(filter(None, (*(keys or ("subscribe-broadcast",)), self.query)))
         return f"{prefix or self.prefix}{self.facility}?{query}"
+
+
+def _not_valid(url: str) -> ValueError:
+    shown = "this" if "@" in url else repr(url)  # it may have a password
+    return ValueError(
+        f"{shown} is not the address of a websocket: write one like wss://example.com/ws/ or"
+        " ws://localhost:8000/ws/, with a port from 1 to 65535"
+    )

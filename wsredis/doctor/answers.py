@@ -79,8 +79,7 @@ def judge_no_answer(client: Client, nothing: NoAnswer) -> Fault:
             "A proxy in front of the server waits for the end of the response, but the response of"
             " a websocket never ends.",
             Remedy(
-                "that proxy, cache or filter",
-                (f"let {address.prefix} pass unbuffered, as a tunnel",),
+                f"Let that proxy, cache or filter forward {address.prefix} unbuffered, as a tunnel"
             ),
         )
     return Fault(
@@ -102,10 +101,7 @@ def judge_101(client: Client, exc: NotAccepted) -> Fault:
         "bad-101",
         "The 101 response does not match this handshake: a cache or filter has created or changed"
         " it.",
-        Remedy(
-            "that proxy, cache or filter",
-            (f"let {client.address.prefix} pass unchanged and uncached",),
-        ),
+        Remedy(f"Let that cache or filter forward {client.address.prefix} unchanged and uncached"),
     )
 
 
@@ -187,8 +183,10 @@ def _refused(client: Client, answer: Answer) -> Fault:
             seen,
             "redis-away",
             "The WSGI server cannot reach its Redis.",
-            Remedy("a shell on the server", ("redis-cli -u $WSREDIS_REDIS ping",)),
-            Remedy("wsredis", ('WebSocketMiddleware(app, redis="redis://HOST:6379/0")',)),
+            Remedy("in a shell on the server", ("redis-cli -u $WSREDIS_REDIS ping",)),
+            Remedy(
+                "the options of wsredis", ('WebSocketMiddleware(app, redis="redis://HOST:6379/0")',)
+            ),
         )
     return _other_refusal(seen, answer.status)
 
@@ -199,7 +197,7 @@ def _other_refusal(seen: str, status: int) -> Fault:
             seen,
             "full",
             "The process has reached a limit of websockets, or is about to restart.",
-            Remedy("wsredis", ("WebSocketMiddleware(app, max_connections=10000)",)),
+            Remedy("the options of wsredis", ("WebSocketMiddleware(app, max_connections=10000)",)),
             Remedy("systemd, with a higher limit of open files", ("LimitNOFILE=65536",)),
         )
     if status in (401, 403):
@@ -207,8 +205,13 @@ def _other_refusal(seen: str, status: int) -> Fault:
             seen,
             "not-allowed",
             "The site's own rules refuse this client.",
-            Remedy("wsredis doctor, as a user with access", ('--cookie "sessionid=..."',)),
-            Remedy("or with a facility that is open to all users", ("--facility NAME",)),
+            Remedy(
+                "to test as a user with access", ('wsredis doctor URL --cookie "sessionid=..."',)
+            ),
+            Remedy(
+                "or with a facility that is open to all clients",
+                ("wsredis doctor URL --facility NAME",),
+            ),
         )
     if status >= 500:
         return Fault(seen, "site-failed", "The site's own code failed: its log has the traceback.")
@@ -237,7 +240,7 @@ def _origin(client: Client, seen: str, text: str) -> Fault:
         seen,
         "origin",
         f"Pages from {origin} may not connect.",
-        Remedy("wsredis", (f"WebSocketMiddleware(app, origins=[{names}{more}])",)),
+        Remedy("the options of wsredis", (f"WebSocketMiddleware(app, origins=[{names}{more}])",)),
     )
 
 
@@ -250,7 +253,7 @@ def _needs_tls(address: Address, seen: str) -> Fault:
         seen,
         "needs-tls",
         "This port expects TLS.",
-        Remedy("the page", (f'new WebSocket("{url}...")',)),
+        Remedy("the script of the page", (f'new WebSocket("{url}...")',)),
     )
 
 
@@ -266,7 +269,9 @@ def _redirected_to_tls(address: Address, answer: Answer) -> Fault | None:
         f"{answer}, to {location}",
         "https-redirect",
         "The site redirects to TLS, but browsers do not follow redirects for websockets.",
-        Remedy("the page", (f'new WebSocket("wss://{to.netloc}{address.prefix}...")',)),
+        Remedy(
+            "the script of the page", (f'new WebSocket("wss://{to.netloc}{address.prefix}...")',)
+        ),
     )
 
 
@@ -290,8 +295,11 @@ def _elsewhere(client: Client, answer: Answer) -> Fault | None:
             f"{answer}, but there are websockets below {other}",
             "other-prefix",
             f"This site serves websockets below {other}.",
-            Remedy("the page", (f'new WebSocket("{address.url(other)}...")',)),
-            Remedy("or wsredis", (f'WebSocketMiddleware(app, prefix="{address.prefix}")',)),
+            Remedy("the script of the page", (f'new WebSocket("{address.url(other)}...")',)),
+            Remedy(
+                "or the options of wsredis",
+                (f'WebSocketMiddleware(app, prefix="{address.prefix}")',),
+            ),
         )
     return None
 
@@ -317,7 +325,7 @@ def _stranger(address: Address, answer: Answer) -> Fault:
             "redirect",
             "The handshake is redirected, perhaps to a login page, but browsers do not follow"
             " redirects for websockets.",
-            Remedy("what redirects", (f"let GET requests below {address.prefix} pass",)),
+            Remedy(f"Exempt the requests below {address.prefix} from the redirect"),
         )
     if answer.status in (401, 407):
         return Fault(
@@ -325,7 +333,10 @@ def _stranger(address: Address, answer: Answer) -> Fault:
             "auth",
             "The proxy requires a password for the websockets.",
             *remedies.no_login(answer.server, address.prefix),
-            Remedy("or pass it with", ('wsredis doctor --header "Authorization: ..."',)),
+            Remedy(
+                "or, to send the password from here",
+                ('wsredis doctor URL --header "Authorization: ..."',),
+            ),
         )
     if answer.status == 403:
         return Fault(
@@ -333,7 +344,7 @@ def _stranger(address: Address, answer: Answer) -> Fault:
             "forbidden",
             "The request is forbidden before it reaches wsredis: by a rule of the proxy, by a"
             " filter, or by the site because the path was changed.",
-            Remedy("what forbids it", (f"let GET requests below {address.prefix} pass",)),
+            Remedy(f"Allow GET requests below {address.prefix} in the rule that forbids them"),
         )
     if answer.status in (200, 404, 405, 501) or answer.refused_by_wsredis:
         return Fault(

@@ -15,15 +15,19 @@ from .report import Report
 __all__ = ["add_doctor_arguments", "run_doctor"]
 
 
+DAY = 86400
+
 _HANDSHAKE = ("host", "upgrade", "connection", "origin", "sec-websocket-")
 
 
 def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that `run_doctor` needs."""
-    parser.add_argument("url", metavar="URL", help="URL of the websockets: wss://HOST/ws/")
+    parser.add_argument(
+        "url", metavar="URL", help="address of the websockets, such as wss://example.com/ws/"
+    )
     parser.add_argument(
         "--origin",
-        metavar="O",
+        metavar="ORIGIN",
         type=_origin,
         help="origin of the pages that connect (default: that of the URL)",
     )
@@ -31,72 +35,96 @@ def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
         "--wait",
         type=_seconds,
         default=60.0,
-        metavar="S",
-        help="seconds to wait for the server's pings, 0 to skip this (%(default)g)",
+        metavar="SECONDS",
+        help="maximum seconds to wait for the server's pings, 0 to skip this step (default:"
+        " %(default)g)",
     )
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=_timeout,
         default=10.0,
-        metavar="S",
-        help="seconds to wait for each response (%(default)g)",
+        metavar="SECONDS",
+        help="seconds to wait for each connection and each response (default: %(default)g)",
     )
     parser.add_argument(
         "--header",
         action="append",
         default=[],
         type=_header,
-        metavar="'N: V'",
-        help="header of each request (repeatable)",
+        metavar="'NAME: VALUE'",
+        help="additional header of each request (repeatable)",
     )
     parser.add_argument(
         "--cookie",
         action="append",
         default=[],
         type=_cookie,
-        metavar="N=V",
-        help="cookie of a logged-in user (repeatable)",
+        metavar="NAME=VALUE",
+        help="cookie to send, such as that of a logged-in user (repeatable)",
     )
     parser.add_argument(
-        "--facility", default="", metavar="F", help="facility to use instead of a random one"
+        "--facility", default="", metavar="NAME", help="facility to use instead of a random one"
     )
     parser.add_argument(
         "--publish",
         action="store_true",
-        help="also publish one message to the facility, if the site allows it",
+        help="also publish one message to the facility, if the site allows this client to publish",
     )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object instead of lines"
-    )
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def _seconds(text: str) -> float:
+    if (seconds := _number(text)) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not valid: write seconds from 0 to {DAY}")
+    return seconds
+
+
+def _timeout(text: str) -> float:
+    if not (seconds := _number(text)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not valid: write seconds above 0, at most {DAY}"
+        )
+    return seconds
+
+
+def _number(text: str) -> float | None:
+    """Return seconds from 0 to a day; None if the text is anything else."""
     try:
         seconds = float(text)
     except ValueError:
-        seconds = -1
-    if not 0 <= seconds < 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not valid: write seconds below 86400")
-    return seconds
+        return None
+    return seconds if 0 <= seconds <= DAY else None
 
 
 def _header(text: str) -> tuple[str, str]:
     name, _, value = (part.strip() for part in text.partition(":"))
-    if not is_token(name) or not value or not value.isprintable() or not value.isascii():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a header: write 'Name: value'")
+    if not is_token(name) or not _is_value(value):  # not shown: it may be a password
+        raise argparse.ArgumentTypeError("not a header: write 'Name: value', in printable ASCII")
     if name.lower().startswith(_HANDSHAKE):
-        raise argparse.ArgumentTypeError(f"{name} is part of the handshake; --origin sets Origin")
+        raise argparse.ArgumentTypeError(
+            f"the handshake itself sets {name}: remove it, or use --origin to set Origin"
+        )
     return name, value
 
 
 def _cookie(text: str) -> str:
-    return _header(f"Cookie: {text}")[1]
+    name, equals, _ = text.partition("=")
+    if not is_token(name) or not equals or not _is_value(text):  # not shown: it is a key
+        raise argparse.ArgumentTypeError("not a cookie: write NAME=VALUE, in printable ASCII")
+    return text
+
+
+def _is_value(text: str) -> bool:
+    """Return whether a text can be the value of a header."""
+    return bool(text) and text.isprintable() and text.isascii()
 
 
 def _origin(text: str) -> str:
     scheme, _, host = text.partition("://")
     if scheme not in ("http", "https") or not host or "/" in host or not text.isascii():
-        raise argparse.ArgumentTypeError(f"{text!r} is not an origin: write https://example.com")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not an origin: write one like https://example.com, without a path"
+        )
     return text
 
 
@@ -109,10 +137,10 @@ def _tell(line: str) -> None:
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    """Open websockets from outside, as a browser does, and print what to fix.
+    """Open websockets as a browser on the site's pages does, and print what to fix.
 
-    It only subscribes to the broadcast of one facility, by default a random one. Exit codes: 0 no
-    fault, 1 a fault, 2 wrong arguments.
+    It only subscribes to the broadcast channel of one facility, by default a random one. Exit
+    codes: 0 no fault, 1 a fault, 2 invalid arguments.
     """
     address = Address.parse(options.url, options.facility)
     headers = list(options.header)

@@ -62,14 +62,15 @@ def judge_tls(address: Address, exc: OSError) -> Fault:
             Remedy("Apache", ("Protocols h2 http/1.1",)),
             Remedy("haproxy, at `bind`", ("alpn h2,http/1.1",)),
         )
-    if isinstance(exc, ssl.SSLError) and exc.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
-        url = f"ws://{address.authority}{address.prefix}"
+    silent = "handshake operation timed out" in text
+    if silent or (
+        isinstance(exc, ssl.SSLError) and exc.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST")
+    ):
         return Fault(
-            text,
+            "no answer to the TLS handshake" if silent else text,
             "no-tls",
             f"Port {address.port} does not support TLS.",
-            Remedy("nginx, in `server`", (f"listen {address.port} ssl;",)),
-            Remedy("or the page, if it is served over http", (f'new WebSocket("{url}...")',)),
+            *_without_tls(address),
         )
     if isinstance(exc, ssl.SSLError | ConnectionResetError):
         return Fault(
@@ -80,10 +81,19 @@ def judge_tls(address: Address, exc: OSError) -> Fault:
     return judge_connection(address, exc)
 
 
+def _without_tls(address: Address) -> tuple[Remedy, ...]:
+    url = f"ws://{address.authority}{address.prefix}"
+    page = Remedy(
+        "the script of the page, if it is served over http", (f'new WebSocket("{url}...")',)
+    )
+    nginx = Remedy("nginx, in `server`", (f"listen {address.port} ssl;",))
+    return (nginx, page) if address.port == 443 else (page, nginx)
+
+
 def _judge_certificate(address: Address, exc: ssl.SSLCertVerificationError) -> Fault:
     """Return why a certificate is not valid for this host now: one of four faults."""
     seen, code = exc.verify_message, exc.verify_code
-    renew = Remedy("a shell on the proxy", ("certbot renew",))
+    renew = Remedy("in a shell on the proxy", ("certbot renew",))
     if code == _EXPIRED:
         return Fault(seen, "expired", "The certificate has expired.", renew)
     if code == _NOT_YET:
@@ -92,7 +102,7 @@ def _judge_certificate(address: Address, exc: ssl.SSLCertVerificationError) -> F
         )
     if code in (_HOST, _IP):
         sentence = f"The certificate is not valid for {address.host}."
-        order = Remedy("a shell on the proxy", (f"certbot certonly -d {address.host}",))
+        order = Remedy("in a shell on the proxy", (f"certbot certonly -d {address.host}",))
         return Fault(seen, "other-host", sentence, order)
     return Fault(
         seen,
@@ -100,5 +110,8 @@ def _judge_certificate(address: Address, exc: ssl.SSLCertVerificationError) -> F
         "The certificate is not signed by an authority that this machine trusts, or its chain is"
         " incomplete.",
         Remedy("nginx, with the full chain", ("ssl_certificate /.../fullchain.pem;",)),
-        Remedy("or here, for a private authority", ("SSL_CERT_FILE=ca.pem wsredis doctor",)),
+        Remedy(
+            "or, to trust a private authority from here",
+            ("SSL_CERT_FILE=ca.pem wsredis doctor URL",),
+        ),
     )

@@ -213,23 +213,23 @@ class Examination:
         keys = ("subscribe-broadcast", "publish-broadcast", "echo")
         ws = self._try(self._client.address.target(*keys))
         if isinstance(ws, Answer):
-            return f"not tried, a client that requests to publish is refused: {ws}"
+            return f"not tested: the site refuses clients that request to publish ({ws})"
         try:
             ws.text(TEXT)
             deadline = time.monotonic() + self._client.seconds
             while (left := deadline - time.monotonic()) > 0:
                 for frame in ws.receive(left):
                     if frame.opcode is Opcode.TEXT and bytes(frame.data).decode() == TEXT:
-                        return "one was published and came back through Redis"
+                        return "published, and came back through Redis"
         except Gone as gone:
             if gone.code == 1008:
-                return "arrives, but this site does not allow publishing here"
+                return "not tested: the site does not let this client publish (closed with 1008)"
             if gone.code == 1013:
                 raise _not_published(str(gone)) from None
             raise self._gone(gone) from None
         finally:
             ws.close()
-        return "sent, but the site does not send it back"
+        return "sent, and the site's endpoint sends nothing back"
 
     # Idle websockets
 
@@ -278,7 +278,7 @@ def _not_published(seen: str) -> Fault:
         "not-published",
         "Redis does not accept messages from the WSGI server: it is unavailable, full, or does not"
         " allow it.",
-        Remedy("a shell on the server", ("redis-cli -u $WSREDIS_REDIS publish ws:test x",)),
+        Remedy("in a shell on the server", ("redis-cli -u $WSREDIS_REDIS publish ws:test x",)),
     )
 
 

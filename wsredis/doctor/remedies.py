@@ -85,7 +85,9 @@ def longer(server: str, prefix: str, seconds: float) -> tuple[Remedy, ...]:
     nginx = _nginx(prefix, "proxy_read_timeout 75s;")
     apache = _apache(_proxy_pass(prefix, "upgrade=websocket timeout=75"))
     router = Remedy("uWSGI's router", ("http-timeout = 75",))
-    pings = Remedy("or wsredis", (f"WebSocketMiddleware(app, {_interval(seconds)})",))
+    pings = Remedy(
+        "or the options of wsredis", (f"WebSocketMiddleware(app, {_interval(seconds)})",)
+    )
     return (*for_proxy(server, nginx, apache, router), pings)
 
 
@@ -135,7 +137,7 @@ def keep_deflate(server: str, prefix: str) -> tuple[Remedy, ...]:
             "  # or remove the line that unsets or sets this header",
         ),
     )
-    off = Remedy("or wsredis", ("WebSocketMiddleware(app, compression=False)",))
+    off = Remedy("or the options of wsredis", ("WebSocketMiddleware(app, compression=False)",))
     return (*for_proxy(server, nginx, apache), off)
 
 

@@ -14,12 +14,12 @@ class Remedy:
     """A way to fix a fault.
 
     Args:
-        where: the program, file or call to change.
+        where: the program, file or call to change; without lines, a sentence that says what to do.
         lines: the lines to write there.
     """
 
     where: str
-    lines: tuple[str, ...]
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Report:
         self.diagnosis = fault.diagnosis
         self.say(f"\n{fault.diagnosis.sentence}")
         for remedy in fault.diagnosis.remedies:
-            self.say(f"\n{remedy.where}:\n")
+            self.say(f"\n{remedy.where}:\n" if remedy.lines else f"\n{remedy.where}.")
             for line in remedy.lines:
                 self.say(f"    {line}")
 

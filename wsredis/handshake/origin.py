@@ -17,11 +17,16 @@ __all__ = ["MISMATCH", "NOT_LISTED", "NOT_OWN", "check_origin"]
 MISMATCH = " does not match Host "
 """Part of `NOT_OWN` and of no other refusal; ``wsredis doctor`` looks for it."""
 
-NOT_LISTED = "Origin {origin} is not listed in `origins`. Add it there."
+NOT_LISTED = "Origin {origin} is not listed in `origins`. Add the origin there."
 NOT_OWN = (
-    "Origin {origin}" + MISMATCH + "{host}. Add it to `origins`, or make the proxy forward Host."
+    "Origin {origin}" + MISMATCH + "{host}. Add the origin to `origins`, or configure the proxy to"
+    " forward the Host header."
 )
-NO_ORIGIN = "A handshake with cookies needs an Origin header. Add it, or leave out the cookies."
+NO_SITE = (
+    "Origin {origin} is not that of a website, so `origins` cannot list it. Open the page over http"
+    " or https, not as a local file or in a sandboxed frame."
+)
+NO_ORIGIN = "A handshake with cookies needs an Origin header. Send one, or send no cookies."
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -56,6 +61,8 @@ def check_origin(environ: dict[str, Any], config: Config) -> None:
 def _explain(origin: str, environ: dict[str, Any], config: Config) -> str:
     """Return why an origin is refused; without a Host header, the server's name is not shown."""
     shown = printable(origin) or '""'
+    if _parse(origin) is None:
+        return NO_SITE.format(origin=shown)
     if config.origins is not None:
         return NOT_LISTED.format(origin=shown)
     host = "(none)"

@@ -22,7 +22,10 @@ from .origin import check_origin
 
 __all__ = ["WITH_BODY", "Handshake", "facility_of", "read_handshake"]
 
-PLAIN = "This address serves websockets only: send GET with the headers of a websocket handshake."
+PLAIN = (
+    "This address serves websockets only: open it with a websocket client, such as"
+    " new WebSocket(). Behind a proxy, let it forward the headers Upgrade and Connection."
+)
 WITH_BODY = "A websocket handshake must not have a body: it would be read as websocket frames."
 
 _RESERVED = ("connection", "content-length", "sec-websocket-", "transfer-encoding", "upgrade")

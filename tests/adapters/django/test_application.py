@@ -184,8 +184,8 @@ def test_a_forged_cookie_gets_nobodys_channel(live: Any, room: str, db: None, co
     address = f"/ws/{room}?subscribe-session&subscribe-user"
     assert status(live, address, Cookie=cookie) == (
         403,
-        "Not granted to anonymous: subscribe-session, subscribe-user."
-        " Log in, or grant them in allowed_channels.\n",
+        "Not granted to an anonymous client: subscribe-session, subscribe-user."
+        " This client has no session and no user. Log in.\n",
     )
     with live.open(f"/ws/{room}?subscribe-broadcast&subscribe-session", Cookie=cookie) as ws:
         Publisher(room, sessions=["a" * 32]).publish("for somebody else")

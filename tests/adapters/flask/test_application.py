@@ -146,7 +146,8 @@ def test_an_address_of_no_view_is_flasks_too(live: Live) -> None:
 CALLBACKS = ["ALLOWED_CHANNELS", "ENDPOINT", "IDENTITY", "USER"]
 
 NOT_GRANTED = (
-    "Not granted to anonymous: subscribe-broadcast. Log in, or grant it in allowed_channels."
+    "Not granted to an anonymous client: subscribe-broadcast."
+    " Log in if allowed_channels grants it to users, or grant it there."
 )
 
 
