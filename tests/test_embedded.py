@@ -206,7 +206,7 @@ def test_a_forked_child_does_not_stop_its_parents_server(server: EmbeddedRedis) 
 def test_a_port_that_is_taken_is_an_error_with_the_servers_own_words(
     server: EmbeddedRedis,
 ) -> None:
-    with pytest.raises(EmbeddedUnavailable, match=r"(?s)ended at once.*already in use"):
+    with pytest.raises(EmbeddedUnavailable, match=r"(?s)exited at once.*already in use"):
         EmbeddedRedis(port=server.port).start()
     assert ask(server.port, "PING") == b"+PONG\r\n"
 

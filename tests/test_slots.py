@@ -188,7 +188,7 @@ def test_an_address_that_has_enough_does_not_get_to_the_resolver(
         here.application.asked.clear()
         assert here.refused(X_User="bob", **one) == (
             429,
-            "Too many websockets of one address. Close some, or try again later.\n",
+            "Too many websockets for this address. Close some, or try again later.\n",
         )
         assert here.application.asked == []
         with here.gate.connect(TARGET, **other):
@@ -203,7 +203,7 @@ def test_the_limit_of_a_user_is_known_behind_the_resolver_only(door: Callable[..
         here.application.asked.clear()
         assert here.refused() == (
             429,
-            "Too many websockets of one user. Close some, or try again later.\n",
+            "Too many websockets for this user. Close some, or try again later.\n",
         )
         assert here.application.asked == ["alice"]
         assert here.taken == (1, {("user", "alice"): 1})

@@ -201,7 +201,7 @@ class EmbeddedRedis:
             if process.poll() is not None:
                 taken = "already in use" in self._log()
                 kind = _PortTaken if taken else EmbeddedUnavailable
-                raise kind(f"{self.binary} ended at once on port {port}:\n{self._log()}")
+                raise kind(f"{self.binary} exited at once on port {port}:\n{self._log()}")
             if _answers(port, process.pid):
                 return
             time.sleep(0.01)

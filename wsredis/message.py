@@ -58,7 +58,7 @@ def dump(value: object) -> Data:
         kind = type(value).__name__
         raise TypeError(
             f"cannot publish this {kind}, as it is not JSON-serializable: write str, bytes, or"
-            " what JSON has (dict, list, int, finite float, bool, None)"
+            " JSON types (dict, list, int, finite float, bool, None)"
         ) from exc
 
 

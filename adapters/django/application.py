@@ -45,13 +45,13 @@ REQUEST = "wsredis.django.request"
 
 UNPATCHED = (
     "All requests of this gevent worker share one database connection and its transactions:"
-    " let gevent patch before Django is loaded (uWSGI: --gevent-early-monkey-patch)."
+    " monkey-patch with gevent before Django is loaded (uWSGI: --gevent-early-monkey-patch)."
 )
 
 
 DISALLOWED_HOST = (
-    "The Host of this request is not in ALLOWED_HOSTS. Add it there, or make the proxy forward the"
-    " site's Host."
+    "The Host of this request is not in ALLOWED_HOSTS. Add it there, or configure the proxy to"
+    " forward the Host header."
 )
 
 

@@ -219,7 +219,8 @@ def _blocking_sessions() -> Messages:
             f"Sessions are in a database, and while {driver} waits for the database, all websockets"
             " and requests of a gevent worker wait too.",
             hint="With gevent, patch psycopg2 with psycogreen or use psycopg 3, use PyMySQL instead"
-            " of mysqlclient, or store sessions in a cache. With threaded workers, silence this.",
+            " of mysqlclient, or store sessions in a cache. With threaded workers, silence this"
+            " check.",
             id="wsredis.W005",
         )
 

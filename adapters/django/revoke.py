@@ -80,7 +80,8 @@ def _send(order: dict[str, Any]) -> None:
     try:
         disconnect(**order, config=current_config())
     except BrokerUnavailable as exc:
-        log.error("the websockets of %s could not be closed: %s", sorted(order), exc)
+        whose = " and ".join(name for name in ("user", "session", "group") if name in order)
+        log.error("the websockets of a %s could not be closed: %s", whose, exc)
 
 
 def _logged_out(request: Any, **kwargs: Any) -> None:

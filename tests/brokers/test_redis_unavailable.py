@@ -46,7 +46,7 @@ def test_where_nobody_listens_the_broker_is_unavailable(nowhere: str, listen: An
         lambda: listen(broker).subscribe(NEWS),
     ]
     for call in calls:
-        with pytest.raises(BrokerUnavailable, match=f"^Redis at {nowhere[8:]}: Error 111 "):
+        with pytest.raises(BrokerUnavailable, match=rf"^Redis at {nowhere[8:]}: Error \d+ "):
             call()
     with pytest.raises(BrokerUnavailable, match="refused") as refused:
         broker.publish([NEWS], b"x", 0)

@@ -68,8 +68,8 @@ def test_what_is_published_is_heard(redis: str) -> None:
         assert run("publish", "news", "x", "--group", "editors", "--redis", redis) == (
             0,
             "0\n",
-            "No client of the site subscribes to ws:group:editors:news now, or the site uses"
-            " another Redis or key prefix.\n",
+            "No client is subscribed to ws:group:editors:news, or the site uses another Redis or"
+            " key prefix.\n",
         )
         assert run("publish", "news", "three", "--broadcast", "--redis", redis)[0] == 0
         out, _ = ear.communicate(timeout=30)
@@ -93,7 +93,7 @@ def test_the_facility_of_the_bare_prefix_is_an_empty_text(redis: str) -> None:
 
 def test_the_key_of_a_session_is_not_shown_where_nothing_was_received(redis: str) -> None:
     _, _, err = run("publish", "news", "x", "--session", "hush", "--redis", redis)
-    assert "subscribes to ws:session:***:news now" in err
+    assert "subscribed to ws:session:***:news, " in err
 
 
 def retained(redis: str, facility: str) -> argparse.Namespace:
@@ -150,26 +150,30 @@ def test_it_can_be_run_as_a_module() -> None:
         (
             ["listen", "news", "--broadcast", "--count", "0"],
             2,
-            "'0' is not valid: write a number from 1",
+            "'0' is not valid: write a number above 0",
         ),
         (
             ["listen", "news", "--broadcast", "--count", "-1"],
             2,
-            "'-1' is not valid: write a number from 1",
+            "'-1' is not valid: write a number above 0",
         ),
         (["publish", "news", "x", "--broadcast", "--expire", "9" * 16], 2, "expire must be whole"),
         (
             ["publish", "news", "x", "--broadcast", "--redis", "memory://"],
             2,
-            "memory:// stays inside one process",
+            "memory:// is a broker inside one process",
         ),
         (
             ["listen", "news", "--broadcast", "--redis", "memory://"],
             2,
-            "memory:// stays inside one process",
+            "memory:// is a broker inside one process",
         ),
         (["publish", "redis://h", "news", "--broadcast"], 2, "facility must be the topic"),
-        (["publish", "news", "\udcff", "--broadcast"], 2, "the message is not UTF-8 text"),
+        (
+            ["publish", "news", "\udcff", "--broadcast"],
+            2,
+            "the message is not UTF-8 text: to publish",
+        ),
         (["serve", "nowhere"], 2, "write MODULE:APP, such as mysite.wsgi:application"),
         (["serve", ".nowhere:app"], 2, "write MODULE:APP, such as mysite.wsgi:application"),
         (["serve", "os:"], 2, "write MODULE:APP, such as mysite.wsgi:application"),
@@ -177,12 +181,12 @@ def test_it_can_be_run_as_a_module() -> None:
         (
             ["serve", "os:no_such_name"],
             2,
-            "cannot load os:no_such_name: there is no 'no_such_name';",
+            "cannot load os:no_such_name: os has no 'no_such_name';",
         ),
         (
             ["serve", "os:path"],
             2,
-            "cannot load os:path: 'path' there is a module; write MODULE:APP",
+            "cannot load os:path: os.path is a module; write MODULE:APP",
         ),
         (
             ["serve", f"{PLAIN}:application", "--host", "192.0.2.1"],
@@ -206,7 +210,7 @@ def test_wrong_arguments_get_a_sentence_and_an_exit_code(
 def test_without_redis_one_line_says_which_and_why(command: list[str]) -> None:
     code, out, err = run(*command, "--broadcast", "--redis", "redis://:hush@127.0.0.1:1")
     assert (code, out) == (1, "")
-    assert err.startswith("wsredis: Redis at 127.0.0.1:1: Error 111 connecting to 127.0.0.1:1. ")
+    assert err.startswith("wsredis: Redis at 127.0.0.1:1: Error ")
     assert err.count("\n") == 1
     assert "hush" not in err
 
@@ -223,7 +227,10 @@ def test_what_is_read_must_be_utf8(errors: str, redis: str, tmp_path: Path) -> N
             env={**os.environ, "PYTHONIOENCODING": f"utf-8:{errors}"},
         )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "wsredis: the message is not UTF-8 text: publish binary from Python\n"
+    assert (
+        done.stderr
+        == "wsredis: the message is not UTF-8 text: to publish binary data, use Publisher\n"
+    )
 
 
 def test_the_default_of_redis_is_in_the_help() -> None:
@@ -236,7 +243,7 @@ def test_the_default_of_redis_is_in_the_help() -> None:
     ("number", "says"),
     [
         (errno.EADDRINUSE, "port 80 is in use: choose another with --port"),
-        (errno.EACCES, "port 80 needs the rights of root: choose one from 1024"),
+        (errno.EACCES, "port 80 needs root privileges: choose one above 1023"),
         (errno.EADDRNOTAVAIL, "'::1' is not an address of this machine: write --host 127.0.0.1"),
     ],
 )
@@ -305,7 +312,6 @@ def test_serve_ends_with_its_server(
     assert capsys.readouterr().out == f"http://127.0.0.1:{port}/\n"
 
 
-@pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6 on this machine")
 def test_serve_listens_on_an_ipv6_address(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

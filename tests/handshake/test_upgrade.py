@@ -56,7 +56,7 @@ def test_what_is_no_upgrade_is_400_and_told_what_this_is(changes: dict[str, Any]
     assert refusal.status == 400
     assert refusal.text == (
         "This address serves websockets only: open it with a websocket client, such as"
-        " new WebSocket(). Behind a proxy, let it forward the headers Upgrade and Connection."
+        " new WebSocket(). Behind a proxy, forward the headers Upgrade and Connection."
     )
     assert refusal.headers == ((("Allow", "GET"),) if "REQUEST_METHOD" in changes else ())
 

@@ -196,7 +196,7 @@ def test_what_was_revoked_meanwhile_is_asked_for_until_it_is_known(
     lose(place)
     assert client.read() == TOLD
     until(lambda: len(asked) == 3)
-    text = "revocations could not be caught up: unavailable again"
+    text = "could not catch up on revocations: unavailable again"
     assert caplog.record_tuples == [("wsredis.gaps", logging.WARNING, text)] * 2
     lose(place)
     until(lambda: len(asked) == 4)

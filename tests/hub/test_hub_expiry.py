@@ -278,4 +278,4 @@ def test_revocations_that_cannot_be_read_at_once_are_read_later(
     staying.run(lose, staying, Revocation(user="alice", at=time.time()))
     assert alice.close_code() == 4401
     assert tries == [CONTROL] * 3
-    assert "revocations could not be caught up: unavailable again" in caplog.text
+    assert "could not catch up on revocations: unavailable again" in caplog.text

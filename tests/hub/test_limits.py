@@ -141,7 +141,7 @@ def test_who_has_too_many_keeps_the_slots_it_has_until_it_gives_them_back() -> N
     limits = Limits(Config(max_connections_per_user=1, max_connections_per_address=5))
     take(limits, "alice", "192.0.2.1")
     slots = limits.take("192.0.2.1", tls=True)
-    with pytest.raises(HandshakeError, match="Too many websockets of one user"):
+    with pytest.raises(HandshakeError, match="Too many websockets for this user"):
         limits.take_user(slots, "alice")
     assert slots == (TLS, ("address", "192.0.2.1"))
     assert limits.count == 2

@@ -265,7 +265,7 @@ def test_it_is_answered_once(place: Place) -> None:
     [
         (
             lambda c: c.accept("three"),
-            "does not offer the subprotocol 'three': choose one of its offers: one, two",
+            r"does not offer the subprotocol 'three': choose one that it offers \(one, two\)",
         ),
         (lambda c: c.accept(""), "does not offer the subprotocol ''"),
         (lambda c: c.close(1005), "1005 is not a close code that a server may send"),

@@ -68,8 +68,8 @@ def publisher_for(options: argparse.Namespace, config: Config | None) -> Publish
     )
     if str(publisher.config.redis).startswith("memory:"):
         raise ValueError(
-            f"{publisher.config.redis} stays inside one process, so it does not reach the site:"
-            " write --redis and the URL of a Redis server"
+            f"{publisher.config.redis} is a broker inside one process, so this command cannot reach"
+            " the site: write --redis redis://HOST:6379/0"
         )
     return publisher
 

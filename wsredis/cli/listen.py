@@ -32,7 +32,7 @@ def add_listen_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not valid: write a number from 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not valid: write a number above 0")
     return int(text)
 
 

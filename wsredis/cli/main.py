@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "application",
         metavar="MODULE:APP",
-        help="the WSGI application: its module and its name there",
+        help="the WSGI application, such as mysite.wsgi:application",
     )
     serve.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"

@@ -34,7 +34,7 @@ def _explain(exc: OSError, host: str, port: int) -> str:
     if exc.errno == errno.EADDRINUSE:
         return f"port {port} is in use: choose another with --port (with make: PORT=)"
     if exc.errno == errno.EACCES:
-        return f"port {port} needs the rights of root: choose one from 1024 with --port"
+        return f"port {port} needs root privileges: choose one above 1023 with --port"
     return (
         f"{host!r} is not an address of this machine: write --host 127.0.0.1, or --host 0.0.0.0 to"
         " listen on all addresses"

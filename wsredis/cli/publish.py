@@ -16,7 +16,9 @@ __all__ = ["add_publish_arguments", "run_publish"]
 def add_publish_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that `run_publish` needs."""
     add_audience_arguments(parser)
-    parser.add_argument("message", metavar="MESSAGE", help="text; - reads it from standard input")
+    parser.add_argument(
+        "message", metavar="MESSAGE", help="text of the message; - reads it from standard input"
+    )
     parser.add_argument(
         "--expire",
         type=int,
@@ -40,8 +42,7 @@ def run_publish(
     if not receivers:
         channels = " ".join(map(loggable, publisher.channels))
         print(
-            f"No client of the site subscribes to {channels} now, or the site uses another Redis or"
-            " key prefix.",
+            f"No client is subscribed to {channels}, or the site uses another Redis or key prefix.",
             file=sys.stderr,
             flush=True,
         )
@@ -53,5 +54,7 @@ def _text(message: str) -> str:
         text = sys.stdin.read() if message == "-" else message
         text.encode()
     except UnicodeError:
-        raise ValueError("the message is not UTF-8 text: publish binary from Python") from None
+        raise ValueError(
+            "the message is not UTF-8 text: to publish binary data, use Publisher"
+        ) from None
     return text

@@ -30,9 +30,9 @@ def _load(place: str) -> Any:
             " folder that has it"
         ) from exc
     if not callable(application):
-        what = f"{name!r} there is a {type(application).__name__}"
+        what = f"{module}.{name} is a {type(application).__name__}"
         if application is None:
-            what = f"there is no {name!r}"
+            what = f"{module} has no {name!r}"
         raise ValueError(
             f"cannot load {place}: {what}; write MODULE:APP with the name of its WSGI application"
         )

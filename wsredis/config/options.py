@@ -98,7 +98,7 @@ class Config:
     """Seconds for which the last message of a channel is retained for later subscribers."""
 
     heartbeat: str | None = _option(
-        None, _or_none(str), "a string that no real message equals, or None"
+        None, _or_none(str), "a non-empty string that is never sent as a message, or None"
     )
     """Text sent to every websocket at intervals, and ignored when a client sends it."""
 

@@ -159,8 +159,8 @@ class Examination:
         return Fault(
             f"no pong within {self._client.seconds:g} s, and nothing else from the server",
             "no-frames",
-            "Only the 101 arrives, but no frames: a router, proxy or filter does not become a"
-            " tunnel, or buffers the frames.",
+            "Only the 101 arrives, but no frames: a router, proxy or filter does not tunnel the"
+            " connection, or buffers the frames.",
             remedies.uwsgi_router(),
             *remedies.pass_upgrade(server_of(self._client), self._client.address.prefix),
         )
@@ -178,7 +178,7 @@ class Examination:
             return Fault(
                 seen,
                 "cut",
-                "Websockets end at once: a proxy does not become a tunnel, or a worker crashes.",
+                "Websockets end at once: a proxy does not tunnel them, or a worker crashes.",
                 *remedies.uwsgi_harakiri(),
             )
         return Fault(seen, "closed", "The site itself closes the websocket; its log says why.")
@@ -237,10 +237,12 @@ class Examination:
         self._tell(f"waiting for two pings from the server, {self._wait:g} s at most")
         verdict = watch(self._open, self._wait)
         if verdict.outcome is Outcome.PINGED:
-            return f"the server pings every {verdict.seconds:.3g} s, and no websocket ends before"
+            return (
+                f"the server pings every {verdict.seconds:.3g} s, and no websocket ends before that"
+            )
         if verdict.outcome is Outcome.OPEN:
             seconds = f"{verdict.seconds:.3g} s"
-            return f"no websocket ends within {seconds}; use a larger --wait to see the pings"
+            return f"no websocket ended within {seconds}; use a larger --wait to see the pings"
         raise self._ended(verdict)
 
     def _ended(self, verdict: Verdict) -> Fault:

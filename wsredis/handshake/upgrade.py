@@ -24,7 +24,7 @@ __all__ = ["WITH_BODY", "Handshake", "facility_of", "read_handshake"]
 
 PLAIN = (
     "This address serves websockets only: open it with a websocket client, such as"
-    " new WebSocket(). Behind a proxy, let it forward the headers Upgrade and Connection."
+    " new WebSocket(). Behind a proxy, forward the headers Upgrade and Connection."
 )
 WITH_BODY = "A websocket handshake must not have a body: it would be read as websocket frames."
 
@@ -66,7 +66,7 @@ class Handshake:
                 offers = ", ".join(self.offered) or "none"
                 raise ValueError(
                     f"The client does not offer the subprotocol {subprotocol!r}:"
-                    f" choose one of its offers: {offers}."
+                    f" choose one that it offers ({offers})."
                 )
             answer += (("Sec-WebSocket-Protocol", subprotocol),)
         return answer

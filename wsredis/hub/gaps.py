@@ -88,7 +88,7 @@ class Gaps:
             self._catch_up()
             self._caught_up = gaps
         except BrokerUnavailable as exc:  # retried when the broker is back
-            log.warning("revocations could not be caught up: %s", exc)
+            log.warning("could not catch up on revocations: %s", exc)
         finally:
             for _ in self._tell():
                 gevent.sleep(NEXT_TURN)

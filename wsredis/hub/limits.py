@@ -97,7 +97,7 @@ class Limits:
     def _check(self, kind: str, name: str, most: int) -> tuple[str, str]:
         slot = kind, name
         if self._taken.get(slot, 0) >= most:
-            text = f"Too many websockets of one {kind}. Close some, or try again later."
+            text = f"Too many websockets for this {kind}. Close some, or try again later."
             raise HandshakeError(429, text, RETRY_SOON)
         return slot
 

@@ -20,8 +20,8 @@ _DENIED = "The client could not be identified."
 
 _FOLDED = (
     "this server does not distinguish dashes and underscores in header names, so a client"
-    " could send %s: write a header without dashes, like 'Remoteuser', or twins_dropped=True if"
-    " the proxy drops headers with underscores, as nginx does"
+    " could forge the header as %s: write a header without dashes, like 'Remoteuser', or"
+    " twins_dropped=True if the proxy drops headers with underscores, as nginx does"
 )
 
 # The first major versions of servers that drop headers with an underscore. uWSGI and wsgiref do

@@ -173,4 +173,4 @@ def _explain(exc: Exception) -> str:
 
 
 def _not_valid(exc: Exception) -> ConfigurationError:
-    return ConfigurationError(f"redis is not valid for redis-py: {exc}")
+    return ConfigurationError(f"The option redis is not valid for redis-py: {exc}")
