@@ -100,10 +100,19 @@ def test_what_a_redis_refuses_to_tell_is_an_error(fake: FakeRedis, listener: Any
         asked.result()
 
 
-def test_a_silent_redis_is_an_error_too(fake: FakeRedis, listen: Any) -> None:
-    listener = listen(FakeBroker(fake, 1))
+def test_a_redis_that_does_not_answer_is_an_error_too(fake: FakeRedis, listen: Any) -> None:
+    asked = Call(logged, listen(FakeBroker(fake, 1)))
+    peer = fake.peer()
+    for command in (("LRANGE", CONTROL, "0", "-1"), ("PING",)):
+        peer.expect(*command)
+        peer.say(b">3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$1\r\ny\r\n")  # it is not silent
     with pytest.raises(BrokerUnavailable, match=r"^Redis: no answer within 1 s$"):
-        logged(listener)
+        asked.result()
+
+
+def test_a_silent_redis_is_an_error_too(fake: FakeRedis, listen: Any) -> None:
+    with pytest.raises(BrokerUnavailable, match=r"^Redis: "):
+        logged(listen(FakeBroker(fake, 1)))
 
 
 def test_what_is_delivered_before_the_answer_is_there_before_it(

@@ -126,7 +126,7 @@ class Link:
                     gevent.sleep(NEXT_TURN)
             finally:
                 while self._awaited:
-                    self._awaited.popleft()[2](LinkLost("the connection to Redis was lost"))
+                    self._awaited.popleft()[2](LinkLost("the connection was lost"))
 
     def _fail(self, error: Exception) -> None:
         if not self._lost.ready():
