@@ -45,7 +45,7 @@ class Unreliable(MemoryBroker):
         feed = super().open(*args)
         subscribe = feed.subscribe
 
-        def subscribe_or_fail(channels: Any) -> Any:
+        def subscribe_or_fail(channels: Any, most: int) -> Any:
             if self.unavailable:
                 raise BrokerUnavailable("gone")
             return subscribe(channels)

@@ -10,8 +10,10 @@ from typing import Any
 
 from gevent.event import Event
 
+from wsredis.brokers.copies import OPTION
 from wsredis.brokers.redis.feed import RedisFeed
 from wsredis.brokers.redis.resp import Parser
+from wsredis.brokers.redis.retained import SMALL
 from wsredis.exceptions import BrokerUnavailable
 from wsredis.runtime.loop import Loop
 
@@ -43,20 +45,34 @@ class Peer:
         """Send replies in one piece, so that one read of the link takes them together."""
         self._sock.sendall(b"".join(replies))
 
-    def accept(self, *channels: str, retained: bytes = b"$-1\r\n") -> None:
-        """Take a newcomer's SUBSCRIBE and MGET."""
-        self.expect("SUBSCRIBE", *channels)
-        self.expect("MGET", *channels)
-        self.say(*map(confirmed, channels), b"*%d\r\n" % len(channels), retained * len(channels))
+    def expect_reads(self, *channels: str, tracked: bool = False) -> None:
+        """Expect the commands that read retained messages, whose last reply is a number."""
+        for channel in channels:
+            if tracked:
+                self.expect("CLIENT", "CACHING", "YES")
+            self.expect("GETRANGE", channel, "0", str(SMALL))
+        self.expect("EXISTS", *channels)
 
-    def track(self, *channels: str, retained: bytes = b"$-1\r\n", first: bool = False) -> None:
-        """Take the MGET of one who comes to channels that are subscribed, the link's first?"""
+    def accept(self, *channels: str) -> None:
+        """Confirm the channels of a new subscriber, which have no retained messages."""
+        self.expect("SUBSCRIBE", *channels)
+        self.expect_reads(*channels)
+        self.say(*map(confirmed, channels), b"$0\r\n\r\n" * len(channels), b":0\r\n")
+
+    def track(self, channel: str, retained: bytes = b"", first: bool = False) -> None:
+        """Answer a new subscriber of a channel that is subscribed already.
+
+        Args:
+            channel: the channel.
+            retained: its retained message, or nothing.
+            first: whether it is the first one of the link.
+        """
         if first:
             self.expect("CLIENT", "TRACKING", "ON", "OPTIN")
             self.say(b"+OK\r\n")
-        self.expect("CLIENT", "CACHING", "YES")
-        self.expect("MGET", *channels)
-        self.say(b"+OK\r\n", b"*%d\r\n" % len(channels), retained * len(channels))
+        self.expect_reads(channel, tracked=True)
+        bulk = b"$%d\r\n%b\r\n" % (len(retained), retained)
+        self.say(b"+OK\r\n", bulk, b":%d\r\n" % bool(retained))
 
     def ended(self) -> bool:
         """Wait for the end of the link."""
@@ -88,6 +104,7 @@ class FakeRedis:
         self.unavailable = False
         self.attempts = 0
         self.kind = socket.socket
+        self.fetched: Callable[[str], bytes | None] = {}.get
         self.gate: Event | None = None
         self._peers: queue.Queue[Peer] = queue.Queue()
         self._all: list[Any] = []
@@ -111,8 +128,11 @@ class FakeRedis:
         return Connection
 
     def peer(self) -> Peer:
-        """Wait for the next link."""
-        return self._peers.get(timeout=SECONDS)
+        """Wait for the next link, and do not tell it the limit of the output."""
+        peer = self._peers.get(timeout=SECONDS)
+        peer.expect("CONFIG", "GET", OPTION)
+        peer.say(b"-NOPERM this is not permitted\r\n")
+        return peer
 
     def close(self) -> None:
         for each in self._all:
@@ -127,7 +147,10 @@ class Broker:
         self._deadline = deadline
 
     def open(self, loop: Loop, deliver: Any) -> RedisFeed:
-        return RedisFeed(self._fake.connect, self._deadline, deliver)
+        return RedisFeed(self._fake.connect, self._deadline, deliver, self._fetch)
+
+    def _fetch(self, key: str) -> bytes | None:
+        return self._fake.fetched(key)
 
 
 class Call(threading.Thread):

@@ -9,6 +9,7 @@ import pytest
 from gevent.event import Event
 
 from wsredis.brokers.redis import feed as feed_module
+from wsredis.brokers.redis import outgoing
 from wsredis.exceptions import BrokerUnavailable
 from wsredis.runtime.loop import Loop
 
@@ -19,11 +20,11 @@ def test_a_newcomer_waits_for_redis_to_confirm(fake: FakeRedis, listener: Any) -
     joining = Call(listener.subscribe, NEWS)
     peer = fake.peer()
     peer.expect("SUBSCRIBE", NEWS)
-    peer.expect("MGET", NEWS)
+    peer.expect_reads(NEWS)
     peer.say(confirmed(NEWS), message("1"))
     listener.wait_for("1")
     assert joining.is_alive()
-    peer.say(b"*1\r\n$8\r\nretained\r\n")
+    peer.say(b"$8\r\nretained\r\n:1\r\n")
     assert joining.result() == ["retained"]
 
 
@@ -103,7 +104,7 @@ def test_what_is_published_while_redis_is_unavailable_waits_in_order(
 def test_too_much_that_is_unanswered_is_refused_at_once(
     fake: FakeRedis, listener: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_module, "MAX_UNACKED", 1000)
+    monkeypatch.setattr(outgoing, "MAX_WAITING", 1000)
     peer = fake.peer()
     listener.publish([NEWS], b"x" * 3000)  # alone it may be as large as it likes
     listener.publish([NEWS], b"y")
@@ -189,8 +190,8 @@ def test_a_refused_channel_is_refused_in_redis_words_and_can_be_tried_again(
     peer = fake.peer()
     joining = Call(listener.subscribe, NEWS)
     peer.expect("SUBSCRIBE", NEWS)
-    peer.expect("MGET", NEWS)
-    peer.say(b"-NOPERM not this channel\r\n", b"*1\r\n$-1\r\n")
+    peer.expect_reads(NEWS)
+    peer.say(b"-NOPERM not this channel\r\n", b"$0\r\n\r\n:0\r\n")
     with pytest.raises(BrokerUnavailable, match="NOPERM not this channel"):
         joining.result()
     listener.unsubscribe(NEWS)

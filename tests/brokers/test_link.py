@@ -22,8 +22,8 @@ def test_what_came_before_the_retained_message_is_delivered_before_it_is_returne
     joining = Call(lambda: (listener.subscribe(NEWS), listener.data))
     peer = fake.peer()
     peer.expect("SUBSCRIBE", NEWS)
-    peer.expect("MGET", NEWS)
-    peer.say(confirmed(NEWS), message("1"), message("2"), b"*1\r\n$1\r\n2\r\n", message("3"))
+    peer.expect_reads(NEWS)
+    peer.say(confirmed(NEWS), message("1"), message("2"), b"$1\r\n2\r\n:1\r\n", message("3"))
     retained, delivered = joining.result()
     assert retained == ["2"]
     assert delivered[:2] == ["1", "2"]
@@ -68,7 +68,7 @@ def pass_over(listener: Any, seconds: float, *, look: bool = True) -> bool:
 
     def use() -> bool:
         link = listener.feed._link
-        link._heard_at -= seconds
+        link.heard_at -= seconds
         if link._asked_at is not None:
             link._asked_at -= seconds
         if look:
@@ -162,17 +162,22 @@ def test_a_message_larger_than_a_socket_takes_arrives_whole(fake: FakeRedis, lis
 
 
 def test_a_link_that_fails_while_it_is_written_to_is_made_again(
-    fake: FakeRedis, listen: Any
+    fake: FakeRedis, listen: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Broken(socket.socket):
+    class Breaking(socket.socket):
+        broken = False
+
         def send(self, *args: Any) -> int:
+            if not Breaking.broken:
+                return super().send(*args)
             self.shutdown(socket.SHUT_RDWR)
             raise BrokenPipeError("gone")
 
-    fake.kind = Broken
+    fake.kind = Breaking
     listener = listen(Broker(fake, SECONDS))
     first = fake.peer()
     fake.kind = socket.socket
+    monkeypatch.setattr(Breaking, "broken", True)
     listener.publish([NEWS], b"x")
     assert first.ended()
     listener.wait(lambda: listener.lost)
@@ -200,8 +205,8 @@ def test_what_has_arrived_goes_on_when_the_link_is_lost_and_what_waits_is_answer
     joining = Call(listener.subscribe, NEWS)
     peer = fake.peer()
     peer.expect("SUBSCRIBE", NEWS)
-    peer.expect("MGET", NEWS)
-    peer.say(confirmed(NEWS), message("1"), b"*1\r\n$-1\r\n", b">0\r\n")
+    peer.expect_reads(NEWS)
+    peer.say(confirmed(NEWS), message("1"), b"$0\r\n\r\n:0\r\n", b">0\r\n")
     assert listener.at_gate.wait(SECONDS)
     fake.kind = socket.socket  # for the next link
     monkeypatch.setattr(Failing, "broken", True)
@@ -284,7 +289,7 @@ def test_what_is_being_delivered_when_a_link_is_lost_comes_to_its_end(
 
 def test_a_link_that_does_not_listen_calls_nobody_silent(loop: Loop, link: Link) -> None:
     def use() -> None:
-        link._heard_at -= 10 * SECONDS
+        link.heard_at -= 10 * SECONDS
         link._listen()
         assert not link._awaited
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import gevent
 import pytest
+import redis
 
 from wsredis.embedded import EmbeddedRedis
 from wsredis.exceptions import BrokerUnavailable
@@ -95,9 +96,18 @@ def test_what_a_redis_refuses_to_tell_is_an_error(fake: FakeRedis, listener: Any
     asked = Call(logged, listener)
     peer = fake.peer()
     peer.expect("LRANGE", CONTROL, "0", "-1")
-    peer.say(b"-WRONGTYPE Operation against a key\r\n")
-    with pytest.raises(BrokerUnavailable, match=r"^Redis: WRONGTYPE"):
+    peer.say(b"-NOPERM not this command\r\n")
+    with pytest.raises(BrokerUnavailable, match=r"^Redis: NOPERM"):
         asked.result()
+
+
+def test_a_key_of_another_type_is_no_log(
+    own_redis: EmbeddedRedis, listen: Any, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else a string at this key would refuse every handshake of a new process."""
+    admin.set(CONTROL, "mine")
+    assert logged(listen(broker_at(own_redis.url))) == []
+    assert f"{CONTROL} is not a list: delete the key" in caplog.text
 
 
 def test_a_redis_that_does_not_answer_is_an_error_too(fake: FakeRedis, listen: Any) -> None:

@@ -77,7 +77,7 @@ def test_a_message_that_arrives_while_joining_is_not_doubled_by_the_retained_one
     feed = place.hub._feed
     subscribe = feed.subscribe
 
-    def slowly(channels: Any) -> Any:
+    def slowly(channels: Any, most: int) -> Any:
         subscribe(channels)
         place.publish("both", expire=60)
         joining = place.hub._channels[CHANNEL].joining
@@ -170,7 +170,7 @@ def test_a_full_process_refuses_with_503(places: Callable[..., Place]) -> None:
 def test_a_failed_subscription_leaves_nothing_behind(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unavailable(channels: Any) -> Any:
+    def unavailable(channels: Any, most: int) -> Any:
         raise BrokerUnavailable("unavailable")
 
     monkeypatch.setattr(place.hub._feed, "subscribe", unavailable)
@@ -183,7 +183,7 @@ def test_a_failed_subscription_leaves_nothing_behind(
 def test_a_join_that_is_interrupted_leaves_nothing_behind(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(channels: Any) -> Any:
+    def interrupted(channels: Any, most: int) -> Any:
         raise gevent.GreenletExit
 
     monkeypatch.setattr(place.hub._feed, "subscribe", interrupted)
@@ -261,7 +261,7 @@ def test_a_retained_message_is_not_lost_where_joins_overlap(
     gates = [gevent.event.Event(), gevent.event.Event()]
     waiting = iter(gates)
 
-    def slowly(channels: Any) -> Any:
+    def slowly(channels: Any, most: int) -> Any:
         retained = subscribe(channels)
         next(waiting).wait()
         return retained

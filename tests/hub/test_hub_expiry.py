@@ -152,7 +152,7 @@ def test_a_revocation_that_comes_while_the_first_one_subscribes_is_not_missed(
     feed = place.hub._feed
     subscribe, gate = feed.subscribe, place.run(gevent.event.Event)
 
-    def slowly(channels: Any) -> Any:
+    def slowly(channels: Any, most: int) -> Any:
         retained = subscribe(channels)
         gate.wait()
         return retained

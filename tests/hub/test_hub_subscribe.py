@@ -42,7 +42,7 @@ class Confirmation:
         self.failing: BaseException | None = None
         place.hub._feed.subscribe = self._slowly
 
-    def _slowly(self, channels: Any) -> Any:
+    def _slowly(self, channels: Any, most: int) -> Any:
         retained = self._subscribe(channels)
         if not {*channels} - {CONTROL}:  # of one without channels
             return retained
@@ -603,7 +603,7 @@ def test_a_subscription_that_is_interrupted_leaves_nothing_behind(
 def test_without_a_broker_nobody_joins_who_has_no_channels(
     place: Place, confirmation: Confirmation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(channels: Any) -> Any:
+    def fail(channels: Any, most: int) -> Any:
         raise BrokerUnavailable("not now")
 
     monkeypatch.setattr(place.hub._feed, "subscribe", fail)
@@ -638,7 +638,7 @@ def test_what_one_has_left_before_the_feed_failed_is_not_wanted_for_ever(place: 
     feed: Any = place.hub._feed
     subscribe = feed.subscribe
 
-    def fail(channels: Any) -> None:
+    def fail(channels: Any, most: int) -> None:
         place.hub.unsubscribe(connection, [SPORT])
         subscribe(channels)
         raise BrokerUnavailable("no answer")

@@ -270,7 +270,7 @@ def test_every_end_gives_the_slot_back_once(places: Any, monkeypatch: pytest.Mon
     place.run(connection.abort)
     assert is_empty()
 
-    def unavailable(channels: Any) -> Any:
+    def unavailable(channels: Any, most: int) -> Any:
         raise BrokerUnavailable("unavailable")
 
     monkeypatch.setattr(place.hub._feed, "subscribe", unavailable)

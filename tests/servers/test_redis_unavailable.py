@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 from redis import Redis
@@ -146,3 +147,26 @@ def test_a_black_hole_is_noticed_within_the_deadline(
         assert wire.receive_text() == "after"
         assert site.stats()["reconnects"] == 1
     assert site.lines(f"WARNING .*lost Redis.*silent for {DEADLINE} s")
+
+
+def test_while_redis_is_frozen_pages_are_served_and_handshakes_are_refused(
+    start: Start, own_redis: EmbeddedRedis, setup: Setup, room: str
+) -> None:
+    """Without an end of the silence in sight, each handshake would hold a thread or greenlet."""
+    site = start(setup, redis=own_redis.url, redis_deadline=600)
+    with site.wire(f"/ws/{room}?{TALK}") as wire, ExitStack() as stack:
+        own_redis.freeze()
+        try:
+            crowd = [stack.enter_context(site.wire()) for _ in range(100)]
+            for number, each_wire in enumerate(crowd):
+                each_wire.send(each_wire.request(f"/ws/{room}{number}?{BROADCAST}"))
+            for _ in range(5):
+                assert site.get("/page")[0] == 200
+            assert status(site, f"{room}-later") == 503
+            wire.send_frame(PING, b"and you?")
+            assert wire.receive() == (0x80 | PONG, b"and you?")
+        finally:
+            own_redis.thaw()
+        statuses = {each_wire.answer().status for each_wire in crowd}
+        assert 503 in statuses <= {101, 503}
+    eventually(lambda: status(site, f"{room}-back") == 101, "Redis answers again")

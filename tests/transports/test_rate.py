@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -162,3 +163,41 @@ def test_a_client_that_keeps_sending_over_the_limit_is_no_longer_read(
     assert place.numbers()["over_limit"] == 1
     place.run(connection.abort)  # as the deadline does
     assert endpoint.codes == [1008]
+
+
+# Copies
+
+
+def test_each_channel_of_a_message_counts_towards_the_limit_of_bytes(
+    places: Callable[..., Place],
+) -> None:
+    place = places(max_bytes_per_second=1_000_000)
+    listener = place.connect(CHANNEL)[0]
+    client, connection, _ = place.connect()
+    rooms = [CHANNEL, *(f"ws:group:{number}:news" for number in range(9))]
+    place.run(connection.publish, rooms, "x" * 100_000)
+    assert listener.read()[1] == b"x" * 100_000
+    while connection.paused:  # the copies were acked
+        time.sleep(0.001)
+    place.run(
+        connection.publish,
+        rooms + [f"ws:group:{number}:more" for number in range(3)],
+        "y" * 100_000,
+    )
+    assert client.close_code() == 1008
+    assert place.numbers()["over_limit"] == 1
+    place.publish("next")
+    assert listener.read()[1] == b"next"  # and not that message
+
+
+def test_each_channel_of_a_message_counts_until_it_is_acked(place: Place) -> None:
+    _, connection, _ = place.connect()
+    acks: list[Callable[[bool], None]] = []
+    place.hub._feed.publish = lambda channels, payload, expire, on_ack: acks.append(on_ack)
+    rooms = [f"ws:group:{number}:news" for number in range(8)]
+    place.run(connection.publish, rooms, "x" * (MAX_UNACKED // 8))
+    assert connection.paused
+    place.run(acks[0], True)
+    assert not connection.paused
+    assert connection._rate is not None
+    assert connection._rate._unacked == 0

@@ -64,7 +64,7 @@ def test_too_much_while_joining_closes_with_1013(
     feed = place.hub._feed
     subscribe = feed.subscribe
 
-    def slowly(channels: Any) -> Any:
+    def slowly(channels: Any, most: int) -> Any:
         retained = subscribe(channels)
         for _ in range(3):
             place.publish("z" * 900)

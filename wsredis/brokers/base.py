@@ -14,7 +14,10 @@ from ..message import Message
 from ..runtime.loop import Loop
 from .stats import FeedStats
 
-__all__ = ["Broker", "Deliver", "Feed"]
+__all__ = ["UNLIMITED", "Broker", "Deliver", "Feed"]
+
+UNLIMITED = 1 << 62
+"""Stands for any number of bytes."""
 
 Deliver = Callable[[list[Message]], Iterator[None]]
 """Takes the messages of one iteration of the loop, in order; yields so that other work can run.
@@ -38,8 +41,11 @@ class Feed(Protocol):
     stats: FeedStats
     deliver: Deliver
 
-    def subscribe(self, channels: Sequence[str]) -> list[Message]:
+    def subscribe(self, channels: Sequence[str], most: int = UNLIMITED) -> list[Message]:
         """Begin to deliver messages of channels, and return their retained messages.
+
+        If they are larger than ``most`` bytes together, some may be missing; those that are
+        returned are larger, too.
 
         Blocks the calling greenlet. Every message published after a retained message is delivered.
         A message that is delivered while this method blocks may also be returned; a returned
@@ -95,6 +101,8 @@ class Broker(Protocol):
 
         Raises:
             BrokerUnavailable: the payload may not have been published.
+            ValueError: payload and channels make too many bytes of copies, see
+                `wsredis.brokers.copies`.
         """
 
     async def apublish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:

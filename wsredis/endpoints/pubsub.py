@@ -66,6 +66,8 @@ def _channels(
         kind, audience = REQUESTABLE[key]
         if kind == direction:
             if audience is Audience.GROUP:
-                check_channels(identity.groups, context.config.max_handshake_channels)
+                most = context.config.max_handshake_channels
+                if most is not None and len(identity.groups) > most:
+                    check_channels(identity.groups, most)
             channels += identity_channels(prefix, audience, facility, identity)
     return tuple(channels)

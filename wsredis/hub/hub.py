@@ -180,9 +180,10 @@ class Hub:
 
     def _subscribe(self, channels: Sequence[str]) -> list[Message]:
         """Subscribe to channels; before the first of them, subscribe to revocations."""
+        most = self.config.max_send_buffer
         if self._controlled:
-            return self._feed.subscribe(channels)
-        retained = self._feed.subscribe((self._control, *channels))
+            return self._feed.subscribe(channels, most)
+        retained = self._feed.subscribe((self._control, *channels), most)
         for revocation in self._feed.logged(self._control):
             # No subscriber is older than the revocation: a client that has logged in again stays.
             self.stats.revoked += self._expiry.catch_up(revocation, skew=0.0)
@@ -267,7 +268,7 @@ class Hub:
                     channel.echoes.append((decode(name, payload, envelope), sender, gaps))
 
         def on_ack(published: bool) -> None:
-            sender.on_ack(len(payload))
+            sender.on_ack(len(payload) * len(channels))
             if not published:
                 self._lost(sender, channels, payload)
 

@@ -136,10 +136,17 @@ class WebSocket(Opening):
 
         With ``echo=False`` this websocket does not get the message back. If the message was not
         published, or perhaps not, the websocket is closed with 1013, so that the client notices the
-        loss.
+        loss. Each channel counts towards ``max_bytes_per_second``.
         """
         payload = encode(data, self._host.config.envelope)
-        self.publishing(len(payload))
+        size = len(payload) * len(channels)
+        if len(channels) > 1:
+            rate = self._rate = self._rate or RateLimit()
+            if rate.over_limit(self._host.config, size - len(payload), 0, 0):
+                self._host.stats.over_limit += 1
+                self.close(RATE_LIMIT.code, RATE_LIMIT.reason)
+                return
+        self.publishing(size)
         self._host.publish(self, channels, payload, echo, expire)
 
     def publishing(self, size: int) -> None:

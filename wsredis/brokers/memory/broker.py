@@ -18,7 +18,8 @@ from gevent.lock import RLock
 
 from ...message import Message, decode
 from ...runtime.loop import NEXT_TURN, Loop
-from ..base import Deliver
+from ..base import UNLIMITED, Deliver
+from ..copies import OutputLimit
 from ..stats import FeedStats
 from .store import Expiring
 
@@ -59,7 +60,7 @@ class MemoryFeed:
                 log.exception("messages could not be delivered")
                 self.stats.count_gap()
 
-    def subscribe(self, channels: Sequence[str]) -> list[Message]:
+    def subscribe(self, channels: Sequence[str], most: int = UNLIMITED) -> list[Message]:
         with self._broker.lock:
             self.channels.update(channels)
             retained = self._broker.retained(channels)
@@ -80,8 +81,13 @@ class MemoryFeed:
     def publish(
         self, channels: Sequence[str], payload: bytes, expire: int, on_ack: Callable[[bool], None]
     ) -> None:
-        self._broker.publish(channels, payload, expire)
-        on_ack(True)
+        try:
+            self._broker.publish(channels, payload, expire)
+        except ValueError:
+            self.stats.unpublished += 1
+            on_ack(False)
+        else:
+            on_ack(True)
 
     def close(self) -> None:
         with self._broker.lock:
@@ -131,6 +137,7 @@ class MemoryBroker:
         return feed
 
     def publish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
+        OutputLimit().check(len(payload), len(channels))
         with self.lock:
             if expire:
                 self._retained.put(channels, payload, expire)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import redis
@@ -13,6 +14,7 @@ import redis
 from ...message import Message, decode
 from ...runtime.loop import Loop
 from ..base import Deliver
+from ..copies import ALWAYS_FITS, OPTION, OutputLimit
 from .client import RedisClient
 from .feed import RedisFeed
 
@@ -29,14 +31,26 @@ class RedisBroker:
     def __init__(self, client: RedisClient) -> None:
         self._client = client
         self._envelope = client.config.envelope
+        self._limit: OutputLimit | None = None
 
     def open(self, loop: Loop, deliver: Deliver) -> RedisFeed:
         client = self._client
         deadline = client.config.redis_deadline
-        return RedisFeed(client.connect_link, deadline, deliver, self._envelope, client.name)
+        fetch = self._fetch_value
+        return RedisFeed(client.connect_link, deadline, deliver, fetch, self._envelope, client.name)
+
+    def _fetch_value(self, key: str) -> bytes | None:
+        value: Any = self._client.call(lambda client: client.get(key))
+        found: bytes | None = value
+        return found
 
     def publish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
         def publish(client: redis.Redis) -> int:
+            if len(payload) * len(channels) > ALWAYS_FITS:
+                if self._limit is None:
+                    with suppress(redis.ResponseError):  # Redis may not permit the question
+                        self._limit = _output_limit(client.config_get(OPTION))
+                (self._limit or OutputLimit()).check(len(payload), len(channels))
             with client.pipeline(transaction=len(channels) > 1 or expire > 0) as pipe:
                 return _receivers(_fill(pipe, channels, payload, expire).execute())
 
@@ -45,6 +59,11 @@ class RedisBroker:
     async def apublish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
         client = await self._client.asynchronous()
         with self._client.translated():
+            if len(payload) * len(channels) > ALWAYS_FITS:
+                if self._limit is None:
+                    with suppress(redis.ResponseError):
+                        self._limit = _output_limit(await client.config_get(OPTION))
+                (self._limit or OutputLimit()).check(len(payload), len(channels))
             async with client.pipeline(transaction=len(channels) > 1 or expire > 0) as pipe:
                 return _receivers(await _fill(pipe, channels, payload, expire).execute())
 
@@ -75,6 +94,12 @@ def _fill(pipe: Any, channels: Sequence[str], payload: bytes, expire: int) -> An
             pipe.set(channel, payload, ex=expire)
         pipe.publish(channel, payload)
     return pipe
+
+
+def _output_limit(found: dict[Any, Any]) -> OutputLimit:
+    """Read the reply to CONFIG GET as redis-py returns it."""
+    (value,) = found.values()
+    return OutputLimit.read(value.decode() if isinstance(value, bytes) else value)
 
 
 def _receivers(replies: list[Any]) -> int:

@@ -7,22 +7,25 @@ publishes the messages of websockets in order. `broker` passes in the function t
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
 import gevent
-from gevent.event import AsyncResult, Event
+from gevent.event import Event
 
 from ...exceptions import BrokerUnavailable
-from ...message import decode
+from ...message import Message, decode
 from ...runtime.logs import get_logger
-from ..base import Deliver
+from ..base import UNLIMITED, Deliver
+from ..copies import OPTION, OutputLimit
 from ..stats import FeedStats
-from .link import Answer, Link, LinkLost, Socket
+from .asking import Asking
+from .link import Link, LinkLost, Socket
+from .outgoing import Outgoing, ignore
 from .resp import ReplyError
-from .retained import Retained
+from .retained import SMALL, Retained
 
 __all__ = ["Connection", "RedisFeed"]
 
@@ -32,15 +35,6 @@ _jitter = random.SystemRandom().uniform  # forked workers must not reconnect at 
 
 BACKOFF_START, BACKOFF_MOST = 0.05, 2.0
 """Maximum seconds before the first reconnection attempt, and before any attempt."""
-
-MAX_UNACKED = 64 * 2**20
-"""Maximum bytes published by all websockets that Redis has not acknowledged; more are refused.
-
-This is a safety net: reading from a single websocket pauses much earlier.
-"""
-
-OVERHEAD = 256
-"""Bytes counted for a message besides its payload; while it waits it takes about a thousand."""
 
 SUBSCRIBE_AT_ONCE = 500
 """Channels in one SUBSCRIBE after a reconnect."""
@@ -61,6 +55,7 @@ class RedisFeed:
         connect: makes a connection, blocking only the greenlet; raises BrokerUnavailable.
         deadline: seconds of silence after which the link counts as lost.
         deliver: takes the messages of one read from Redis.
+        fetch: reads the value of a key over another connection, None if there is none.
         envelope: whether binary gets an envelope, see `Config`.
         name: the server as errors name it.
     """
@@ -70,6 +65,7 @@ class RedisFeed:
         connect: Callable[[], Connection],
         deadline: float,
         deliver: Deliver,
+        fetch: Callable[[str], bytes | None],
         envelope: bool = True,
         name: str = "Redis",
     ) -> None:
@@ -79,17 +75,16 @@ class RedisFeed:
         self.deliver = deliver
         self._envelope = envelope
         self._name = name
-        self._silent = f"{name}: no answer within {deadline:g} s"
-        self._failure = self._silent  # why there is no link
         self._channels: dict[str, ReplyError | None] = {}  # subscribed; the error if refused
-        self._retained = Retained()
+        self._outgoing = Outgoing(self.stats)
+        self._asking = Asking(deadline, name)
+        self._retained = Retained(self._asking, fetch)
         self._link: Link | None = None
         self._tried = Event()
-        self._waiting: deque[Callable[[Link], None]] = deque()
-        self._unacked = 0
+        self._failed = False  # whether an attempt has failed since the link was lost
         self._greenlet = gevent.spawn(self._run)
 
-    def subscribe(self, channels: Sequence[str]) -> list[Any]:
+    def subscribe(self, channels: Sequence[str], most: int = UNLIMITED) -> list[Message]:
         link = self._present()
         if self._retained.is_nothing(channels):
             return []
@@ -99,45 +94,37 @@ class RedisFeed:
             for channel in new:  # a refused channel keeps its error until the reply
                 self._channels.setdefault(channel)
             link.command(partial(self._confirm, new), "SUBSCRIBE", *new)
-            reply = self._ask(partial(self._retained.read, link, channels))
-        else:
-            reply = self._ask(partial(self._retained.read_and_track, link, channels))
-        reply = self._refusal(channels) or reply
-        if reply is None or isinstance(reply, ReplyError):
-            raise self._unavailable(reply)
-        found = [pair for pair in zip(channels, reply, strict=True) if pair[1] is not None]
+        found = self._retained.read(link, channels, most, track=not new)
+        if (error := self._refusal(channels)) is not None:
+            self._asking.check(error)
         return [decode(*pair, self._envelope) for pair in found]
 
-    def logged(self, channel: str) -> list[Any]:
+    def logged(self, channel: str) -> list[Message]:
         link = self._present()
         words = "LRANGE", channel, 0, -1
-        reply = self._ask(lambda answer: link.command(answer, *words, after_pushes=True))
-        if reply is None or isinstance(reply, ReplyError):
-            raise self._unavailable(reply)
-        return [decode(channel, payload, self._envelope) for payload in reply]
+        reply = self._asking.ask(
+            link, lambda answer: link.command(answer, *words, after_pushes=True)
+        )
+        if isinstance(reply, ReplyError) and str(reply).startswith("WRONGTYPE"):
+            log.error("%s is not a list: delete the key, it belongs to wsredis", channel)
+            return []
+        payloads = self._asking.check(reply)
+        return [decode(channel, payload, self._envelope) for payload in payloads]
 
     def _present(self) -> Link:
-        """Wait for the first attempt and return the link."""
+        """Return the link; wait for the first attempt to connect after it was lost."""
+        if self._link is None and not self._failed:
+            self._asking.wait(self._tried)
         if self._link is None:
-            self._tried.wait(self._deadline)
-        if self._link is None:
-            raise BrokerUnavailable(self._failure)
+            raise BrokerUnavailable(self._asking.failure)
         return self._link
-
-    def _unavailable(self, error: ReplyError | None) -> BrokerUnavailable:
-        """Return the exception for the reply to a command, None if there was none in time."""
-        return BrokerUnavailable(self._silent if error is None else f"{self._name}: {error}")
 
     def _refusal(self, channels: Sequence[str]) -> ReplyError | None:
         """Return the error of the first channel that Redis refuses, or None."""
-        return next((error for name in channels if (error := self._channels.get(name))), None)
-
-    def _ask(self, send: Callable[[Answer], None]) -> Any:
-        """Send a command and return its reply; None if there was none in time."""
-        result: AsyncResult[Any] = AsyncResult()
-        send(result.set)
-        result.wait(self._deadline)
-        return result.value
+        for name in channels:
+            if (error := self._channels.get(name)) is not None:
+                return error
+        return None
 
     def _confirm(self, channels: list[str], reply: Any) -> None:
         if isinstance(reply, LinkLost):
@@ -171,7 +158,7 @@ class RedisFeed:
             self._channels.pop(channel, None)
         self._retained.forget(channels)
         if self._link is not None and channels:
-            self._link.command(_ignore, "UNSUBSCRIBE", *channels)
+            self._link.command(ignore, "UNSUBSCRIBE", *channels)
 
     def refused(self) -> list[str]:
         return [name for name, error in self._channels.items() if error is not None]
@@ -179,24 +166,7 @@ class RedisFeed:
     def publish(
         self, channels: Sequence[str], payload: bytes, expire: int, on_ack: Callable[[bool], None]
     ) -> None:
-        size = (len(payload) + OVERHEAD) * len(channels)
-        if self._unacked and self._unacked + size > MAX_UNACKED:
-            self.stats.unpublished += 1
-            on_ack(False)
-            return
-        self._unacked += size
-
-        def take(reply: Any) -> None:
-            self._unacked -= size
-            published = not isinstance(reply, ReplyError)
-            self.stats.unpublished += not published
-            on_ack(published)
-
-        send = partial(_send, tuple(channels), payload, expire, take)
-        if self._link is None:
-            self._waiting.append(send)
-        else:
-            send(self._link)
+        self._outgoing.publish(channels, payload, expire, on_ack)
 
     def close(self) -> None:
         self._greenlet.kill()
@@ -205,20 +175,22 @@ class RedisFeed:
         """Serve a link; when it is lost, reconnect with exponential backoff."""
         attempts = 0
         while True:
+            attempted = False
             try:
                 connection = self._connect()
             except BrokerUnavailable as exc:
-                self._failure = str(exc)
+                self._asking.failure = str(exc)
                 (log.warning if attempts == 0 else log.debug)("cannot connect, retrying: %s", exc)
             except Exception:  # for example of a credential provider; the feed must continue
-                self._failure = f"{self._name}: cannot connect, see the log"
+                self._asking.failure = f"{self._name}: cannot connect, see the log"
                 log.exception("cannot connect to %s, retrying", self._name)
             else:
-                attempts = 0
+                attempts, attempted = 0, True
                 try:
                     self._serve(connection)
                 finally:
                     connection.close()
+            self._failed = self._failed or not attempted
             self._tried.set()
             gevent.sleep(_jitter(0, min(BACKOFF_MOST, BACKOFF_START * 2**attempts)))
             attempts = min(attempts + 1, 10)
@@ -226,27 +198,36 @@ class RedisFeed:
 
     def _serve(self, connection: Connection) -> None:
         link = Link(connection.sock, self._deadline, self._take, self._retained.changed)
+        link.command(self._learn_limit, "CONFIG", "GET", OPTION)
         channels = list(self._channels)
         for start in range(0, len(channels), SUBSCRIBE_AT_ONCE):
             some = channels[start : start + SUBSCRIBE_AT_ONCE]
             last = some[-1] == channels[-1]
             link.command(partial(self._confirm_all, link, some, last), "SUBSCRIBE", *some)
-        while self._waiting:
-            self._waiting.popleft()(link)
+        self._outgoing.attach(link)
         self._link = link
+        self._failed = False
         if not channels:
             self._arrive()
         self._tried.set()
         try:
             link.serve()
         except (OSError, ValueError, LookupError) as exc:
-            self._failure = f"{self._name}: the connection was lost"
+            self._asking.failure = f"{self._name}: the connection was lost"
             log.warning("lost Redis, messages may be missed until it is back: %s", exc)
         finally:
             self._link = None
+            self._outgoing.detach()
             self._retained.reset()
             self.stats.connected = False
             self.stats.count_gap()
+
+    def _learn_limit(self, reply: Any) -> None:
+        """Learn what Redis lets wait for a subscriber; it may not permit the question."""
+        if isinstance(reply, list) and len(reply) == 2:
+            with suppress(ValueError):  # of a server that has other classes
+                limit = self._outgoing.limit = OutputLimit.read(reply[1].decode())
+                self._retained.at_once = max(1, limit.at_once // SMALL)
 
     def _take(self, pushed: list[tuple[bytes, bytes]]) -> Iterator[None]:
         try:
@@ -256,30 +237,3 @@ class RedisFeed:
         except Exception:
             log.exception("messages could not be delivered")
             self.stats.count_gap()
-
-
-def _ignore(reply: Any) -> None:
-    """Ignore a reply."""
-
-
-def _send(
-    channels: tuple[str, ...],
-    payload: bytes,
-    expire: int,
-    on_ack: Callable[[Any], None],
-    link: Link,
-) -> None:
-    """Publish to all channels or none, and retain in the same transaction.
-
-    So a new subscriber gets the message exactly once. Only the last reply is evaluated: an error in
-    a MULTI is repeated as the reply to EXEC.
-    """
-    if len(channels) == 1 and not expire:
-        link.command(on_ack, "PUBLISH", channels[0], payload)
-        return
-    link.command(_ignore, "MULTI")
-    for channel in channels:
-        if expire:
-            link.command(_ignore, "SET", channel, payload, "EX", expire)
-        link.command(_ignore, "PUBLISH", channel, payload)
-    link.command(on_ack, "EXEC")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import gevent
@@ -59,6 +59,9 @@ class Link:
         deadline: seconds of silence after which the link counts as lost.
         pushed: takes the messages of one read; the link reads again when it has finished.
         changed: takes the keys that Redis reports as changed, immediately; None for all keys.
+
+    Attributes:
+        heard_at: time of the last complete reply or push, in monotonic seconds.
     """
 
     def __init__(
@@ -83,7 +86,7 @@ class Link:
         self._flushing = False
         self._asked_at: float | None = None  # time of the PING to a silent Redis
         self._loop: Any = gevent.get_hub().loop
-        self._heard_at = time.monotonic()  # not the loop's time, which follows clock changes
+        self.heard_at = time.monotonic()  # not the loop's time, which follows clock changes
         self._reader: Any = self._loop.io(sock.fileno(), READ)
         self._writer: Any = self._loop.io(sock.fileno(), WRITE)
         self._turn = self._loop.timer(NEXT_TURN)
@@ -105,6 +108,29 @@ class Link:
         if not self._flushing:  # at the end of this iteration, with its other commands
             self._flushing = True
             self._loop.run_callback(self._flush)
+
+    def commands(self, answers: Sequence[Answer], data: bytes) -> None:
+        """Send several packed commands; each answer gets the reply to one of them, in order.
+
+        The messages that Redis sent before the last reply are delivered before the last answer is
+        called, as with ``after_pushes``.
+        """
+        self._awaited.extend([(0, False, answer) for answer in answers[:-1]])
+        self._awaited.append((0, True, answers[-1]))
+        self._out.append(data)
+        if not self._flushing:
+            self._flushing = True
+            self._loop.run_callback(self._flush)
+
+    def is_silent_since(self, heard_at: float) -> bool:
+        """Return whether Redis has sent nothing since then, although this process has looked.
+
+        Args:
+            heard_at: an earlier value of ``heard_at``.
+        """
+        if self._reader.active:
+            self._readable()
+        return self._reader.active and self.heard_at == heard_at
 
     def serve(self) -> None:
         """Read until the link is lost; then fail all commands without a reply.
@@ -149,7 +175,7 @@ class Link:
             self._fail(exc)
             return
         if replies:  # a reply without an end is no sign of life
-            self._heard_at, self._asked_at = time.monotonic(), None
+            self.heard_at, self._asked_at = time.monotonic(), None
         self._work = self._take(replies)
         self._go_on()
 
@@ -198,7 +224,7 @@ class Link:
             return  # there may be unread bytes
         self._readable()
         now = time.monotonic()
-        if self._asked_at is None and now - self._heard_at >= self._deadline / 2:
+        if self._asked_at is None and now - self.heard_at >= self._deadline / 2:
             self._asked_at = now
             self.command(lambda reply: None, "PING")
         elif self._asked_at is not None and now - self._asked_at >= self._deadline / 2:

@@ -7,9 +7,10 @@ See https://github.com/redis/redis-specifications/blob/master/protocol/RESP3.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-__all__ = ["Parser", "Push", "ReplyError", "pack"]
+__all__ = ["Parser", "Push", "ReplyError", "pack", "pack_ranges"]
 
 
 class ReplyError(Exception):
@@ -24,6 +25,23 @@ class _Incomplete(Exception):
     """An element whose end has not arrived yet."""
 
 
+def pack_ranges(names: Sequence[str], size: int, before: bytes = b"") -> bytes:
+    """Return a GETRANGE for each name that reads the first bytes of its value.
+
+    Args:
+        names: the keys.
+        size: number of bytes.
+        before: a packed command to send before each GETRANGE.
+    """
+    last = b"%d" % (size - 1)
+    end = b"$1\r\n0\r\n$%d\r\n%b\r\n" % (len(last), last)
+    parts = []
+    for name in names:
+        raw = name.encode()
+        parts.append(b"%b*4\r\n$8\r\nGETRANGE\r\n$%d\r\n%b\r\n%b" % (before, len(raw), raw, end))
+    return b"".join(parts)
+
+
 def pack(*words: str | bytes | int) -> bytes:
     """Return a command as an array of bulk strings."""
     parts = [b"*%d\r\n" % len(words)]
@@ -34,6 +52,7 @@ def pack(*words: str | bytes | int) -> bytes:
 
 
 _MESSAGE = b">3\r\n$7\r\nmessage\r\n$"
+_SUBSCRIBED = b">3\r\n$9\r\nsubscribe\r\n$"
 
 MAX_DEPTH = 16
 """Maximum nesting of arrays; wsredis needs two levels."""
@@ -72,8 +91,8 @@ class Parser:
     def feed(self, data: bytes | memoryview) -> list[Any]:
         """Take bytes and return the replies that are now complete.
 
-        Bulk strings are bytes, numbers int, null None, arrays list, pushes `Push`, errors
-        `ReplyError`.
+        Bulk strings are bytes, numbers int, null None, arrays list, maps a list of keys and values,
+        pushes `Push`, errors `ReplyError`.
 
         Raises:
             ValueError: the bytes violate the protocol, or a reply is larger than `MAX_REPLY`; the
@@ -86,8 +105,10 @@ class Parser:
         self._at = whole = 0
         try:
             while whole < len(buffer):
-                reply = None if self._open else self._message()
-                if reply is None:
+                kind = buffer[whole]
+                if kind == 36:  # $ bulk string
+                    reply: Any = self._bulk(whole + 1)
+                elif kind != 62 or self._open or (reply := self._push()) is None:
                     reply = self._element()
                 if self._open:
                     self._size += self._at - whole
@@ -101,14 +122,18 @@ class Parser:
             self._held = bytearray(buffer[whole:])
         return replies
 
-    def _message(self) -> Push | None:
-        """Read a published message, the common case, without parsing each element."""
+    def _push(self) -> Push | None:
+        """Read a message or a confirmation, the common cases, without parsing each element."""
         buffer, at = self._buffer, self._at
-        if not buffer.startswith(_MESSAGE, at):
-            return None
-        channel = self._bulk(at + len(_MESSAGE))
-        if buffer.startswith(b"$", self._at):
-            return Push([b"message", channel, self._bulk(self._at + 1)])
+        if buffer.startswith(_MESSAGE, at):
+            channel = self._bulk(at + len(_MESSAGE))
+            if buffer.startswith(b"$", self._at):
+                return Push([b"message", channel, self._bulk(self._at + 1)])
+        elif buffer.startswith(_SUBSCRIBED, at):
+            channel = self._bulk(at + len(_SUBSCRIBED))
+            if buffer.startswith(b":", self._at):
+                count = self._element()
+                return Push([b"subscribe", channel, count])
         self._at = at
         return None
 
@@ -142,8 +167,6 @@ class Parser:
         """Read one element; return `_OPEN` for the beginning of an array."""
         buffer, at = self._buffer, self._at
         kind = buffer[at]
-        if kind == 36:  # $ bulk string
-            return self._bulk(at + 1)
         end = buffer.find(b"\r\n", at, at + MAX_LINE)
         if end < 0:
             self._expect_line(at)
@@ -151,8 +174,8 @@ class Parser:
         value: Any
         if kind == 58:  # : number
             value = int(line)
-        elif kind in (42, 62):  # * array, > push
-            size = int(line)
+        elif kind in (42, 62, 37):  # * array, > push, % map
+            size = int(line) * (2 if kind == 37 else 1)
             if size > 0:
                 if len(self._open) == MAX_DEPTH:
                     raise ValueError("arrays nested too deep")

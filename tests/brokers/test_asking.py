@@ -1,0 +1,125 @@
+"""Handshakes that wait for Redis: all of them for a moment, a few of them for longer."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from wsredis.brokers.redis import asking
+from wsredis.brokers.redis.asking import FEW
+from wsredis.embedded import EmbeddedRedis
+from wsredis.exceptions import BrokerUnavailable
+
+from .fake import NEWS, SECONDS, Broker, Call, FakeRedis, confirmed, message
+from .support import broker_at
+
+CROWD = FEW + 5
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "PATIENCE", 0.1)
+
+
+def waiting(calls: list[Call]) -> int:
+    return sum(call.is_alive() for call in calls)
+
+
+def refused(calls: list[Call], why: str) -> int:
+    """Return how many have been refused; the others have not ended yet."""
+    count = 0
+    for call in calls:
+        if not call.is_alive():
+            with pytest.raises(BrokerUnavailable, match=why):
+                call.result()
+            count += 1
+    return count
+
+
+def test_while_redis_is_silent_only_a_few_wait(
+    fake: FakeRedis, listener: Any, eventually: Any
+) -> None:
+    fake.peer()
+    calls = [Call(listener.subscribe, NEWS) for _ in range(CROWD)]
+    eventually(lambda: waiting(calls) == FEW)
+    assert refused(calls, "no answer within") == CROWD - FEW
+    with pytest.raises(BrokerUnavailable, match="no answer within"):
+        listener.subscribe("another")  # at once
+
+
+def test_a_redis_that_says_something_else_is_not_silent(
+    fake: FakeRedis, listener: Any, eventually: Any
+) -> None:
+    peer = fake.peer()
+    calls = [Call(listener.subscribe, NEWS) for _ in range(CROWD)]
+    peer.expect("SUBSCRIBE", NEWS)
+    for _ in range(8):
+        peer.say(confirmed(NEWS), message("busy"))
+        time.sleep(0.03)
+    assert waiting(calls) == CROWD
+
+
+def test_while_a_connection_is_being_made_only_a_few_wait(
+    fake: FakeRedis, listen: Any, loop: Any, eventually: Any
+) -> None:
+    from gevent.event import Event
+
+    fake.gate = loop.run(Event)
+    listener = listen(Broker(fake, SECONDS))
+    calls = [Call(listener.subscribe, NEWS) for _ in range(CROWD)]
+    eventually(lambda: waiting(calls) == FEW)
+    assert refused(calls, "no answer within") == CROWD - FEW
+    with pytest.raises(BrokerUnavailable, match="no answer within"):
+        listener.subscribe(NEWS)
+    loop.run(fake.gate.set)
+    peer = fake.peer()
+    peer.expect("SUBSCRIBE", NEWS)
+    eventually(lambda: not listener.feed._asking._late)
+
+
+def test_once_an_attempt_has_failed_all_are_refused_at_once_until_one_succeeds(
+    fake: FakeRedis, listen: Any, loop: Any, eventually: Any
+) -> None:
+    from gevent.event import Event
+
+    fake.unavailable = True
+    listener = listen(Broker(fake, SECONDS))
+    eventually(lambda: fake.attempts)
+    fake.gate = loop.run(Event)
+    attempts = fake.attempts
+    eventually(lambda: fake.attempts > attempts)  # the next attempt hangs
+    for _ in range(3):
+        with pytest.raises(BrokerUnavailable, match="the fake is unavailable"):
+            listener.subscribe(NEWS)
+    fake.unavailable = False
+    loop.run(fake.gate.set)
+    joining = Call(listener.subscribe, NEWS)
+    peer = fake.peer()
+    eventually(lambda: listener.feed.stats.connected)
+    if joining.is_alive():
+        peer.accept(NEWS)
+        assert joining.result() == []
+    else:
+        assert refused([joining], "the fake is unavailable") == 1
+
+
+def test_a_frozen_redis_makes_a_few_wait_and_no_one_when_it_is_lost(
+    own_redis: EmbeddedRedis, listen: Any, eventually: Any
+) -> None:
+    listener = listen(broker_at(own_redis.url, 3))
+    listener.subscribe(NEWS)
+    own_redis.freeze()
+    try:
+        calls = [Call(listener.subscribe, f"room-{number}") for number in range(CROWD)]
+        eventually(lambda: waiting(calls) <= FEW)
+        eventually(lambda: not listener.feed.stats.connected)
+        eventually(lambda: not waiting(calls))
+        eventually(lambda: listener.feed._failed)
+        with pytest.raises(BrokerUnavailable):
+            listener.subscribe(NEWS)
+    finally:
+        own_redis.thaw()
+    eventually(lambda: listener.feed.stats.connected)
+    assert listener.subscribe(NEWS) == []
