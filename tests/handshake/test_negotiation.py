@@ -69,6 +69,14 @@ def test_without_a_list_no_subprotocol_is_chosen() -> None:
         ("other, permessage-deflate; server_no_context_takeover", 15),
         ("permessage-deflate; server_max_window_bits=8, permessage-deflate", 15),
         ("permessage-deflate; unknown, permessage-deflate; server_max_window_bits=12", 12),
+        # Empty parameters are none (RFC 9110, 5.6.6).
+        ("permessage-deflate;", 15),
+        ("permessage-deflate ; ", 15),
+        ("permessage-deflate;;", 15),
+        ("permessage-deflate; server_max_window_bits=10;", 10),
+        ("permessage-deflate;; server_max_window_bits=10", 10),
+        ("permessage-deflate; unknown;, permessage-deflate; server_max_window_bits=12;", 12),
+        ("other;, permessage-deflate", 15),
     ],
 )
 def test_compression_is_agreed_on_without_context_takeover(offers: str, bits: int) -> None:
@@ -88,6 +96,7 @@ def test_compression_is_agreed_on_without_context_takeover(offers: str, bits: in
         "permessage-deflate; client_max_window_bits=7",
         "permessage-deflate; unknown=1",
         "x-webkit-deflate-frame",
+        "x-webkit-deflate-frame;",
         None,
         "",
     ],
@@ -114,7 +123,16 @@ def test_compression_can_be_turned_off() -> None:
 
 
 @pytest.mark.parametrize(
-    "offers", [";", "permessage-deflate;;", "a b", "=", "permessage-deflate\r\n"]
+    "offers",
+    [
+        ";",
+        ";permessage-deflate",
+        "permessage-deflate; =",
+        "permessage-deflate; server_max_window_bits=;",
+        "a b",
+        "=",
+        "permessage-deflate\r\n",
+    ],
 )
 def test_extensions_that_cannot_be_parsed_are_400(offers: str) -> None:
     assert refused(HTTP_SEC_WEBSOCKET_EXTENSIONS=offers).status == 400

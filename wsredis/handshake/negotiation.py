@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from websockets.exceptions import InvalidHeader, NegotiationError
@@ -17,6 +18,10 @@ _DEFLATE = ServerPerMessageDeflateFactory(
 )
 
 
+_EMPTY_PARAMETER = re.compile(r"[ \t]*;(?=[ \t]*(?:[;,]|$))")
+"""A semicolon without a parameter, as in ``permessage-deflate;``."""
+
+
 def choose_subprotocol(offered: Iterable[str], known: Iterable[str]) -> str | None:
     """Return the first offered subprotocol that is known, or None; '*' stands for all names."""
     return next((name for name in offered if name in known or "*" in known), None)
@@ -24,6 +29,9 @@ def choose_subprotocol(offered: Iterable[str], known: Iterable[str]) -> str | No
 
 def negotiate_deflate(offers: str) -> tuple[str, int]:
     """Accept the first acceptable offer of permessage-deflate (RFC 7692 section 5).
+
+    Empty parameters are skipped, as RFC 9110 section 5.6.6 defines for parameters in general. Any
+    other header that violates the grammar fails the handshake (RFC 6455 section 9.1).
 
     Returns:
         The extension header and the window bits of messages to the client; "" and 0 for no
@@ -34,8 +42,11 @@ def negotiate_deflate(offers: str) -> tuple[str, int]:
     """
     try:
         parsed = parse_extension(offers)
-    except InvalidHeader as exc:
-        raise HandshakeError(400, "Sec-WebSocket-Extensions cannot be parsed.") from exc
+    except InvalidHeader:
+        try:
+            parsed = parse_extension(_EMPTY_PARAMETER.sub("", offers))
+        except InvalidHeader as exc:
+            raise HandshakeError(400, "Sec-WebSocket-Extensions cannot be parsed.") from exc
     for name, parameters in parsed:
         if name == _DEFLATE.name:
             try:
