@@ -31,7 +31,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"origins": "https://example.com"}, "write origins like ['https://example.com'"),
     ({"origins": ["example.com"]}, "write origins like ['https://example.com'"),
     ({"origins": ["https://example.com/"]}, "write origins like ['https://example.com'"),
-    ({"origins": ["https://*.example.com"]}, "write origins like ['https://example.com'"),
+    ({"origins": ["https://*.example.com"]}, "each in full, as there are no wildcards"),
+    ({"origins": ["chrome-extension://*"]}, "each in full, as there are no wildcards"),
     # A prefix without one of its slashes.
     ({"prefix": "/ws"}, "write an ASCII path that begins and ends with a slash"),
     ({"prefix": "ws/"}, "write an ASCII path that begins and ends with a slash"),

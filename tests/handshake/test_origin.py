@@ -102,6 +102,40 @@ def test_with_a_list_ones_own_origin_must_stand_in_it() -> None:
     assert refused(Config(origins=())).status == 403
 
 
+APPS = [
+    "capacitor://localhost",
+    "ionic://localhost",
+    "tauri://localhost",
+    "chrome-extension://abcdefghijklmnop",
+    "file://",
+    "null",
+]
+
+
+@pytest.mark.parametrize("origin", APPS)
+def test_the_origin_of_an_application_may_connect_when_it_is_listed(origin: str) -> None:
+    assert shake(Config(origins=("https://example.com", origin)), HTTP_ORIGIN=origin)
+    others = Config(origins=("https://example.com", *(set(APPS) - {origin})))
+    assert refused(others, HTTP_ORIGIN=origin).status == 403
+    assert refused(HTTP_ORIGIN=origin).status == 403
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "capacitor://localhost/",
+        "capacitor://localhost:80",
+        "capacitor://localhost.evil.example",
+        "Capacitor://localhost",
+        "http://localhost",
+        "capacitor://localhost, https://evil.example",
+    ],
+)
+def test_the_origin_of_an_application_is_compared_as_written(origin: str) -> None:
+    config = Config(origins=("capacitor://localhost",))
+    assert refused(config, HTTP_ORIGIN=origin).status == 403
+
+
 @pytest.mark.parametrize("origin", ["https://anywhere.example", "null", None])
 def test_a_star_lets_every_origin_in(origin: str | None) -> None:
     assert shake(Config(origins=("*",)), HTTP_ORIGIN=origin, HTTP_COOKIE="a=b")

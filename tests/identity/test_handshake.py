@@ -56,6 +56,9 @@ def test_the_marker_is_answered_where_no_other_offer_is_spoken(
     [
         (None, {"HTTP_ORIGIN": ORIGIN}, ORIGIN),
         ((ORIGIN,), {"HTTP_ORIGIN": ORIGIN}, ORIGIN),
+        (("tauri://localhost",), {"HTTP_ORIGIN": "tauri://localhost"}, "tauri://localhost"),
+        # A frame of any page can send it.
+        (("null",), {"HTTP_ORIGIN": "null"}, None),
         # Without a check there is no origin that one could rely on.
         (("*",), {"HTTP_ORIGIN": ORIGIN}, None),
         (None, {}, None),

@@ -107,12 +107,13 @@ class Config:
 
     origins: tuple[str, ...] | None = _option(
         None, _or_none(_names),
-        "origins like ['https://example.com', 'http://localhost:3000'], ['*'] for every origin,"
-        " or None for the same origin only",
-        "origins like 'https://example.com,http://localhost:3000', '*' for every origin,"
-        " or none for the same origin only",
+        "origins like ['https://example.com', 'capacitor://localhost'], each in full, as there are"
+        " no wildcards, ['*'] for every origin, or None for the same origin only",
+        "origins like 'https://example.com,capacitor://localhost', each in full, as there are no"
+        " wildcards, '*' for every origin, or none for the same origin only",
     )  # fmt: skip
-    """Origins that may connect (RFC 6454); None accepts only the origin of the request's host."""
+    """Origins that may connect (RFC 6454); None accepts only the origin of the request's host.
+    Those of applications, such as ``tauri://localhost``, and ``null`` are compared as written."""
 
     trusted_proxies: tuple[str, ...] = _option(
         (), _names,

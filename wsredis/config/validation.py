@@ -59,13 +59,15 @@ def _is_redis(config: Any, value: Any) -> bool:
 
 
 def _is_origin(text: str) -> bool:
-    if text == "*":
+    if text in ("*", "null"):
         return True
     url = urlsplit(text)
     # Wildcards, an empty query or non-ASCII host names never equal what a browser sends.
     plain = text.isascii() and not any(c <= " " or c in "*,\\?#@" for c in text)
-    known = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-    return plain and known and not url.path
+    # Applications have schemes of their own; pages have none of these.
+    known = text.startswith(f"{url.scheme}://") or url.scheme in ("http", "https")
+    known = known and url.scheme not in ("", "ftp", "ws", "wss") and url.port != 0
+    return plain and known and bool(url.hostname or text == "file://") and not url.path
 
 
 def _are_proxies(config: Any, value: Any) -> bool:

@@ -33,7 +33,9 @@ _PORTS = {"http": 80, "https": 443}
 def check_origin(environ: dict[str, Any], config: Config) -> None:
     """Accept the origin of the site itself, or the origins that the option ``origins`` lists.
 
-    A client that is not a browser sends no Origin; it may connect unless it sends cookies.
+    A client that is not a browser sends no Origin; it may connect unless it sends cookies. Origins
+    with another scheme than http and https, and ``null``, must equal an entry. ``null`` does not
+    count as checked, as pages of any site can send it, from a sandboxed frame.
 
     Raises:
         HandshakeError: 403 for any other origin.
@@ -48,14 +50,15 @@ def check_origin(environ: dict[str, Any], config: Config) -> None:
         raise HandshakeError(403, NO_ORIGIN)
     parsed = _parse(origin)
     if parsed is None:
-        granted = False
+        granted = allowed is not None and origin in allowed
     elif allowed is not None:
         granted = parsed in map(_parse, allowed)
     else:
         granted = _is_own(parsed, environ, config)
     if not granted:
         raise HandshakeError(403, _explain(origin, environ, config))
-    environ[CHECKED_ORIGIN] = origin
+    if origin != "null":
+        environ[CHECKED_ORIGIN] = origin
 
 
 def _explain(origin: str, environ: dict[str, Any], config: Config) -> str:
