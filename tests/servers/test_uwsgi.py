@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ from redis import Redis
 
 from wsredis.embedded import EmbeddedRedis
 
-from .support import SECONDS, Site, eventually
+from .support import HTTP_SOCKET, SECONDS, Setup, Site, _uwsgi, eventually
 from .wire import TEXT, Wire
 from .workers import everywhere
 
@@ -24,6 +25,7 @@ Start = Callable[..., Site]
 BROADCAST = "subscribe-broadcast"
 TALK = "subscribe-broadcast&publish-broadcast&echo"
 MANY = 500
+PERSISTENT = ("--puwsgi-socket", "{folder}/persistent")
 
 
 def subscribers(redis: EmbeddedRedis) -> int:
@@ -94,6 +96,61 @@ def test_harakiri_does_not_see_websockets(start: Start, setup: str, room: str) -
     with pytest.raises((OSError, HTTPException)):
         site.get("/hang/60")
     eventually(lambda: site.lines("HARAKIRI"), "a line about the harakiri")
+
+
+# Protocols in which uWSGI reads the next request from the same socket
+
+
+HTTP11 = [
+    ("--http11-socket", "{host}:{port}"),
+    ("--protocol", "http11", "--socket", "{host}:{port}"),
+    ("--protocol", "http", "--protocol", "http11", "--socket", "{host}:{port}"),
+]
+
+
+@pytest.mark.parametrize("words", HTTP11, ids=["option", "protocol", "protocol-twice"])
+def test_uwsgi_does_not_read_on_from_a_socket_that_it_would_keep_alive(
+    start: Start, words: tuple[str, ...], room: str
+) -> None:
+    site = start(Setup("uwsgi-http11", _uwsgi(*words, "--threads", "2")))
+    with ExitStack() as stack:
+        wires = [stack.enter_context(site.wire(f"/ws/{room}?{BROADCAST}")) for _ in range(4)]
+        for number in range(10):
+            with site.wire() as wire:
+                wire.upgrade(f"/ws/{room}?{TALK}")
+                wire.send_frame(TEXT, f"{number}".encode())
+                assert {each.receive_text() for each in (wire, *wires)} == {f"{number}"}
+        assert site.get("/page") == (200, "page /page")
+    eventually(lambda: not site.stats()["connections"], "all have been forgotten")
+
+
+def test_a_packet_of_the_persistent_protocol_becomes_a_websocket(start: Start, room: str) -> None:
+    site = start(Setup("uwsgi-puwsgi", _uwsgi(*HTTP_SOCKET, "--threads", "2", *PERSISTENT)))
+    packet = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": f"/ws/{room}",
+        "QUERY_STRING": TALK,
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "HTTP_HOST": "localhost",
+        "HTTP_UPGRADE": "websocket",
+        "HTTP_CONNECTION": "Upgrade",
+        "HTTP_SEC_WEBSOCKET_VERSION": "13",
+        "HTTP_SEC_WEBSOCKET_KEY": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    words = [word.encode() for pair in packet.items() for word in pair]
+    body = b"".join(struct.pack("<H", len(word)) + word for word in words)
+    with Wire(site.port) as wire:
+        wire.socket.close()
+        wire.socket = socket.socket(socket.AF_UNIX)
+        wire.socket.settimeout(SECONDS)
+        wire.socket.connect(str(site.folder / "persistent"))
+        wire.send(struct.pack("<BHB", 0, len(body), 0) + body)
+        assert wire.answer().status == 101
+        for number in range(10):
+            wire.send_frame(TEXT, f"{number}".encode())
+            assert wire.receive_text() == f"{number}"
 
 
 # What uWSGI's loop still knows of the socket

@@ -24,30 +24,32 @@ from .descriptor import hang_up, ready
 
 __all__ = ["UWSGI", "on_exit", "prepare_workers"]
 
+KEPT_ALIVE = ("http11", "puwsgi")
+"""Protocols in which uWSGI waits for the next request on the same socket."""
+
 
 class UWSGI:
     """A request on uWSGI with ``--gevent`` or ``--threads``, with or without its router."""
 
     ends_tls = False
 
+    def may_repeat_length(self, start_response: StartResponse) -> bool:
+        return False  # uWSGI joins the values
+
     def upgrade(self, start_response: StartResponse, headers: Headers) -> Detached:
         write = start_response(SWITCHING_PROTOCOLS, list(headers))
         write(b"")
-        return _copy(_uwsgi().connection_fd())
+        uwsgi, keeps_alive = _uwsgi()
+        fd = uwsgi.connection_fd()
+        return _take(fd) if keeps_alive else _copy(fd)
 
     def take(self, start_response: StartResponse) -> Detached:
-        fd = _uwsgi().connection_fd()
-        nothing = os.open(os.devnull, os.O_RDWR)  # uWSGI may read it too, for the next request
+        client = _take(_uwsgi()[0].connection_fd())
         try:
-            client = _copy(fd)
-            try:
-                os.dup2(nothing, fd)
-                start_response(SWITCHING_PROTOCOLS, [])  # for its log; it is not sent
-            except BaseException:
-                hang_up(client.fd)
-                raise
-        finally:
-            os.close(nothing)
+            start_response(SWITCHING_PROTOCOLS, [])  # for its log; it is not sent
+        except BaseException:
+            hang_up(client.fd)
+            raise
         return client
 
     def finish(self, start_response: StartResponse) -> Iterable[bytes]:
@@ -61,12 +63,34 @@ def _copy(fd: int) -> Detached:
     return Detached(ready(copy))
 
 
+def _take(fd: int) -> Detached:
+    """Copy uWSGI's descriptor, and leave it the null device in place of the socket."""
+    nothing = os.open(os.devnull, os.O_RDWR)  # uWSGI may read it too, for the next request
+    try:
+        client = _copy(fd)
+        try:
+            os.dup2(nothing, fd)
+        except BaseException:
+            hang_up(client.fd)
+            raise
+    finally:
+        os.close(nothing)
+    return client
+
+
 @lru_cache(maxsize=1)
-def _uwsgi() -> Any:
-    """Return uWSGI's module, which exists only in its own processes; cached for speed."""
+def _uwsgi() -> tuple[Any, bool]:
+    """Return uWSGI's module, and whether it may read a socket after its first request.
+
+    The module exists only in uWSGI's own processes. The result is cached for speed.
+    """
     import uwsgi
 
-    return uwsgi
+    options = uwsgi.opt
+    values = [options.get("protocol"), options.get("socket-protocol")]
+    protocols = [p for value in values for p in (value if isinstance(value, list) else [value])]
+    keeps_alive = any(f"{p}-socket" in options or p.encode() in protocols for p in KEPT_ALIVE)
+    return uwsgi, keeps_alive
 
 
 def _forget(fd: int) -> None:
