@@ -20,7 +20,8 @@ from .endpoints import Endpoint, EndpointContext, EndpointFactory, PubSubEndpoin
 from .exceptions import BrokerUnavailable, ConfigurationError, HandshakeError, PermissionDenied
 from .handshake.refusal import SERVER_ERROR, answer
 from .handshake.request import Request
-from .handshake.upgrade import Handshake, facility_of, read_handshake
+from .handshake.target import path_of, split_target
+from .handshake.upgrade import REPEATED_LENGTH, Handshake, facility_of, read_handshake
 from .hub.hub import Hub
 from .identity import ANONYMOUS, Identity, IdentityResolver, anonymous
 from .process import Process, process_for
@@ -95,7 +96,10 @@ class WebSocketMiddleware:
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
-        if environ.get("PATH_INFO", "").startswith(self.config.prefix):
+        path = environ.get("PATH_INFO", "")
+        if path[:1] != "/":
+            path = path_of(path)
+        if path.startswith(self.config.prefix):
             try:
                 return self._accept(environ, start_response)
             except HandshakeError as refused:
@@ -114,7 +118,13 @@ class WebSocketMiddleware:
         since = time.monotonic()
         if TAKEN in environ:  # for example, an outer middleware retries the request
             raise HandshakeError(400, "This request has already become a websocket.")
+        if environ["PATH_INFO"][:1] != "/" or (
+            "RAW_URI" in environ and environ["RAW_URI"][:1] != "/"
+        ):
+            split_target(environ)
         server = server_for(environ)
+        if "CONTENT_LENGTH" in environ and server.may_repeat_length(start_response):
+            raise HandshakeError(400, REPEATED_LENGTH)
         request = Request(environ)
         request.client_address = client_address(environ, self.config.trusted_proxies)
         handshake = read_handshake(request, self.config)

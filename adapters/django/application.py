@@ -27,6 +27,7 @@ from wsredis.access.policy import AllowedChannels
 from wsredis.config import Config
 from wsredis.endpoints import EndpointContext
 from wsredis.exceptions import HandshakeError, PermissionDenied
+from wsredis.handshake.target import path_of
 from wsredis.identity import Identity
 from wsredis.middleware import WebSocketMiddleware, WSGIApp
 from wsredis.runtime.loop import in_gevent
@@ -103,6 +104,8 @@ class DjangoWebSocketMiddleware:
     ) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
         path = environ.get("PATH_INFO", "")
+        if path[:1] != "/":
+            path = path_of(path)
         if self.app is not None and self._prefix and not path.startswith(self._prefix):
             return self.app(environ, start_response)
         now = self._load()

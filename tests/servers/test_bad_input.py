@@ -98,7 +98,20 @@ def test_the_body_of_a_refused_handshake_is_not_read_as_a_request(server: Site, 
     assert "GET /smuggled" not in server.news()
 
 
+@pytest.mark.parametrize("values", ["05", "50", "00", "55"])
+def test_a_repeated_content_length_is_400(server: Site, room: str, values: str) -> None:
+    """Servers show the first value, the last one, or both."""
+    with server.wire() as wire:
+        more = tuple(("Content-Length", value) for value in values)
+        wire.send(wire.request(f"/ws/{room}?{ASK}", more=more) + b"hello")
+        assert wire.answer().status == 400
+
+
 def test_a_handshake_that_announces_no_body_is_let_in(server: Site, room: str) -> None:
+    if server.setup.name == "werkzeug":  # it does not show whether the header is repeated
+        with server.wire() as wire:
+            assert wire.refused(f"/ws/{room}?{ASK}", content_length="0").status == 400
+        return
     with server.wire(f"/ws/{room}?{ASK}", content_length="0") as wire:
         server.broadcast(room, "hello")
         assert wire.receive_text() == "hello"
@@ -322,6 +335,45 @@ def test_unusual_paths_are_routed_alike_for_pages_and_websockets(server: Site, p
     else:
         assert (status, answer.status) == (400, 101)
         assert "page" not in body
+
+
+@pytest.mark.parametrize("scheme", ["http", "HTTP", "https", "ws"])
+def test_an_absolute_url_in_the_request_line_is_taken_apart(
+    server: Site, room: str, scheme: str
+) -> None:
+    target = f"{scheme}://127.0.0.1:{server.port}/ws/{room}%20x"
+    with server.wire(f"{target}?{ASK}") as wire:
+        server.broadcast(f"{room} x", "hello")
+        assert wire.receive_text() == "hello"
+    with server.wire() as wire:
+        answer = wire.refused(target, upgrade=None)
+        assert answer.status == 400
+        assert "page" not in answer.body
+
+
+def test_the_host_of_an_absolute_url_replaces_the_header(server: Site, room: str) -> None:
+    own = f"http://127.0.0.1:{server.port}"
+    target = f"http://example.com/ws/{room}?{ASK}"
+    with server.wire() as wire:
+        assert wire.refused(target, origin=own).status == 403
+    with server.wire() as wire:
+        wire.upgrade(target, origin="http://example.com")
+
+
+@pytest.mark.parametrize("authority", ["", "alice@example.com", "a,b"])
+def test_an_absolute_url_with_a_bad_host_is_400(server: Site, room: str, authority: str) -> None:
+    with server.wire() as wire:
+        answer = wire.refused(f"http://{authority}/ws/{room}?{ASK}")
+        assert answer.status == 400
+        assert_short_and_plain(answer.body)
+
+
+def test_an_absolute_url_that_is_not_below_the_prefix_goes_to_the_site(server: Site) -> None:
+    with server.wire() as wire:
+        answer = wire.refused(f"http://127.0.0.1:{server.port}/wsfoo?{ASK}")
+    assert answer.status == 200
+    assert answer.body.startswith("page ")
+    assert answer.body.endswith("/wsfoo")
 
 
 def test_the_bare_prefix_is_the_facility_without_a_name(server: Site) -> None:

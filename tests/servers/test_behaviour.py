@@ -324,9 +324,19 @@ def test_plain_http_goes_on_beside_websockets(server: Site, room: str) -> None:
         assert [ws.recv(timeout=SECONDS) for ws in open_ones] == ["hello"] * 20
 
 
-# The others lose it; RFC 6455 has clients wait for the 101.
-@on("pywsgi", "werkzeug", "wsgiref", "wsgiref-plain")
+@on("pywsgi", "gunicorn-gevent", "gunicorn-gthread", "werkzeug", "wsgiref", "wsgiref-plain")
 def test_what_follows_right_behind_the_handshake_is_kept(server: Site, room: str) -> None:
     with server.wire() as wire:
         wire.upgrade(f"/ws/{room}?{'&'.join(TALK)}&echo", behind=frame(TEXT, b"early"))
         assert wire.receive_text() == "early"
+        wire.send_frame(TEXT, b"later")
+        assert wire.receive_text() == "later"
+
+
+@on("uwsgi-gevent", "uwsgi-router", "uwsgi-threads")
+def test_uwsgi_loses_what_follows_right_behind_the_handshake(server: Site, room: str) -> None:
+    """It has read these bytes and shows them to nobody; RFC 6455 lets clients wait for the 101."""
+    with server.wire() as wire:
+        wire.upgrade(f"/ws/{room}?{'&'.join(TALK)}&echo", behind=frame(TEXT, b"early"))
+        wire.send_frame(TEXT, b"later")
+        assert wire.receive_text() == "later"

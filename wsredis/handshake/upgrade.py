@@ -20,13 +20,14 @@ from ..protocol.http import check_headers, is_token, split_offers
 from .negotiation import choose_subprotocol, negotiate_deflate
 from .origin import check_origin
 
-__all__ = ["WITH_BODY", "Handshake", "facility_of", "read_handshake"]
+__all__ = ["REPEATED_LENGTH", "WITH_BODY", "Handshake", "facility_of", "read_handshake"]
 
 PLAIN = (
     "This address serves websockets only: open it with a websocket client, such as"
     " new WebSocket(). Behind a proxy, forward the headers Upgrade and Connection."
 )
 WITH_BODY = "A websocket handshake must not have a body: it would be read as websocket frames."
+REPEATED_LENGTH = "A websocket handshake must not have a body: leave out Content-Length."
 
 _RESERVED = ("connection", "content-length", "sec-websocket-", "transfer-encoding", "upgrade")
 

@@ -29,7 +29,7 @@ def server_for(environ: dict[str, Any]) -> Server:
     if "uwsgi.version" in environ:
         return _UWSGI
     if (sock := environ.get("gunicorn.socket")) is not None:
-        return Gunicorn(sock)
+        return Gunicorn(sock, environ["wsgi.input"])
     reader = buffered_reader(environ)
     if (sock := environ.get("werkzeug.socket")) is not None:
         return SocketServer(sock, reader)

@@ -41,6 +41,9 @@ class Server(Protocol):
     @property
     def ends_tls(self) -> bool: ...
 
+    def may_repeat_length(self, start_response: StartResponse) -> bool:
+        """Return whether Content-Length may occur several times, of which the environ shows one."""
+
     def upgrade(self, start_response: StartResponse, headers: Headers) -> Detached:
         """Send the 101 and take the client's socket from the server.
 

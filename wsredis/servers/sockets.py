@@ -72,16 +72,25 @@ class PythonServer:
         self._reader = reader
         self.ends_tls = is_tls(sock)
 
+    def may_repeat_length(self, start_response: StartResponse) -> bool:
+        handler = getattr(start_response, "__self__", None)  # not in Werkzeug, nor if it is wrapped
+        headers = getattr(getattr(handler, "request_handler", handler), "headers", None)
+        return headers is None or len(headers.get_all("Content-Length", ())) > 1
+
     def upgrade(self, start_response: StartResponse, headers: Headers) -> Detached:
         self._sock.sendall(http_head(SWITCHING_PROTOCOLS, headers))
         return self.take(start_response)
 
     def take(self, start_response: StartResponse) -> Detached:
-        sock, reader = self._sock, self._reader
-        client = detach(sock, b"" if reader is None else peek(reader, sock))
+        sock = self._sock
+        client = detach(sock, self._early())
         if not self.ends_tls:
             sock.__class__ = _disconnected(type(sock))  # type: ignore[arg-type]
         return client
+
+    def _early(self) -> bytes:
+        """Return the bytes behind the handshake that the server has read."""
+        return b"" if self._reader is None else peek(self._reader, self._sock)
 
     def finish(self, start_response: StartResponse) -> Iterable[bytes]:
         """Give the server a response for its access log, which it can no longer send."""
@@ -90,9 +99,18 @@ class PythonServer:
 
 
 class Gunicorn(PythonServer):
-    """A request on gunicorn's gevent and gthread workers."""
+    """A request on gunicorn's gevent and gthread workers; its reader is the ``wsgi.input``."""
 
     __slots__ = ()
+
+    def may_repeat_length(self, start_response: StartResponse) -> bool:
+        return False  # gunicorn refuses such a request
+
+    def _early(self) -> bytes:
+        # The buffer has to be emptied, or gunicorn would take it for the next request.
+        unreader: Any = getattr(getattr(self._reader, "reader", None), "unreader", None)
+        early: bytes = unreader.read() if unreader is not None and unreader.buf.getvalue() else b""
+        return early
 
 
 class PyWSGI(PythonServer):
@@ -122,9 +140,8 @@ class SocketServer(PythonServer):
     def take(self, start_response: StartResponse) -> Detached:
         if self.ends_tls:
             return super().take(start_response)
-        sock, reader = self._sock, self._reader
-        early = b"" if reader is None else peek(reader, sock)
-        return Detached(ready(swap(sock.fileno())), early)
+        early = self._early()
+        return Detached(ready(swap(self._sock.fileno())), early)
 
     def finish(self, start_response: StartResponse) -> Iterable[bytes]:
         handler: Any = getattr(start_response, "__self__", None)

@@ -61,6 +61,10 @@ BAD_REQUESTS: dict[str, tuple[int, dict[str, Any]]] = {
     "a short key": (400, {"sec_websocket_key": "short"}),
     "no upgrade": (400, {"upgrade": None}),
     "a body": (400, {"content_length": "5"}),
+    "a body that is announced twice": (
+        400,
+        {"more": (("Content-Length", "0"), ("Content-Length", "5"))},
+    ),
     "a doubled key": (
         400,
         {"more": (("Sec-WebSocket-Key", base64.b64encode(bytes(16)).decode()),)},
@@ -81,6 +85,16 @@ def test_a_bad_handshake_is_refused(runserver: Server, room: str, name: str) -> 
     assert answer.status == status
     assert 0 < len(answer.body) < 300
     assert "Traceback" not in answer.body
+
+
+def test_an_absolute_url_in_the_request_line_is_taken_apart(runserver: Server, room: str) -> None:
+    target = f"http://{runserver.host}/ws/{room}?{ASK}"
+    with Wire(port_of(runserver)) as wire:
+        wire.upgrade(target, origin=f"http://{runserver.host}")
+        Publisher(room, broadcast=True).publish("hello")
+        assert wire.receive_text() == "hello"
+    with Wire(port_of(runserver)) as wire:
+        assert wire.refused(target, origin="http://evil.example").status == 403
 
 
 def test_no_text_of_a_client_begins_a_line_of_the_log(runserver: Server, room: str) -> None:
