@@ -1,6 +1,7 @@
 """Start an application on a server that has no command line, or too few options.
 
-``python run.py (pywsgi|werkzeug|wsgiref|wsgiref-plain|waitress) PORT FILE [CERTIFICATE KEY]``
+``python run.py KIND PORT FILE [CERTIFICATE KEY]``, where KIND is pywsgi, gevent-websocket,
+werkzeug, wsgiref, wsgiref-plain or waitress.
 
 FILE may also be the name of a module.
 """
@@ -47,7 +48,13 @@ def load(path: str) -> Any:
 def main(kind: str, port: int, path: str, *pem: str) -> None:
     """Serve until a signal."""
     application = load(path)
-    if kind == "pywsgi":
+    if kind == "gevent-websocket":
+        from gevent.pywsgi import WSGIServer as PyWSGIServer
+        from geventwebsocket.handler import WebSocketHandler
+
+        site = ("127.0.0.1", port), application
+        PyWSGIServer(*site, handler_class=WebSocketHandler).serve_forever()
+    elif kind == "pywsgi":
         from gevent.pywsgi import WSGIServer as PyWSGIServer
 
         tls = dict(zip(("certfile", "keyfile"), pem, strict=False))

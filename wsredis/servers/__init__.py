@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from ..exceptions import HandshakeError
@@ -9,7 +10,18 @@ from .base import Detached, Server
 from .sockets import Gunicorn, PyWSGI, SocketServer, buffered_reader, reader_socket
 from .uwsgi import UWSGI
 
-__all__ = ["Detached", "Server", "server_for"]
+__all__ = ["ANSWERED", "Detached", "Server", "close_answered", "server_for"]
+
+log = logging.getLogger("wsredis.servers")
+
+ANSWERED = "wsgi.websocket"
+"""The key of the environ for a websocket that the server has opened, as gevent-websocket does."""
+
+ALREADY_ANSWERED = (
+    "the server has answered the handshake itself and is not used with wsredis, so the websocket is"
+    " closed: use gunicorn's worker class gevent in place of GeventWebSocketWorker, and"
+    " gevent.pywsgi without the handler_class of gevent-websocket"
+)
 
 NO_SOCKET = (
     "This WSGI server does not give access to its socket, so it cannot serve websockets. Use uWSGI,"
@@ -29,7 +41,7 @@ def server_for(environ: dict[str, Any]) -> Server:
     if "uwsgi.version" in environ:
         return _UWSGI
     if (sock := environ.get("gunicorn.socket")) is not None:
-        return Gunicorn(sock, environ["wsgi.input"])
+        return Gunicorn(sock, environ.get("wsgi.input"))
     reader = buffered_reader(environ)
     if (sock := environ.get("werkzeug.socket")) is not None:
         return SocketServer(sock, reader)
@@ -38,3 +50,16 @@ def server_for(environ: dict[str, Any]) -> Server:
     software = environ.get("SERVER_SOFTWARE", "")
     kind = PyWSGI if software.startswith(("gevent/", "gunicorn/")) else SocketServer
     return kind(sock, reader)
+
+
+def close_answered(websocket: Any) -> list[bytes]:
+    """Close a websocket that the server has opened, and return the body of a response to nobody.
+
+    The client has got a 101, so no HTTP response can follow.
+    """
+    log.error(ALREADY_ANSWERED)
+    try:
+        websocket.close()
+    except Exception as exc:  # the client may have disconnected
+        log.info("it could not be closed: %s", exc)
+    return []
