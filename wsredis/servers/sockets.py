@@ -82,15 +82,11 @@ class PythonServer:
         return self.take(start_response)
 
     def take(self, start_response: StartResponse) -> Detached:
-        sock = self._sock
-        client = detach(sock, self._early())
+        sock, reader = self._sock, self._reader
+        client = detach(sock, b"" if reader is None else peek(reader, sock))
         if not self.ends_tls:
             sock.__class__ = _disconnected(type(sock))  # type: ignore[arg-type]
         return client
-
-    def _early(self) -> bytes:
-        """Return the bytes behind the handshake that the server has read."""
-        return b"" if self._reader is None else peek(self._reader, self._sock)
 
     def finish(self, start_response: StartResponse) -> Iterable[bytes]:
         """Give the server a response for its access log, which it can no longer send."""
@@ -99,18 +95,29 @@ class PythonServer:
 
 
 class Gunicorn(PythonServer):
-    """A request on gunicorn's gevent and gthread workers; its reader is the ``wsgi.input``."""
+    """A request on gunicorn's gevent and gthread workers.
 
-    __slots__ = ()
+    Args:
+        sock: the server's socket object.
+        body: the ``wsgi.input``, if it is known.
+    """
+
+    __slots__ = ("_body",)
+
+    def __init__(self, sock: Any, body: Any = None) -> None:
+        super().__init__(sock)
+        self._body = body
 
     def may_repeat_length(self, start_response: StartResponse) -> bool:
         return False  # gunicorn refuses such a request
 
-    def _early(self) -> bytes:
-        # The buffer has to be emptied, or gunicorn would take it for the next request.
-        unreader: Any = getattr(getattr(self._reader, "reader", None), "unreader", None)
-        early: bytes = unreader.read() if unreader is not None and unreader.buf.getvalue() else b""
-        return early
+    def take(self, start_response: StartResponse) -> Detached:
+        client = super().take(start_response)
+        unreader: Any = getattr(getattr(self._body, "reader", None), "unreader", None)
+        if unreader is not None and unreader.buf.getvalue():
+            # This empties the buffer, which gunicorn would else take for the next request.
+            client.early = unreader.read()
+        return client
 
 
 class PyWSGI(PythonServer):
@@ -140,8 +147,9 @@ class SocketServer(PythonServer):
     def take(self, start_response: StartResponse) -> Detached:
         if self.ends_tls:
             return super().take(start_response)
-        early = self._early()
-        return Detached(ready(swap(self._sock.fileno())), early)
+        sock, reader = self._sock, self._reader
+        early = b"" if reader is None else peek(reader, sock)
+        return Detached(ready(swap(sock.fileno())), early)
 
     def finish(self, start_response: StartResponse) -> Iterable[bytes]:
         handler: Any = getattr(start_response, "__self__", None)
