@@ -68,18 +68,97 @@ def test_a_database_keeps_its_own_retained_messages(redis_server: EmbeddedRedis)
     assert [message.data for message in five.fetch(["ws:broadcast:own"])] == ["in five"]
 
 
-@pytest.mark.parametrize("option", ["protocol=2", "decode_responses=True"])
-def test_what_a_link_cannot_live_with_is_overruled(
-    option: str, redis_url: str, listen: Any
-) -> None:
-    works(broker_at(f"{redis_url}?{option}"), listen)
+OVERRULED = {
+    "protocol=2": {"protocol": 2},
+    "protocol=3": {"protocol": 3},
+    "%70rotocol=3&protocol=2": {"protocol": "3"},
+    "decode_responses=True": {"decode_responses": True},
+    "legacy_responses=False": {"legacy_responses": False},
+    "encoding=utf-16": {"encoding": "utf-16"},
+    "encoding_errors=surrogateescape&encoding=ascii": {"encoding": "ascii"},
+    "retry=3": {"retry": 3},
+    "retry_on_timeout=True&retry_on_error=x": {"retry_on_timeout": True, "retry_on_error": "x"},
+    "single_connection_client=True": {"single_connection_client": True},
+}
+"""The query of a URL, and the same as arguments."""
 
 
-def test_what_a_link_cannot_live_with_is_overruled_in_a_dict_too(
-    redis_server: EmbeddedRedis, listen: Any
+@pytest.mark.parametrize("query", OVERRULED)
+@pytest.mark.parametrize("form", [str, dict])
+def test_what_calls_and_links_cannot_live_with_is_overruled(
+    form: type, query: str, redis_server: EmbeddedRedis, listen: Any
 ) -> None:
-    options = {"port": redis_server.port, "protocol": 2, "decode_responses": True}
-    works(broker_at(options), listen)
+    where: Any = {"port": redis_server.port, **OVERRULED[query]}
+    if form is str:
+        where = f"redis://127.0.0.1:{redis_server.port}/0?{query}&socket_keepalive=yes"
+    works(broker_at(where), listen)
+
+
+CHOSEN = [
+    {"health_check_interval": 1},
+    {"max_connections": 1},
+    {"client_name": "chat"},
+    {"socket_timeout": 5, "socket_connect_timeout": 0.5},
+    {"socket_read_size": 1},
+]
+
+
+@pytest.mark.parametrize("given", CHOSEN, ids=str)
+@pytest.mark.parametrize("form", [str, dict])
+def test_what_a_site_chooses_for_its_connections_is_taken(
+    form: type, given: dict[str, Any], redis_server: EmbeddedRedis, listen: Any
+) -> None:
+    where: Any = {"port": redis_server.port, **given}
+    if form is str:
+        query = "&".join(f"{name}={value}" for name, value in given.items())
+        where = f"redis://127.0.0.1:{redis_server.port}?{query}"
+    broker = broker_at(where)
+    works(broker, listen)
+    pool = broker._client._calls.connection_pool
+    kept = {**pool.connection_kwargs, "max_connections": pool.max_connections}
+    assert {name: kept[name] for name in given} == given
+
+
+BAD_NUMBERS = [
+    ("socket_timeout", "0"),
+    ("socket_timeout", "-1"),
+    ("socket_timeout", "nan"),
+    ("socket_timeout", "inf"),
+    ("socket_connect_timeout", "0"),
+    ("socket_read_size", "0"),
+    ("health_check_interval", "-1"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_NUMBERS)
+def test_a_number_with_which_no_call_would_succeed_is_a_configuration_error(
+    name: str, value: str
+) -> None:
+    for where in (f"redis://localhost?{name}={value}", {"host": "localhost", name: float(value)}):
+        with pytest.raises(ConfigurationError, match=f"{name}=.*: write "):
+            broker_at(where)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "redis_connect_func",
+        "command_packer",
+        "credential_provider",
+        "event_dispatcher",
+        "maint_notifications_config",
+        "socket_keepalive_options",
+        "cache_config",
+    ],
+)
+def test_an_object_cannot_be_in_a_url(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} cannot be in a URL: .*write a dict"):
+        broker_at(f"redis://localhost?{name}=hush")
+
+
+def test_a_pool_is_no_argument() -> None:
+    with pytest.raises(ConfigurationError, match="write the arguments of its connections"):
+        broker_at({"connection_pool": redis.ConnectionPool()})
 
 
 @pytest.fixture(scope="module")

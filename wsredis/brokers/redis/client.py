@@ -7,11 +7,13 @@ them; `link` serves the connection that receives messages.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import redis
 import redis.asyncio
@@ -34,6 +36,21 @@ _FOREIGN = (RedisError, OSError, UnicodeError)
 """The exceptions of redis-py without a connection; UnicodeError is for an invalid host name."""
 
 uses_sockets(redis.connection)
+
+_OURS = (
+    *("protocol", "legacy_responses", "decode_responses", "encoding", "encoding_errors"),
+    *("retry", "retry_on_timeout", "retry_on_error", "single_connection_client"),
+)
+"""Arguments that wsredis chooses. A site may have them in the URL that it uses elsewhere, too."""
+
+_TEXTS = (
+    *("host", "port", "path", "username", "password"),
+    *("client_name", "lib_name", "lib_version"),
+)
+"""Arguments that are text in the query of a URL, besides those for TLS.
+
+redis-py passes all others that it does not convert on as text, also where it needs an object.
+"""
 
 
 class LinkConnection:
@@ -124,27 +141,55 @@ class RedisClient:
             await client.aclose()
 
     def _make(self, kind: Any, retry: Any = Retry, **fixed: Any) -> Any:
-        """Make a client; the URL or dict can override all arguments except ``fixed``.
+        """Make a client; the URL or dict can override all arguments except those of `_OURS`.
 
         A link needs RESP3. Calls use RESP2: with RESP3 redis-py 8 does not notice that a pooled
         connection was closed, and the first message after a restart of Redis is lost.
         """
         where, deadline = self.config.redis, self.config.redis_deadline
-        fixed["decode_responses"] = False
+        fixed["retry"] = retry(NoBackoff(), 0)  # a retry could publish a message twice
         options = {
-            "retry": retry(NoBackoff(), 0),  # a retry could publish a message twice
             "socket_timeout": deadline,
             "socket_connect_timeout": deadline,
             "max_connections": 2**31,  # no limit; the default of redis-py 8 is 100
         }
         try:
             if isinstance(where, Mapping):
-                return kind(**{**options, **where, **fixed})
-            client = kind.from_url(where, **options, **fixed)
+                given = {name: value for name, value in where.items() if name not in _OURS}
+                _check(given)
+                return kind(**{**options, **given, **fixed})
+            url = _without_ours(where)
+            parse: Any = redis.connection.parse_url
+            _check_texts(parse(url))
+            _check(parse(url))
+            return kind.from_url(url, **options, **fixed)
         except (TypeError, ValueError, RedisError) as exc:
             raise _not_valid(exc) from exc
-        client.connection_pool.connection_kwargs.update(fixed)  # the URL's query would override it
-        return client
+
+
+def _without_ours(url: str) -> str:
+    """Return a URL without the arguments of `_OURS`; redis-py would prefer them to its own."""
+    base, mark, query = url.partition("?")
+    kept = [pair for pair in query.split("&") if unquote(pair.partition("=")[0]) not in _OURS]
+    return base + mark + "&".join(kept)
+
+
+def _check_texts(given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if isinstance(value, str) and name not in _TEXTS and not name.startswith("ssl_"):
+            raise ValueError(f"{name} cannot be in a URL: leave it out, or write a dict")
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    """Refuse arguments with which no call would succeed."""
+    if given.get("connection_pool") is not None:
+        raise ValueError("connection_pool: write the arguments of its connections instead")
+    for name in ("socket_timeout", "socket_connect_timeout", "socket_read_size"):
+        value = given.get(name)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name}={value!r:.100}: write a number above 0")
+    if (value := given.get("health_check_interval", 0)) < 0:
+        raise ValueError(f"health_check_interval={value!r:.100}: write seconds, 0 for none")
 
 
 def _name(client: redis.Redis) -> str:
