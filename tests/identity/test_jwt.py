@@ -155,6 +155,39 @@ def test_audience_and_issuer_that_fit_are_accepted() -> None:
     assert resolve(bearer(token(aud=["chat"], iss="https://id.example"))).user == "alice"
 
 
+def token_with(**claims: Any) -> str:
+    """Return a token whose claims are as given, also null, and checked by nobody."""
+    return jwt.api_jws.encode(
+        json.dumps({"sub": "alice", "exp": SOON, **claims}).encode(), SECRET, algorithm="HS256"
+    )
+
+
+@pytest.mark.parametrize("audience", [None, "chat", ["chat", "mail"]])
+@pytest.mark.parametrize(
+    "claim", [[], None, "", {}, 0, False, [""], [None], [[]], " chat", ["chat "], "CHAT", "cha"]
+)
+def test_an_audience_that_names_nobody_is_nobodys(audience: Any, claim: Any) -> None:
+    """RFC 7519, 4.1.3: who finds no name of its own in the claim has to reject the token."""
+    refused(resolver(audience=audience), token_with(aud=claim))
+
+
+@pytest.mark.parametrize("claim", [[], None, "", {}, 0, False, ["https://id.example"]])
+def test_an_issuer_that_names_nobody_is_not_the_one(claim: Any) -> None:
+    refused(resolver(issuer="https://id.example"), token_with(iss=claim))
+
+
+@pytest.mark.parametrize("require", [True, False])
+@pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
+@pytest.mark.parametrize("claim", [None, "", [], {}, "soon", [SOON]])
+def test_a_time_that_is_none_is_refused(require: bool, name: str, claim: Any) -> None:
+    refused(resolver(require_expiry=require), token_with(**{name: claim}))
+
+
+@pytest.mark.parametrize("claim", [None, "", [], {}, 0, True, ["alice"]])
+def test_a_user_that_is_none_is_refused(claim: Any) -> None:
+    refused(resolver(), token_with(sub=claim))
+
+
 def test_a_token_without_an_end_can_be_allowed() -> None:
     assert resolver(require_expiry=False)(bearer(token(exp=None))) == Identity("alice")
     assert "has expired" in refused(resolver(require_expiry=False), token(exp=1))
@@ -200,6 +233,18 @@ def test_two_are_refused() -> None:
         ({"key": PUBLIC, "algorithms": ["ES256", "HS256"]}, "cannot be used for HS256"),
         ({"key": SECRET, "algorithms": ["HS256", "ES256"]}, "cannot be used for ES256"),
         ({"algorithms": ["RS256"]}, "either key="),
+        *(
+            ({"key": SECRET, "algorithms": ["HS256"], "audience": bad}, "audience must be a name")
+            for bad in ("", [], [""], ["chat", None], b"chat", {"chat": 1}, 5)
+        ),
+        *(
+            ({"key": SECRET, "algorithms": ["HS256"], "issuer": bad}, "issuer must be a name")
+            for bad in ("", [], ["https://id.example"], b"https://id.example")
+        ),
+        *(
+            ({"key": SECRET, "algorithms": ["HS256"], "leeway": bad}, "write seconds, 0 or more")
+            for bad in (float("nan"), float("inf"), -1)
+        ),
         ({"key": PUBLIC, "jwks": "keys.json", "algorithms": ["ES256"]}, "either key="),
     ],
 )

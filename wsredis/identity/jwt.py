@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,7 +32,8 @@ class JWTResolver:
         key: the secret (for HS256, HS384, HS512) or the public key in PEM.
         jwks: path of a file with keys, instead of ``key`` (RFC 7517); read again when it changes.
         algorithms: the accepted algorithms, like ``["RS256"]``.
-        audience: the value that ``aud`` must contain; None refuses tokens that have an audience.
+        audience: the value that ``aud`` must contain, or several of which it must contain one;
+            None refuses tokens with the claim ``aud``, whatever its value is.
         issuer: the required value of ``iss``; None accepts any issuer.
         leeway: tolerance in seconds for clocks of other machines.
         require_expiry: whether a token without ``exp`` is refused.
@@ -78,8 +80,10 @@ class JWTResolver:
             raise ConfigurationError("Write either key=... or jwks='path of a file'.")
         self._file = KeyFile(jwks) if jwks is not None else None
         self._key: Any = None if key is None else _checked_key(key, self._algorithms)
-        self._audience = audience
-        self._issuer = issuer
+        self._audience = None if audience is None else _checked_names("audience", audience)
+        self._issuer = None if issuer is None else _checked_names("issuer", [issuer])[0]
+        if not (math.isfinite(leeway) and leeway >= 0):  # with NaN, no token would ever expire
+            raise ConfigurationError(f"leeway={leeway!r} is not valid: write seconds, 0 or more.")
         self._leeway = leeway
         self._required = ["exp"] if require_expiry else []
         self._user = user_claim
@@ -128,6 +132,9 @@ class JWTResolver:
             leeway=self._leeway,
             options={"require": self._required},
         )
+        if self._audience is None and "aud" in claims:
+            # PyJWT accepts a value that names nobody; RFC 7519, 4.1.3, has no such exception.
+            raise self._jwt.InvalidAudienceError
         return claims
 
     def _explain(self, exc: Exception) -> str:
@@ -141,6 +148,16 @@ class JWTResolver:
             if isinstance(exc, kind):
                 return text
         return "The token is not accepted."
+
+
+def _checked_names(argument: str, names: Any) -> list[str]:
+    """Refuse an empty name, which the empty claim of a token would equal, and an empty list."""
+    found = list(names) if isinstance(names, list | tuple | set | frozenset) else [names]
+    if not found or not all(isinstance(name, str) and name for name in found):
+        raise ConfigurationError(
+            f"{argument} must be a name that is not empty: leave it out to require none."
+        )
+    return found
 
 
 def _checked_algorithms(algorithms: Sequence[str]) -> list[str]:
