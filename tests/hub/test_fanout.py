@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
@@ -128,6 +130,56 @@ def test_a_descriptor_that_is_none_is_a_dead_socket_or_an_error(each: WriteEach)
     os.close(number)
     closed = SimpleNamespace(fd=number, send_buffer=None)
     assert each((closed,), FRAMES) == [(closed, -1)]
+
+
+LACKING = [errno.ENOBUFS, errno.ENOMEM]
+
+
+@pytest.mark.parametrize(("number", "sent"), [*((n, 0) for n in LACKING), (errno.EPIPE, -1)])
+def test_a_kernel_without_memory_is_no_dead_socket(
+    number: int, sent: int, readers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(fd: int, data: bytes) -> int:
+        raise OSError(number, os.strerror(number))
+
+    (reader,) = readers(1)
+    monkeypatch.setattr(os, "write", write)
+    assert write_each_in_python((reader,), FRAMES) == [(reader, sent)]
+
+
+FAILING_SEND = """
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/types.h>
+ssize_t send(int fd, const void *data, size_t size, int flags)
+{ (void)fd; (void)data; (void)size; (void)flags; errno = atoi(getenv("SEND_ERRNO")); return -1; }
+"""
+
+WRITE_ONCE = """
+from types import SimpleNamespace
+from wsredis.hub.fanout import write_each
+print(write_each((SimpleNamespace(fd=0, send_buffer=None),), b"x")[0][1])
+"""
+
+
+@pytest.mark.skipif(
+    not IN_C or sys.platform != "linux", reason="needs the loop in C, and LD_PRELOAD"
+)
+@pytest.mark.parametrize(
+    ("number", "sent"),
+    [*((n, 0) for n in (*LACKING, errno.EAGAIN, errno.EINTR)), (errno.EPIPE, -1)],
+)
+def test_a_kernel_without_memory_is_no_dead_socket_in_c(
+    number: int, sent: int, tmp_path: Path
+) -> None:
+    source, library = tmp_path / "send.c", tmp_path / "send.so"
+    source.write_text(FAILING_SEND)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    environ = {**os.environ, "LD_PRELOAD": str(library), "SEND_ERRNO": str(number)}
+    run = subprocess.run(
+        [sys.executable, "-c", WRITE_ONCE], env=environ, capture_output=True, text=True, check=True
+    )
+    assert int(run.stdout) == sent
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -13,6 +14,7 @@ import pytest
 from websockets.frames import Opcode
 
 from wsredis.exceptions import HandshakeError
+from wsredis.hub import fanout
 from wsredis.hub.channel import BATCH_SIZE
 from wsredis.hub.encoding import Encoded, Encoding
 from wsredis.hub.keepalive import BUCKETS
@@ -450,6 +452,71 @@ def test_one_that_waits_for_a_client_that_has_gone_ends(place: Place) -> None:
     assert stream.send_buffer_size == 0
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(stream.fd)
+
+
+class Scarce:
+    """A system call that fails for lack of memory, so many times."""
+
+    def __init__(self, call: Callable[..., Any], number: int, times: int) -> None:
+        self.call = call
+        self.number = number
+        self.left = times
+        self.calls = 0
+
+    def __call__(self, *args: Any) -> Any:
+        self.calls += 1
+        if self.left:
+            self.left -= 1
+            raise OSError(self.number, os.strerror(self.number))
+        return self.call(*args)
+
+
+@pytest.mark.parametrize("number", [errno.ENOBUFS, errno.ENOMEM])
+def test_a_kernel_without_memory_is_asked_again_after_a_while(
+    place: Place, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, stream = connect(place, CHANNEL)
+    writev = Scarce(os.writev, number, 2)
+    monkeypatch.setattr(os, "writev", writev)
+    lacking = pytest.MonkeyPatch()
+    lacking.setattr(fanout, "write_each", lambda some, data: [(each, 0) for each in some])
+    try:
+        place.publish("one")
+        until(lambda: writev.calls)
+    finally:
+        lacking.undo()
+    place.publish("two")  # no watcher of the descriptor is added, which would fire at once
+    assert [events.read(), events.read()] == ["data: one", "data: two"]
+    assert writev.calls == 3
+    until(lambda: stream.send_buffer is None)
+    assert place.run(lambda: stream._writer) is None
+
+
+def test_a_reader_can_be_stuck_after_the_kernel_has_memory_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, stream = stuck(place, CHANNEL)
+    sent = stream.send_buffer_size
+    writev = Scarce(os.writev, errno.ENOBUFS, 1)
+    monkeypatch.setattr(os, "writev", writev)
+    place.run(stream._flush)
+    until(lambda: writev.calls == 2)
+    assert stream.send_buffer_size == sent
+    assert place.run(lambda: stream._writer.active)
+    place.run(stream.close, 1012, "bye")
+    assert events.rest()[-1] == "event: close\ndata: 1012 bye"
+
+
+def test_one_that_ends_while_the_kernel_lacks_memory_leaves_nothing_behind(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _events, stream = stuck(place, CHANNEL)
+    monkeypatch.setattr(os, "writev", Scarce(os.writev, errno.ENOMEM, 1))
+    place.run(stream._flush)
+    place.run(stream.abort)
+    assert stream.codes == [1006]
+    assert stream._writer is None
+    assert nobody_is_left(place)
 
 
 def test_one_that_has_ended_takes_nothing_more(place: Place) -> None:

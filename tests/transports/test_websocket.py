@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import struct
@@ -27,6 +28,59 @@ def test_a_connection_is_reached_from_any_thread(place: Place) -> None:
     client, connection, _ = place.connect(CHANNEL)
     connection.soon(connection.send, "from afar")
     assert client.read() == (Opcode.TEXT, b"from afar")
+
+
+class ScarceRead:
+    """An `os.read` that fails for lack of memory, so many times for one descriptor."""
+
+    def __init__(self, fd: int, number: int, times: int) -> None:
+        self.read = os.read
+        self.fd = fd
+        self.number = number
+        self.left = times
+        self.calls = 0
+
+    def __call__(self, fd: int, size: int) -> bytes:
+        if fd == self.fd:
+            self.calls += 1
+            if self.left:
+                self.left -= 1
+                raise OSError(self.number, os.strerror(self.number))
+        return self.read(fd, size)
+
+
+@pytest.mark.parametrize("number", [errno.ENOBUFS, errno.ENOMEM])
+def test_a_kernel_without_memory_to_read_is_asked_again_after_a_while(
+    place: Place, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, connection, endpoint = place.connect(CHANNEL)
+    read = ScarceRead(connection.fd, number, 2)
+    monkeypatch.setattr(os, "read", read)
+    client.send(Opcode.TEXT, b"hello")
+    until(lambda: endpoint.got == ["hello"])
+    assert read.calls == 3
+    assert endpoint.codes == []
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_one_that_pauses_or_ends_while_the_kernel_lacks_memory_is_not_read_again(
+    place: Place, ended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, connection, endpoint = place.connect(CHANNEL)
+    read = ScarceRead(connection.fd, errno.ENOBUFS, 1)
+    monkeypatch.setattr(os, "read", read)
+    again: list[Callable[[], None]] = []
+    monkeypatch.setattr(gevent, "spawn_later", lambda seconds, call: again.append(call))
+    client.send(Opcode.TEXT, b"hello")
+    until(lambda: again)
+    place.run(connection.abort if ended else connection.hold)
+    place.run(again.pop())
+    if ended:
+        assert connection._reader is None
+    else:
+        assert not place.run(lambda: connection._reader.active)
+        place.run(connection.release)
+        until(lambda: endpoint.got == ["hello"])
 
 
 def test_one_that_is_closed_while_joining_is_told_so_and_never_opened(

@@ -40,7 +40,18 @@ static Py_ssize_t send_to(int fd, const Py_buffer *data)
     ssize_t sent = send(fd, data->buf, (size_t)data->len, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent >= 0)
         return sent;
-    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : -1;
+    switch (errno) {
+    case EAGAIN:
+#if EWOULDBLOCK != EAGAIN
+    case EWOULDBLOCK:
+#endif
+    case EINTR:
+    case ENOBUFS: /* the kernel lacks memory; the connection is intact */
+    case ENOMEM:
+        return 0;
+    default:
+        return -1;
+    }
 }
 
 static int note(PyObject *unsent, PyObject *subscriber, Py_ssize_t sent)

@@ -10,6 +10,7 @@ bytes that wait for it.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from operator import itemgetter
@@ -17,7 +18,10 @@ from operator import itemgetter
 from .encoding import Encoded
 from .subscriber import Subscriber
 
-__all__ = ["Unsent", "write_all", "write_each", "write_each_in_python"]
+__all__ = ["NO_MEMORY", "Unsent", "write_all", "write_each", "write_each_in_python"]
+
+NO_MEMORY = (errno.ENOBUFS, errno.ENOMEM)
+"""Errors of a socket for which the kernel lacks memory at the moment; the connection is intact."""
 
 Unsent = list[tuple[Subscriber, int]]
 """Subscribers whose socket did not take all bytes, with the number it took, or -1 if it failed."""
@@ -44,8 +48,8 @@ def write_each_in_python(subscribers: Sequence[Subscriber], data: bytes) -> Unse
                     continue
             except BlockingIOError:
                 pass
-            except OSError:
-                sent = -1
+            except OSError as exc:
+                sent = 0 if exc.errno in NO_MEMORY else -1
         unsent.append((subscriber, sent))
     return unsent
 

@@ -72,6 +72,7 @@ class Hub:
         self.exit_hooks: Any = None
         self.soon = loop.soon
         self.io: Callable[[int, int], Any] = loop.gevent.io
+        self.timer: Callable[[float], Any] = loop.gevent.timer
         self._loop = loop
         self._everybody = Keepalive(config, self.stats)
         self.memory = BufferMemory(config, self.stats, self.subscribers)

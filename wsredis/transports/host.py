@@ -22,6 +22,7 @@ class Host(Protocol):
         heartbeats: messages that are ignored when a client sends them.
         memory: the memory of send buffers and unfinished messages.
         io: makes a watcher of the loop for a descriptor and events.
+        timer: makes a timer of the loop for a time in seconds.
         soon: calls a function in the loop's next iteration, from any thread.
     """
 
@@ -30,6 +31,7 @@ class Host(Protocol):
     heartbeats: Sequence[str | bytes]
     memory: BufferMemory
     io: Callable[[int, int], Any]
+    timer: Callable[[float], Any]
     soon: Callable[..., None]
 
     def publish(

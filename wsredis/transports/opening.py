@@ -25,6 +25,7 @@ from ..exceptions import HandshakeError, PermissionDenied
 from ..handshake.refusal import SERVER_ERROR, answer_bytes
 from ..handshake.upgrade import Handshake
 from ..hub.encoding import Encoding
+from ..hub.fanout import NO_MEMORY
 from ..identity import Identity
 from ..protocol.closing import ABNORMAL, APPLICATION_ERROR, VALID, CloseCode
 from ..protocol.http import RETRY_SOON, SWITCHING_PROTOCOLS, http_head
@@ -32,7 +33,7 @@ from ..runtime.logs import get_logger
 from ..runtime.loop import READ
 from ..servers.descriptor import hang_up
 from .host import Host
-from .stream import State, Stream
+from .stream import TRY_AGAIN, State, Stream
 
 __all__ = ["Opening"]
 
@@ -247,7 +248,11 @@ class Opening(Stream):
             data = os.read(self.fd, READ_SIZE)
         except BlockingIOError:
             return
-        except OSError:
+        except OSError as exc:
+            if exc.errno in NO_MEMORY:
+                self._reader.stop()  # it would be called again at once
+                gevent.spawn_later(TRY_AGAIN, self._read_again)
+                return
             data = b""
         if not data:
             self.abort()
@@ -258,6 +263,11 @@ class Opening(Stream):
             self._host.memory.hold(self, len(self._pending.early))
             if len(self._pending.early) > READ_SIZE:
                 self._reader.stop()
+
+    def _read_again(self) -> None:
+        """Read on after the kernel has lacked memory."""
+        if self._reader is not None:
+            self._reader.start(self._readable)
 
     def _stop_watchers(self) -> None:
         super()._stop_watchers()

@@ -7,7 +7,8 @@ Invariants:
 
 * ``send_buffer`` is None exactly while the stream is open and no bytes wait; only then are bytes
   written directly to the socket (see `wsredis.hub.fanout`).
-* A writer watches the descriptor only while bytes wait.
+* A writer watches the descriptor only while bytes wait. While the kernel lacks memory it is a timer
+  instead, as the descriptor counts as writable then.
 * ``fd`` is valid from the moment the socket is taken until the state is `State.CLOSED`.
 """
 
@@ -21,7 +22,7 @@ from enum import IntEnum
 from typing import Any
 
 from ..hub.encoding import Encoded, Encoding
-from ..hub.fanout import write_all
+from ..hub.fanout import NO_MEMORY, write_all
 from ..hub.subscriber import Slots
 from ..identity import Identity
 from ..naming import encode_name, loggable
@@ -31,7 +32,10 @@ from ..servers.descriptor import hang_up
 from .host import Host
 from .send_buffer import SendBuffer
 
-__all__ = ["State", "Stream"]
+__all__ = ["TRY_AGAIN", "State", "Stream"]
+
+TRY_AGAIN = 0.1
+"""Seconds until the next attempt after the kernel has lacked memory for a socket."""
 
 
 class State(IntEnum):
@@ -195,9 +199,15 @@ class Stream(ABC):
             self._start_writer()
 
     def _start_writer(self) -> None:
-        if self._writer is None:
+        if self._writer is None or not self._writer.active:  # a timer is active once
+            self._stop_writer()
             self._writer = self._host.io(self.fd, WRITE)
             self._writer.start(self._flush)
+
+    def _write_later(self) -> None:
+        self._stop_writer()
+        self._writer = self._host.timer(TRY_AGAIN)
+        self._writer.start(self._flush)
 
     def _stop_writer(self) -> None:
         if self._writer is not None:
@@ -215,8 +225,11 @@ class Stream(ABC):
         except BlockingIOError:
             self._start_writer()
             return
-        except OSError:
-            self.abort()
+        except OSError as exc:
+            if exc.errno in NO_MEMORY:
+                self._write_later()
+            else:
+                self.abort()
             return
         self._stop_writer()
         if self.state is not State.OPEN:

@@ -244,6 +244,10 @@ class WebSocket(Opening):
             self.alive = True
             self._reader.start(self._readable)
 
+    def _read_again(self) -> None:
+        if not self.paused:
+            super()._read_again()
+
     def _feed(self, data: bytes) -> None:
         self.alive = True
         receiver = self._receiver or self._receivers.lend(bool(self.window_bits))
