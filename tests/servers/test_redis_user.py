@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,12 @@ import pytest
 from redis import Redis
 
 from wsredis import BrokerUnavailable, Config, Publisher, disconnect
+from wsredis.brokers import store_for
 from wsredis.embedded import EmbeddedRedis
 from wsredis.tickets import issue_ticket
 
 from .support import Setup, Site, each, eventually
-from .wire import BINARY, TEXT
+from .wire import BINARY, TEXT, Wire
 
 pytestmark = pytest.mark.servers
 
@@ -47,6 +49,22 @@ def rule() -> list[str]:
     found = re.search(r"^ACL SETUSER wsredis (on .*)$", OPERATING.read_text(), re.M)
     assert found
     return found[1].replace(">PASSWORD", ">hush").split()
+
+
+RULE_OF_0_1 = (
+    "on >hush resetkeys resetchannels -@all ~ws:* &ws:* +hello +auth +select +ping +client|setinfo"
+    " +client|tracking +client|caching +subscribe +unsubscribe +publish +mget +get +set +del +rpush"
+    " +ltrim +lrange +expire +multi +exec"
+)
+"""The line of the documentation of 0.1. It stays as it is: sites have it in their `redis.conf`."""
+
+OPTIONAL = [
+    (),
+    ("+client|setinfo",),  # before Redis 7.2
+    ("+client|tracking",),
+    ("+client|caching",),
+    ("+client|setinfo", "+client|tracking", "+client|caching"),
+]
 
 
 def rule_without_prefix() -> list[str]:
@@ -90,6 +108,53 @@ def test_the_documented_redis_user_suffices_and_clients_stay_inside_the_prefix(
         assert {"subscribe", "publish", "mget", "set", "rpush"} <= said
         assert admin.acl_log() == []
         assert len(admin.keys("ws:*")) == len(admin.keys()) > len(NAMES)
+
+
+@pytest.mark.parametrize("without", OPTIONAL, ids=lambda words: " ".join(words) or "whole")
+def test_a_user_of_0_1_has_all_features(
+    start: Callable[..., Site], own_redis: EmbeddedRedis, without: tuple[str, ...], room: str
+) -> None:
+    with Redis(port=own_redis.port) as admin:
+        words = [word for word in RULE_OF_0_1.split() if word not in without]
+        admin.execute_command("ACL SETUSER", "wsredis", *words)
+        url = own_redis.url.replace("//", "//wsredis:hush@")
+        config = Config(redis=f"{url}?db=1", secret="x" * 32, expire=60)
+        site = start("uwsgi-threads", redis=config.redis, expire=60, redis_deadline=2)
+        who = {"x_user": "alice", "x_groups": "editors", "x_session": "key"}
+        everybody = Publisher(room, config=config, broadcast=True, users=["alice"])
+        assert everybody.publish("retained") == 0
+        assert asyncio.run(everybody.apublish(b"\xff", expire=60)) == 0
+        assert everybody.fetch() == b"\xff"
+        with site.wire(f"/ws/{room}?{EVERYTHING}&echo", **who) as wire:
+            assert [wire.receive() for _ in range(2)] == [(0x80 | BINARY, b"\xff")] * 2
+            for number in range(3):  # handshakes at a channel that has a subscriber
+                where = f"/ws/{room}n{number}?subscribe-broadcast"
+                with site.wire(where) as first, site.wire(where) as second:
+                    Publisher(f"{room}n{number}", config=config, broadcast=True).publish("x")
+                    assert first.receive_text() == second.receive_text() == "x"
+            wire.send_frame(TEXT, b"mine")
+            assert [wire.receive_text() for _ in range(4)] == ["mine"] * 4
+            admin.client_kill_filter(_type="pubsub")  # the process comes back by itself
+            assert wire.close_code() == 1012
+        ticket = issue_ticket("alice", config=config)
+        store = store_for(config)
+        store.put("ws:ticket:test", b"value", 60)
+        assert (store.take("ws:ticket:test"), store.take("ws:ticket:test")) == (b"value", None)
+        assert ticket
+
+        def back() -> Wire | None:
+            try:
+                return site.wire(f"/ws/{room}?subscribe-broadcast", **who)
+            except AssertionError:  # 503
+                return None
+
+        with eventually(back, "Redis is back") as wire:
+            assert wire.receive()[1] == b"mine"
+            assert site.stats()["broker_connected"] == 1
+            assert disconnect(user="alice", config=config) == 1
+            assert wire.close_code() == 4401
+        refused = {entry["object"] for entry in admin.acl_log()}
+        assert refused <= {"config|get", "getrange", "exists", *(word[1:] for word in without)}
 
 
 def test_the_redis_user_of_a_site_cannot_reach_another_prefix(own_redis: EmbeddedRedis) -> None:
