@@ -28,7 +28,7 @@ from .process import Process, process_for
 from .protocol.http import RETRY_SOON
 from .proxies import client_address
 from .runtime.loop import Loop, TimeLimit
-from .servers import ANSWERED, Detached, close_answered, server_for
+from .servers import OPENED, Detached, close_opened, server_for
 from .transports.websocket import WebSocket
 
 __all__ = ["WebSocketMiddleware"]
@@ -118,8 +118,8 @@ class WebSocketMiddleware:
         since = time.monotonic()
         if TAKEN in environ:  # for example, an outer middleware retries the request
             raise HandshakeError(400, "This request has already become a websocket.")
-        if ANSWERED in environ and environ[ANSWERED] is not None:
-            return close_answered(environ[ANSWERED])
+        if OPENED in environ and environ[OPENED] is not None:
+            return close_opened(environ[OPENED])
         if environ["PATH_INFO"][:1] != "/" or (
             "RAW_URI" in environ and environ["RAW_URI"][:1] != "/"
         ):

@@ -10,14 +10,14 @@ from .base import Detached, Server
 from .sockets import Gunicorn, PyWSGI, SocketServer, buffered_reader, reader_socket
 from .uwsgi import UWSGI
 
-__all__ = ["ANSWERED", "Detached", "Server", "close_answered", "server_for"]
+__all__ = ["OPENED", "Detached", "Server", "close_opened", "server_for"]
 
 log = logging.getLogger("wsredis.servers")
 
-ANSWERED = "wsgi.websocket"
+OPENED = "wsgi.websocket"
 """The key of the environ for a websocket that the server has opened, as gevent-websocket does."""
 
-ALREADY_ANSWERED = (
+OPENED_BY_SERVER = (
     "the server has answered the handshake itself and is not used with wsredis, so the websocket is"
     " closed: use gunicorn's worker class gevent in place of GeventWebSocketWorker, and"
     " gevent.pywsgi without the handler_class of gevent-websocket"
@@ -52,12 +52,12 @@ def server_for(environ: dict[str, Any]) -> Server:
     return kind(sock, reader)
 
 
-def close_answered(websocket: Any) -> list[bytes]:
+def close_opened(websocket: Any) -> list[bytes]:
     """Close a websocket that the server has opened, and return the body of a response to nobody.
 
     The client has got a 101, so no HTTP response can follow.
     """
-    log.error(ALREADY_ANSWERED)
+    log.error(OPENED_BY_SERVER)
     try:
         websocket.close()
     except Exception as exc:  # the client may have disconnected

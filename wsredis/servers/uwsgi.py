@@ -24,7 +24,7 @@ from .descriptor import hang_up, ready
 
 __all__ = ["UWSGI", "on_exit", "prepare_workers"]
 
-KEPT_ALIVE = ("http11", "puwsgi")
+PERSISTENT = ("http11", "puwsgi")
 """Protocols in which uWSGI waits for the next request on the same socket."""
 
 
@@ -89,7 +89,7 @@ def _uwsgi() -> tuple[Any, bool]:
     options = uwsgi.opt
     values = [options.get("protocol"), options.get("socket-protocol")]
     protocols = [p for value in values for p in (value if isinstance(value, list) else [value])]
-    keeps_alive = any(f"{p}-socket" in options or p.encode() in protocols for p in KEPT_ALIVE)
+    keeps_alive = any(f"{p}-socket" in options or p.encode() in protocols for p in PERSISTENT)
     return uwsgi, keeps_alive
 
 

@@ -170,8 +170,8 @@ class RedisClient:
 def _without_ours(url: str) -> str:
     """Return a URL without the arguments of `_OURS`; redis-py would prefer them to its own."""
     base, mark, query = url.partition("?")
-    kept = [pair for pair in query.split("&") if unquote(pair.partition("=")[0]) not in _OURS]
-    return base + mark + "&".join(kept)
+    others = [pair for pair in query.split("&") if unquote(pair.partition("=")[0]) not in _OURS]
+    return base + mark + "&".join(others)
 
 
 def _check_texts(given: Mapping[str, Any]) -> None:
