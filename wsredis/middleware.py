@@ -125,11 +125,11 @@ class WebSocketMiddleware:
         ):
             split_target(environ)
         server = server_for(environ)
-        if "CONTENT_LENGTH" in environ and server.may_repeat_length(start_response):
-            raise HandshakeError(400, REPEATED_LENGTH)
         request = Request(environ)
         request.client_address = client_address(environ, self.config.trusted_proxies)
         handshake = read_handshake(request, self.config)
+        if "CONTENT_LENGTH" in environ and server.may_repeat_length(start_response):
+            raise HandshakeError(400, REPEATED_LENGTH)
         facility = facility_of(request, self.config.prefix)
         process = self._process_here()
         hub, loop = process.hub, process.loop
