@@ -128,7 +128,9 @@ class WebSocketMiddleware:
         request = Request(environ)
         request.client_address = client_address(environ, self.config.trusted_proxies)
         handshake = read_handshake(request, self.config)
-        if "CONTENT_LENGTH" in environ and server.may_repeat_length(start_response):
+        # wsgiref sets an empty one if there is none.
+        length = "CONTENT_LENGTH" in environ and environ["CONTENT_LENGTH"]
+        if length and server.may_repeat_length(start_response):
             raise HandshakeError(400, REPEATED_LENGTH)
         facility = facility_of(request, self.config.prefix)
         process = self._process_here()
