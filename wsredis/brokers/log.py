@@ -18,7 +18,9 @@ class Log(Protocol):
         """Publish a payload to a channel and append it to the log of the channel.
 
         This is one atomic step and one round trip. The log expires ``seconds`` after its last
-        payload; if it has more than ``most`` payloads, the oldest are dropped.
+        payload; if it has more than ``most`` payloads, the oldest are dropped. If the broker cannot
+        store the payload, for example because its memory is full, it only publishes it and logs an
+        error.
 
         Returns:
             The number of processes that receive the payload.

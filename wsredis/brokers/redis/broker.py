@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import redis
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from ...message import Message, decode
 from ...runtime.loop import Loop
@@ -19,6 +21,13 @@ from .client import RedisClient
 from .feed import RedisFeed
 
 __all__ = ["RedisBroker"]
+
+log = logging.getLogger("wsredis.brokers.redis")
+
+NOT_STORED = (
+    "Redis does not store the log of %s (%s): the message was only published, so processes that"
+    " are not connected will not get it."
+)
 
 
 class RedisBroker:
@@ -74,7 +83,18 @@ class RedisBroker:
                 pipe.ltrim(channel, -most, -1)
                 pipe.expire(channel, seconds)
                 pipe.publish(channel, payload)
-                receivers: int = pipe.execute()[-1]
+                try:
+                    *stored, published = pipe.execute(raise_on_error=False)
+                except ReadOnlyError as exc:  # a replica reaches only its own subscribers
+                    raise ReadOnlyError(_reason(exc)) from None
+                except ResponseError as exc:  # nothing was done
+                    stored, published = [exc], client.publish(channel, payload)
+            if isinstance(published, Exception):
+                raise published
+            refused = next((reply for reply in stored if isinstance(reply, Exception)), None)
+            if refused is not None:
+                log.error(NOT_STORED, channel, _reason(refused))
+            receivers: int = published
             return receivers
 
         return self._client.call(append)
@@ -100,6 +120,11 @@ def _output_limit(found: dict[Any, Any]) -> OutputLimit:
     """Read the reply to CONFIG GET as redis-py returns it."""
     (value,) = found.values()
     return OutputLimit.read(value.decode() if isinstance(value, bytes) else value)
+
+
+def _reason(error: Exception) -> str:
+    """Return an error of Redis without the command, which redis-py puts in front of it."""
+    return str(error).rpartition("caused error: ")[2].rstrip(".")
 
 
 def _receivers(replies: list[Any]) -> int:
