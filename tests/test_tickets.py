@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
+import json
 import logging
+import secrets
 import threading
+import time
 import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
@@ -23,7 +27,7 @@ from wsredis.config import Config, configure
 from wsredis.embedded import EmbeddedRedis
 from wsredis.exceptions import ConfigurationError, HandshakeError, PermissionDenied
 from wsredis.identity import ANONYMOUS, Identity, chain
-from wsredis.tickets import TicketResolver, issue_ticket
+from wsredis.tickets import MAX_SECONDS, TicketResolver, issue_ticket
 
 SECRET = "a secret of the tests that has more than 32 bytes"
 ALICE = Identity("alice", ("editors", "admins"), "key-1", 2_000_000_000.5)
@@ -258,3 +262,53 @@ ANYTHING = Config(redis="memory://anything", secret=SECRET)
 def test_whatever_is_presented_is_refused_and_nothing_else_happens(text: str) -> None:
     with pytest.raises(PermissionDenied):
         TicketResolver(config=ANYTHING)(asking(text))
+
+
+# The time of issue
+
+
+def test_the_identity_of_a_ticket_knows_when_it_was_issued(config: Config) -> None:
+    before = time.time()
+    ticket = issue_ticket(ALICE, seconds=300, config=config)
+    after = time.time()
+    known = TicketResolver(config=config)(asking(ticket))
+    assert known.issued is not None
+    assert before - 1e-6 <= known.issued <= after
+    again = issue_ticket(known, config=config)  # the second ticket has its own time
+    issued = TicketResolver(config=config)(asking(again)).issued
+    assert issued is not None
+    assert issued >= after - 1e-6
+
+
+def old_ticket(config: Config, seconds: int) -> tuple[str, int]:
+    """Issue a ticket as before the time of issue was in it; return it and its expiry."""
+    secret = SECRET.encode()
+
+    def sign(purpose: bytes, data: bytes) -> bytes:
+        return hmac.digest(secret, b"wsredis %b ws\0" % purpose + data, "sha256")[:16]
+
+    end = int(time.time()) + seconds
+    body = secrets.token_bytes(16) + end.to_bytes(4, "big")
+    content = b'{"user": "alice", "groups": ["editors"], "session": null, "expires": null}'
+    key = f"ws:ticket:{hashlib.sha256(body).hexdigest()}"
+    store_for(config).put(key, sign(b"content", body + content) + content, seconds)
+    return urlsafe_b64encode(body + sign(b"ticket", body)).decode(), end
+
+
+@pytest.mark.parametrize("seconds", [1, 30, 300])
+def test_an_old_ticket_is_accepted_and_counts_as_issued_as_early_as_possible(
+    config: Config, seconds: int
+) -> None:
+    ticket, end = old_ticket(config, seconds)
+    known = TicketResolver(config=config)(asking(ticket))
+    assert known == Identity("alice", ("editors",))
+    assert known.issued == end - MAX_SECONDS
+
+
+def test_processes_from_before_the_time_of_issue_accept_a_new_ticket(config: Config) -> None:
+    whole = urlsafe_b64decode(issue_ticket(ALICE, seconds=30, config=config))
+    assert len(whole) == 36
+    stored = store_for(config).take(f"ws:ticket:{hashlib.sha256(whole[:20]).hexdigest()}")
+    assert stored is not None
+    assert set(json.loads(stored[16:])) == {"user", "groups", "session", "expires"}
+    assert abs(int.from_bytes(whole[16:20], "big") - time.time() - 30) < 10

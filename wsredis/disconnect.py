@@ -23,8 +23,9 @@ def disconnect(
     """Close the websockets of a user, a session or a group, on all hosts.
 
     All given names must match: ``user`` and ``group`` together select the websockets of that user
-    whose identity has the group. After 4401 and 1012 the browser client reconnects and is
-    identified again; after 1008 or 4403 it does not.
+    whose identity has the group. Websockets whose ticket was issued before are closed as soon as
+    they open. After 4401 and 1012 the browser client reconnects and is identified again; after 1008
+    or 4403 it does not.
 
     Args:
         user: a user's name, as the identity resolver returns it.
@@ -35,7 +36,10 @@ def disconnect(
         config: the options; by default those of this process.
 
     Returns:
-        The number of processes that received the request.
+        The number of processes that received the request. If Redis delivers the request but cannot
+        store it, because its memory is full or its disk fails, an error is logged by
+        ``wsredis.brokers.redis``: processes that are not connected to Redis at this moment, or that
+        start later, do not know of the request. Repeat it when Redis can store it.
 
     Raises:
         TypeError, ValueError: no name is given, or the code or the reason cannot be sent.

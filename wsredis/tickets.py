@@ -1,9 +1,18 @@
 """Signed one-time tickets: a view issues a ticket, and a websocket presents it to be identified.
 
 For pages whose cookies do not reach the websocket, or that have none. A ticket reveals nothing: it
-is a random number, its expiry time and a signature (HMAC-SHA256, RFC 2104). The identity is stored
-in Redis under a hash of the random number, signed as well; the first handshake that presents the
-ticket takes it from there. `wsredis.identity.credentials` finds the ticket in a handshake.
+is a random number, its times of issue and expiry and a signature (HMAC-SHA256, RFC 2104). The
+identity is stored in Redis under a hash of these, signed as well; the first handshake that presents
+the ticket takes it from there. `wsredis.identity.credentials` finds the ticket in a handshake.
+
+A ticket before its signature::
+
+    9 bytes  random
+    7 bytes  time of issue, in microseconds since the epoch
+    4 bytes  expiry time, in seconds since the epoch
+
+Older tickets have 16 random bytes instead of the first two. They count as issued at the earliest
+possible time, `MAX_SECONDS` before their expiry. Older processes accept the new ones.
 """
 
 from __future__ import annotations
@@ -23,14 +32,16 @@ from .exceptions import BrokerUnavailable, ConfigurationError, HandshakeError, P
 from .identity import ANONYMOUS, Identity
 from .identity.base import Request
 from .identity.credentials import presented
+from .identity.revocation import MAX_AGE
 from .protocol.http import RETRY_SOON, TICKET
 
 __all__ = ["MAX_SECONDS", "TicketResolver", "issue_ticket"]
 
-MAX_SECONDS = 300
+MAX_SECONDS = MAX_AGE
 """The longest lifetime of a ticket, in seconds."""
 
-_ID, _END, _SIGNATURE = 16, 4, 16  # bytes; their sum needs no padding in base64
+_RANDOM, _ISSUED, _END, _SIGNATURE = 9, 7, 4, 16  # bytes; their sum needs no padding in base64
+_BODY = _RANDOM + _ISSUED + _END
 _FORM = re.compile(r"[A-Za-z0-9_-]{48}")
 
 
@@ -58,8 +69,11 @@ def issue_ticket(
     if type(seconds) is not int or not 1 <= seconds <= MAX_SECONDS:
         raise ValueError(f"seconds must be whole seconds from 1 to {MAX_SECONDS}, not {seconds!r}")
     stamp = _Stamp(config)
-    body = secrets.token_bytes(_ID) + (int(time.time()) + seconds).to_bytes(_END)
-    content = json.dumps(asdict(who)).encode()
+    now = time.time()
+    issued, end = int(now * 1e6).to_bytes(_ISSUED), (int(now) + seconds).to_bytes(_END)
+    body = secrets.token_bytes(_RANDOM) + issued + end
+    known = {name: value for name, value in asdict(who).items() if name != "issued"}
+    content = json.dumps(known).encode()
     stamp.store.put(stamp.key(body), stamp.sign(b"content", body + content) + content, seconds)
     return urlsafe_b64encode(body + stamp.sign(b"ticket", body)).decode()
 
@@ -134,15 +148,26 @@ class _Stamp:
         if not _FORM.fullmatch(ticket):
             raise PermissionDenied("The ticket is malformed.")
         whole = urlsafe_b64decode(ticket)
-        body, signature = whole[: _ID + _END], whole[_ID + _END :]
+        body, signature = whole[:_BODY], whole[_BODY:]
         if not hmac.compare_digest(signature, self.sign(b"ticket", body)):
             raise PermissionDenied("The ticket was not issued by this site.")
         stored = self.store.take(self.key(body))
         if stored is None:
-            over = time.time() >= int.from_bytes(body[_ID:])
+            over = time.time() >= _times(body)[1]
             ended = "expired" if over else "already been used"
             raise PermissionDenied(f"The ticket has {ended}. Request a new one.")
         signature, content = stored[:_SIGNATURE], stored[_SIGNATURE:]
         if not hmac.compare_digest(signature, self.sign(b"content", body + content)):
             raise PermissionDenied("The ticket was not issued by this site.")
-        return Identity(**json.loads(content))
+        return Identity(**json.loads(content), issued=_times(body)[0])
+
+
+def _times(body: bytes) -> tuple[float, float]:
+    """Return when a ticket was issued and when it expires, as Unix times.
+
+    About one in 10**8 older tickets has random bytes that could be a time of issue.
+    """
+    end = int.from_bytes(body[-_END:])
+    issued = int.from_bytes(body[_RANDOM:-_END]) / 1e6
+    earliest = end - MAX_SECONDS
+    return (issued if earliest <= issued <= end else earliest), end

@@ -10,6 +10,7 @@ import gevent
 import pytest
 import redis
 
+from wsredis.brokers.redis import feed as module
 from wsredis.embedded import EmbeddedRedis
 from wsredis.exceptions import BrokerUnavailable
 
@@ -95,7 +96,7 @@ def test_a_redis_that_is_unavailable_says_so(own_redis: EmbeddedRedis, listen: A
 def test_what_a_redis_refuses_to_tell_is_an_error(fake: FakeRedis, listener: Any) -> None:
     asked = Call(logged, listener)
     peer = fake.peer()
-    peer.expect("LRANGE", CONTROL, "0", "-1")
+    peer.expect("LRANGE", CONTROL, "-1000", "-1")
     peer.say(b"-NOPERM not this command\r\n")
     with pytest.raises(BrokerUnavailable, match=r"^Redis: NOPERM"):
         asked.result()
@@ -113,7 +114,7 @@ def test_a_key_of_another_type_is_no_log(
 def test_a_redis_that_does_not_answer_is_an_error_too(fake: FakeRedis, listen: Any) -> None:
     asked = Call(logged, listen(FakeBroker(fake, 1)))
     peer = fake.peer()
-    for command in (("LRANGE", CONTROL, "0", "-1"), ("PING",)):
+    for command in (("LRANGE", CONTROL, "-1000", "-1"), ("PING",)):
         peer.expect(*command)
         peer.say(b">3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$1\r\ny\r\n")  # it is not silent
     with pytest.raises(BrokerUnavailable, match=r"^Redis: no answer within 1 s$"):
@@ -133,7 +134,88 @@ def test_what_is_delivered_before_the_answer_is_there_before_it(
     peer.accept(CONTROL)
     joined.result()
     asked = Call(logged, listener)
-    peer.expect("LRANGE", CONTROL, "0", "-1")
+    peer.expect("LRANGE", CONTROL, "-1000", "-1")
     peer.say(message("order", CONTROL), b"*1\r\n$5\r\norder\r\n")
     assert asked.result() == ["order"]
     assert listener.data == ["order"]
+
+
+def test_a_long_log_is_read_in_parts_in_order(
+    broker: AnyBroker, listen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOGGED_AT_ONCE", 3)
+    for number in range(7):
+        broker.append(CONTROL, b"%d" % number, 60, 10)
+    assert logged(listen(broker)) == list("0123456")
+    for number in range(7, 9):
+        broker.append(CONTROL, b"%d" % number, 60, 10)
+    assert logged(listen(broker)) == list("012345678")
+
+
+def test_what_is_appended_between_two_parts_hides_none(
+    fake: FakeRedis, listener: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOGGED_AT_ONCE", 2)
+    asked = Call(logged, listener)
+    peer = fake.peer()
+    peer.expect("LRANGE", CONTROL, "-2", "-1")
+    peer.say(b"*2\r\n$1\r\nb\r\n$1\r\nc\r\n")
+    peer.expect("LRANGE", CONTROL, "-4", "-3")  # after d was appended
+    peer.say(b"*2\r\n$1\r\na\r\n$1\r\nb\r\n")
+    peer.expect("LRANGE", CONTROL, "-6", "-5")
+    peer.say(b"*0\r\n")
+    assert asked.result() == ["a", "b", "b", "c"]
+
+
+# When Redis cannot store it
+
+
+def hinder(admin: redis.Redis, how: str) -> None:
+    """Make Redis refuse to store the log, but not to publish."""
+    if how == "full":
+        admin.config_set("maxmemory", 1)
+    elif how == "other-type":
+        admin.set(CONTROL, "of another program")
+    else:
+        admin.execute_command("ACL", "SETUSER", "default", "-rpush")
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("full", "maxmemory"), ("other-type", "WRONGTYPE"), ("old-acl", "no permissions")],
+)
+def test_what_cannot_be_stored_is_published_once_and_an_error_is_logged(
+    own_redis: EmbeddedRedis,
+    admin: redis.Redis,
+    listen: Any,
+    caplog: pytest.LogCaptureFixture,
+    how: str,
+    said: str,
+) -> None:
+    broker = broker_at(own_redis.url)
+    listener = listen(broker)
+    listener.subscribe(CONTROL, NEWS)
+    hinder(admin, how)
+    assert broker.append(CONTROL, b"secret", 60, 10) == 1
+    broker.publish([NEWS], b"last", 0)
+    listener.wait_for("secret", "last")
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert record.getMessage().startswith(f"Redis does not store the log of {CONTROL} (")
+    assert said in record.getMessage()
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("how", ["replica", "no-publish"])
+def test_what_reaches_nobody_is_an_error_without_the_payload(
+    own_redis: EmbeddedRedis, admin: redis.Redis, how: str
+) -> None:
+    broker = broker_at(own_redis.url)
+    if how == "replica":
+        admin.execute_command("REPLICAOF", "127.0.0.1", "1")
+        admin.config_set("replica-serve-stale-data", "yes")
+    else:
+        admin.execute_command("ACL", "SETUSER", "default", "resetchannels")
+    with pytest.raises(BrokerUnavailable) as error:
+        broker.append(CONTROL, b"secret", 60, 10)
+    assert "secret" not in str(error.value)

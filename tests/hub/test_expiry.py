@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from wsredis.hub import expiry as module
-from wsredis.hub.expiry import SKEW, SPARE, Expiry
+from wsredis.hub.expiry import AT_ONCE, SKEW, SPARE, Expiry
 from wsredis.identity import Identity
-from wsredis.identity.revocation import Revocation
+from wsredis.identity.revocation import LOG_LENGTH, MAX_AGE, Revocation
 from wsredis.message import Message
 from wsredis.protocol.closing import IDENTITY_ENDED
 
@@ -124,7 +125,7 @@ def test_nonsense_ends_nobody(process: Process) -> None:
     alice = process.come(ALICE)
     for payload in (b"", b"[]", b'{"user":null}', b'{"user":"alice","code":1006}'):
         assert process.expiry.apply(Message(CONTROL, payload)) == 0
-        assert process.expiry.catch_up(Message(CONTROL, payload)) == 0
+        assert sum(process.expiry.catch_up([Message(CONTROL, payload)])) == 0
     assert alice.codes == []
 
 
@@ -160,13 +161,13 @@ def test_a_newcomer_who_two_revocations_mean_is_counted_once(process: Process) -
 def test_a_revocation_is_remembered_as_long_as_a_handshake_may_take(process: Process) -> None:
     before = process.clock.now
     process.expiry.apply(process.revoke())
-    process.clock.now += 10 + SPARE
+    process.clock.now += MAX_AGE + 10 + SPARE
     process.expiry.expire()
     assert process.expiry.watch(process.come(ALICE, before)) == 1
     process.clock.now += 1
     process.expiry.expire()
     assert process.expiry.watch(process.come(ALICE, before)) == 0
-    assert not process.expiry._recent
+    assert not len(process.expiry._recent)
 
 
 def test_a_revocation_that_was_missed_ends_those_who_were_asked_before_it(process: Process) -> None:
@@ -174,22 +175,91 @@ def test_a_revocation_that_was_missed_ends_those_who_were_asked_before_it(proces
     process.clock.now += 100
     late = process.come(ALICE)
     process.clock.now += 50
-    assert process.expiry.catch_up(process.revoke(ago=100)) == 1
+    assert sum(process.expiry.catch_up([process.revoke(ago=100)])) == 1
     assert (len(early.codes), late.codes) == (1, [])
 
 
 @pytest.mark.parametrize(("behind", "ended"), [(SKEW - 0.5, 1), (SKEW + 0.5, 0)])
 def test_clocks_may_differ_a_little(process: Process, behind: float, ended: int) -> None:
     process.come(ALICE)
-    assert process.expiry.catch_up(process.revoke(ago=behind), skew=0) == 0
-    assert process.expiry.catch_up(process.revoke(ago=behind)) == ended
+    assert sum(process.expiry.catch_up([process.revoke(ago=behind)], skew=0)) == 0
+    assert sum(process.expiry.catch_up([process.revoke(ago=behind)])) == ended
 
 
 def test_a_revocation_from_the_future_means_nobody_who_comes_after_it_was_read(
     process: Process,
 ) -> None:
     here = process.come(ALICE)
-    assert process.expiry.catch_up(process.revoke(ago=-3600)) == 1
+    assert sum(process.expiry.catch_up([process.revoke(ago=-3600)])) == 1
     assert len(here.codes) == 1
     process.clock.now += 1
     assert process.expiry.watch(process.come(ALICE)) == 0
+
+
+# Tickets
+
+
+def ticket(process: Process, ago: float, identity: Identity = ALICE) -> Any:
+    """Let somebody in now, with a ticket that was issued so many seconds ago."""
+    return process.come(replace(identity, issued=process.clock.time() - ago))
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["heard", "read-from-the-log"])
+def test_a_ticket_from_before_a_revocation_is_worth_nothing_after_it(
+    process: Process, kept: bool
+) -> None:
+    process.clock.now += 1000
+    order = process.revoke(code=4403, reason="goodbye")
+    if kept:
+        process.expiry.apply(order)
+    process.clock.now += 60
+    if not kept:
+        assert sum(process.expiry.catch_up([order], skew=0)) == 0
+    before, after, bob = ticket(process, 61), ticket(process, 59), ticket(process, 61, BOB)
+    assert [process.expiry.watch(each) for each in (before, after, bob)] == [1, 0, 0]
+    assert before.codes == [(4403, "goodbye")]
+
+
+def test_the_clock_of_an_order_from_the_future_does_not_count(process: Process) -> None:
+    process.expiry.apply(process.revoke(ago=-3600))
+    process.clock.now += 1
+    assert process.expiry.watch(ticket(process, 0)) == 0
+    assert process.expiry.watch(ticket(process, 2)) == 1
+
+
+def test_a_ticket_that_came_before_the_log_was_read_is_found(process: Process) -> None:
+    process.clock.now += 1000
+    late = ticket(process, 61)
+    assert process.expiry.watch(late) == 0
+    assert sum(process.expiry.catch_up([process.revoke(ago=60)], skew=0)) == 1
+
+
+def test_where_the_log_may_lack_orders_a_ticket_from_before_it_is_worth_nothing(
+    process: Process,
+) -> None:
+    process.clock.now += 1000
+    old = process.come(BOB)  # when all was known
+    process.clock.now += 1000
+    log = [process.revoke(ago=60, user="eve")] * LOG_LENGTH
+    assert sum(process.expiry.catch_up(log[1:], skew=0)) == 0
+    assert process.expiry.watch(ticket(process, 61)) == 0
+    process.sockets.pop()
+    assert sum(process.expiry.catch_up(log, skew=0)) == 0
+    before, after = ticket(process, 61), ticket(process, 59)
+    assert [process.expiry.watch(each) for each in (before, after)] == [1, 0]
+    assert before.codes == [(IDENTITY_ENDED.code, IDENTITY_ENDED.reason)]
+    assert old.codes == []
+
+
+def test_nonsense_in_a_full_log_is_skipped(process: Process) -> None:
+    process.clock.now += 1000
+    log = [Message(CONTROL, b"[]"), *[process.revoke(ago=60, user="eve")] * LOG_LENGTH]
+    assert sum(process.expiry.catch_up(log, skew=0)) == 0
+    assert process.expiry.watch(ticket(process, 61)) == 1
+
+
+def test_others_have_their_turn_while_a_log_is_applied(process: Process) -> None:
+    sockets = [process.come(ALICE) for _ in range(2 * AT_ONCE)]
+    log = [process.revoke()] * (3 * AT_ONCE)
+    assert list(process.expiry.catch_up(log)) == [0, 0, 0, AT_ONCE, AT_ONCE]
+    assert all(len(socket.codes) == 1 for socket in sockets)

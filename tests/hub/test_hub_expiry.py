@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import gevent
@@ -12,7 +13,7 @@ import pytest
 from websockets.frames import Opcode
 
 from wsredis.exceptions import BrokerUnavailable, HandshakeError
-from wsredis.hub.channel import JOIN_AT_MOST
+from wsredis.hub.channel import JOIN_AT_MOST, Channel
 from wsredis.identity import ANONYMOUS, Identity
 from wsredis.identity.revocation import LOG_LENGTH, LOG_SECONDS, Revocation
 from wsredis.message import Message
@@ -137,6 +138,59 @@ def test_one_without_channels_hears_of_a_revocation_too(place: Place) -> None:
     client, _, _ = place.connect(identity=ALICE)  # as one that only publishes
     send(place, user="alice")
     assert client.close_code() == 4401
+
+
+def test_a_ticket_from_before_thousands_of_orders_is_worth_nothing_in_a_fresh_process(
+    place: Place,
+) -> None:
+    issued = time.time()
+    send(place, user="alice")
+    for number in range(2000):
+        send(place, user=f"user{number}")
+    for identity, ended in ((ALICE, True), (BOB, False)):
+        connection = join(place, replace(identity, issued=issued), Recorder())
+        client = finish(place, connection)
+        place.publish("hello")
+        assert client.read()[0] == (Opcode.CLOSE if ended else Opcode.TEXT)
+    assert place.numbers()["revoked"] == 1
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["", "fails"])
+def test_the_log_is_read_once_for_all_who_join_at_the_start(
+    place: Place, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    feed, gate = place.hub._feed, place.run(gevent.event.Event)
+    asked: list[str] = []
+
+    def slowly(channel: str) -> Any:
+        asked.append(channel)
+        gate.wait()
+        if fails:
+            raise BrokerUnavailable("unavailable")
+        return []
+
+    monkeypatch.setattr(feed, "logged", slowly)
+    results: list[object] = []
+
+    def come() -> None:
+        try:
+            results.append(join(place, ALICE))
+        except HandshakeError as refused:
+            results.append(refused.status)
+
+    threads = [threading.Thread(target=come) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(place.hub._channels.get(CHANNEL, Channel()).joining) == 5)
+    assert asked == [CONTROL]
+    place.run(gate.set)
+    for thread in threads:
+        thread.join(30)
+    assert asked == [CONTROL]
+    if fails:
+        assert results == [503] * 5
+    else:
+        assert all(isinstance(result, WebSocket) for result in results)
 
 
 def test_a_revocation_of_long_ago_means_no_first_socket(place: Place) -> None:

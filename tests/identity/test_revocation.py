@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsredis import disconnect
-from wsredis.brokers import log_for
 from wsredis.config import Config
 from wsredis.embedded import EmbeddedRedis
 from wsredis.exceptions import BrokerUnavailable
@@ -30,6 +29,7 @@ from wsredis.identity.revocation import (
 from wsredis.message import Message, decode
 from wsredis.naming import Audience, channel_name
 from wsredis.protocol.frames import CloseCode
+from wsredis.tickets import MAX_SECONDS
 
 ALICE = Identity("alice", ("editors", "staff"), "s3ss10n")
 CONTROL = "revocations:control"
@@ -202,12 +202,19 @@ def test_the_names_are_not_mixed_up(config: Config, logged: Any) -> None:
     ]
 
 
-def test_only_so_many_revocations_are_kept(config: Config, logged: Any) -> None:
-    log = log_for(config)
-    for number in range(LOG_LENGTH + 5):
-        revocation = Revocation(user=f"user{number}")
-        log.append(CONTROL, revocation.encode(), LOG_SECONDS, LOG_LENGTH)
+def test_only_so_many_revocations_are_kept(
+    config: Config, logged: Any, redis_client: redis.Redis
+) -> None:
+    old = [Revocation(user=f"user{number}").encode() for number in range(LOG_LENGTH)]
+    redis_client.rpush(CONTROL, *old)
+    for number in range(LOG_LENGTH, LOG_LENGTH + 5):
+        disconnect(user=f"user{number}", config=config)
     assert [each["user"] for each in logged()] == [f"user{n}" for n in range(5, LOG_LENGTH + 5)]
+
+
+def test_the_log_has_room_for_a_hundred_a_second_while_a_ticket_is_valid() -> None:
+    assert LOG_LENGTH >= 100 * MAX_SECONDS
+    assert LOG_SECONDS > MAX_SECONDS
 
 
 def test_revocations_given_at_once_are_all_kept(config: Config, logged: Any) -> None:

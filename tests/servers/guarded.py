@@ -2,7 +2,8 @@
 
 ``X-User``, ``X-Groups`` and ``X-Session`` set the identity and ``X-Expires`` its expiry (Unix
 time). ``X-Hold`` makes the resolver create a file of that name when it is called, and wait
-for a second file, with ``-go`` after the name, for at most a minute.
+for a second file, with ``-go`` after the name, for at most a minute. With a secret, tickets are
+accepted, too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Any
 import gevent
 
 from wsredis import Identity, WebSocketMiddleware, disconnect
+from wsredis.identity import chain
 from wsredis.runtime.loop import in_gevent
+from wsredis.tickets import TicketResolver
 
 logging.basicConfig(
     level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
@@ -58,6 +61,10 @@ def pages(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [body]
 
 
+resolvers = [TicketResolver()] if "WSREDIS_SECRET" in os.environ else []
+
 application = WebSocketMiddleware(
-    pages, identity=identify, allowed_channels=lambda request, requested: requested
+    pages,
+    identity=chain(*resolvers, identify),
+    allowed_channels=lambda request, requested: requested,
 )

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
+import redis
 
-from wsredis import Config, disconnect
+from wsredis import Config, Identity, disconnect
 from wsredis.embedded import EmbeddedRedis
 from wsredis.protocol.closing import FORBIDDEN, IDENTITY_ENDED
+from wsredis.tickets import issue_ticket
 
 from ..faults.proxy import Proxy
 from .support import HOST, Setup, Site, each, eventually
@@ -21,6 +23,7 @@ pytestmark = pytest.mark.servers
 
 Start = Callable[..., Site]
 BROADCAST = "subscribe-broadcast"
+SECRET = "a secret of the tests that has more than 32 bytes"
 SERVERS = ("uwsgi-gevent", "uwsgi-threads", "gunicorn-gthread", "pywsgi")
 
 some_servers = each(*SERVERS)
@@ -170,6 +173,63 @@ def test_no_client_can_publish_a_revocation(members: Site, room: str) -> None:
         hears(members, room, alice)
     assert members.stats()["revoked"] == 0
     assert not members.lines("control channel was ignored")
+
+
+# Tickets
+
+MEMBER = Identity("alice", ("editors",), "one")
+
+
+@some_servers
+@pytest.mark.parametrize("fresh", [True, False], ids=["a-fresh-process", "a-process-that-heard"])
+@pytest.mark.parametrize("names", ["user", "session", "group"])
+def test_a_ticket_from_before_an_order_is_worth_nothing_after_it(
+    start: Start, own_redis: EmbeddedRedis, setup: Setup, room: str, names: str, fresh: bool
+) -> None:
+    site = start(setup, app="guarded.py", redis=own_redis.url, secret=SECRET)
+    config = Config(redis=own_redis.url, secret=SECRET)
+    target = f"/ws/{room}?{BROADCAST}"
+
+    def ticket(who: Identity = MEMBER) -> str:
+        return f"{target}&ticket={issue_ticket(who, seconds=300, config=config)}"
+
+    with ExitStack() as stack:
+        if not fresh:
+            stack.enter_context(site.wire(target))
+        before, other = ticket(), ticket(Identity("bob", ("readers",), "two"))
+        revoke(site, **{names: {"user": "alice", "session": "one", "group": "editors"}[names]})
+        for number in range(2000):
+            revoke(site, user=f"user{number}")
+        with site.wire(before) as late:
+            first, payload = late.receive()
+            assert (first, payload[:2]) == (0x88, (4401).to_bytes(2, "big"))
+        with site.wire(other) as bob, site.wire(ticket()) as again:
+            hears(site, room, bob, again)
+    assert site.stats()["revoked"] == 1
+
+
+# While Redis is full
+
+
+@some_servers
+def test_an_order_is_carried_out_though_redis_has_no_room_to_keep_it(
+    members: Site, own_redis: EmbeddedRedis, room: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = f"/ws/{room}?{BROADCAST}"
+    with (
+        members.wire(target, x_user="alice", x_session="key-of-alice") as alice,
+        members.wire(target) as nobody,
+        redis.Redis(port=own_redis.port) as admin,
+    ):
+        admin.config_set("maxmemory", 1)
+        assert revoke(members, session="key-of-alice") == 1
+        assert alice.close_code() == 4401
+        hears(members, room, nobody)
+        admin.config_set("maxmemory", 0)
+    assert (
+        "Redis does not store the log of ws:control (command not allowed when used" in caplog.text
+    )
+    assert "key-of-alice" not in caplog.text
 
 
 # While Redis is unavailable

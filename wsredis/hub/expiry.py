@@ -1,19 +1,20 @@
 """The end of identities: subscribers are closed when their identity expires or is revoked.
 
-A client that was identified just before a revocation arrived may join after it. So recent
-revocations also apply to new subscribers. All of this runs on the hub's loop.
+A client that was identified just before a revocation arrived, or whose ticket was issued before it,
+may join after it. So recent revocations also apply to new subscribers (see `.recent`). All of this
+runs on the hub's loop.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ..identity.revocation import Revocation, read_revocation
+from ..identity.revocation import LOG_LENGTH, MAX_AGE, Revocation, read_revocation
 from ..message import Message
 from ..protocol.closing import IDENTITY_ENDED, default_reason
 from ..runtime.logs import get_logger
+from .recent import Recent, RecentRevocations
 from .subscriber import Subscriber
 
 __all__ = ["Expiry"]
@@ -24,7 +25,10 @@ SKEW = 2.0
 """Maximum seconds by which the clocks of two hosts may differ."""
 
 SPARE = 20.0
-"""Seconds beyond the handshake timeout for which a revocation applies to new subscribers."""
+"""Seconds beyond the handshake timeout and `MAX_AGE` for which revocations are kept."""
+
+AT_ONCE = 100
+"""Revocations, or subscribers, that are handled before other work can run."""
 
 
 class Expiry:
@@ -42,9 +46,8 @@ class Expiry:
         self, subscribers: Callable[[], Iterable[Subscriber]], handshake_timeout: float
     ) -> None:
         self._subscribers = subscribers
-        self._remembered = handshake_timeout + SPARE
         self._until: dict[Subscriber, float] = {}  # Unix time
-        self._recent: deque[tuple[float, Revocation]] = deque()  # with their monotonic times
+        self._recent = RecentRevocations(MAX_AGE + handshake_timeout + SPARE)
 
     def watch(self, subscriber: Subscriber) -> int:
         """Watch a new subscriber; return 1 if it is closed at once, else 0."""
@@ -53,9 +56,7 @@ class Expiry:
             if until <= time.time():
                 return _expire(subscriber)
             self._until[subscriber] = until
-        if not self._recent:
-            return 0
-        return sum(_revoke(subscriber, when, revocation) for when, revocation in self._recent)
+        return self._compare(subscriber) if self._recent.by_name else 0
 
     def forget(self, subscriber: Subscriber) -> None:
         """Stop watching a subscriber that has ended."""
@@ -67,32 +68,46 @@ class Expiry:
         over = [subscriber for subscriber, until in self._until.items() if until <= now]
         for subscriber in over:
             self._until.pop(subscriber, None)
-        old = time.monotonic() - self._remembered
-        while self._recent and self._recent[0][0] < old:
-            self._recent.popleft()
+        self._recent.expire(time.monotonic())
         return sum(map(_expire, over))
 
     def apply(self, message: Message) -> int:
         """Apply a revocation that has just arrived; return the number of subscribers it closes."""
         revocation = _read(message)
-        return 0 if revocation is None else self._carry_out(time.monotonic(), revocation)
-
-    def catch_up(self, message: Message, skew: float = SKEW) -> int:
-        """Apply a revocation from the log; return the number of subscribers it closes.
-
-        It does not apply to clients that were identified after it was published. The comparison
-        allows for clocks that differ by ``skew`` seconds.
-        """
-        revocation = _read(message)
         if revocation is None:
             return 0
         now = time.monotonic()
-        return self._carry_out(min(now, now + revocation.at - time.time() + skew), revocation)
-
-    def _carry_out(self, when: float, revocation: Revocation) -> int:
-        self._recent.append((when, revocation))
+        self._recent.add(Recent(now, now, min(revocation.at, time.time()), revocation))
         everybody = list(self._subscribers())
-        return sum(_revoke(subscriber, when, revocation) for subscriber in everybody)
+        return sum(_revoke(subscriber, now, revocation) for subscriber in everybody)
+
+    def catch_up(self, log: Sequence[Message], skew: float = SKEW) -> Iterator[int]:
+        """Apply the revocations of the log; yield numbers of subscribers that were closed.
+
+        They do not apply to clients that were identified after they were published. The comparison
+        allows for clocks that differ by ``skew`` seconds. Subscribers are closed once all
+        revocations are known, so that the work does not grow with the product of both.
+        """
+        incomplete = len(log) >= LOG_LENGTH  # it may have had earlier ones
+        for start in range(0, len(log), AT_ONCE):
+            for message in log[start : start + AT_ONCE]:
+                if (revocation := _read(message)) is not None:
+                    now, wall = time.monotonic(), time.time()
+                    when = min(now, now + revocation.at - wall + skew)
+                    recent = Recent(now, when, min(revocation.at, wall), revocation)
+                    if incomplete:
+                        self._recent.drop(when, recent.at)
+                        incomplete = False
+                    self._recent.add(recent)
+            yield 0
+        everybody = list(self._subscribers())
+        for start in range(0, len(everybody), AT_ONCE):
+            yield sum(map(self._compare, everybody[start : start + AT_ONCE]))
+
+    def _compare(self, subscriber: Subscriber) -> int:
+        """Close a subscriber if a recent revocation applies to it; return 1 then, else 0."""
+        end = self._recent.end_of(subscriber)
+        return 0 if end is None else subscriber.kick(*end)
 
 
 def _read(message: Message) -> Revocation | None:

@@ -23,10 +23,11 @@ from operator import attrgetter
 from typing import Any
 
 import gevent
+from gevent.event import Event
 
 from ..brokers.base import Broker
 from ..config import Config
-from ..exceptions import HandshakeError
+from ..exceptions import BrokerUnavailable, HandshakeError
 from ..identity.revocation import control_channel
 from ..message import Message, decode
 from ..protocol.closing import CHANNEL_REFUSED, NOT_PUBLISHED, RESTART
@@ -78,7 +79,8 @@ class Hub:
         self.memory = BufferMemory(config, self.stats, self.subscribers)
         self._expiry = Expiry(self.subscribers, config.handshake_timeout)
         self._control = control_channel(config.key_prefix)
-        self._controlled = False  # whether the control channel is subscribed to
+        self._controlled = False  # whether the control channel is subscribed to and its log read
+        self._reading: Event | None = None  # set when the log was read, or could not be read
         self._channels: dict[str, Channel] = {}
         self._feed = broker.open(loop, self.deliver)
         self._gaps = Gaps(config, self._feed, self.subscribers, self._catch_up)
@@ -185,11 +187,33 @@ class Hub:
         if self._controlled:
             return self._feed.subscribe(channels, most)
         retained = self._feed.subscribe((self._control, *channels), most)
-        for revocation in self._feed.logged(self._control):
-            # No subscriber is older than the revocation: a client that has logged in again stays.
-            self.stats.revoked += self._expiry.catch_up(revocation, skew=0.0)
-        self._controlled = True
+        self._read_log()
         return retained
+
+    def _read_log(self) -> None:
+        """Read the log of revocations once, for all clients that are joining.
+
+        Raises:
+            BrokerUnavailable: the log could not be read.
+        """
+        if (reading := self._reading) is not None:
+            reading.wait()
+            if not self._controlled:
+                raise BrokerUnavailable("the revocations could not be read")
+            return
+        reading = self._reading = Event()
+        try:
+            # No subscriber is older than a revocation: a client that has logged in again stays.
+            self._apply_log(skew=0.0)
+            self._controlled = True
+        finally:
+            self._reading = None
+            reading.set()
+
+    def _apply_log(self, **skew: float) -> None:
+        for closed in self._expiry.catch_up(self._feed.logged(self._control), **skew):
+            self.stats.revoked += closed
+            gevent.sleep(NEXT_TURN)
 
     def unsubscribe(self, subscriber: Subscriber, channels: Collection[str]) -> None:
         """Unsubscribe a client from channels; channels that it does not have are ignored."""
@@ -294,9 +318,7 @@ class Hub:
         Raises:
             BrokerUnavailable: the broker is unavailable again.
         """
-        for revocation in self._feed.logged(self._control):
-            self.stats.revoked += self._expiry.catch_up(revocation)
-            gevent.sleep(NEXT_TURN)
+        self._apply_log()
         deaf = [self._channels[name] for name in self._feed.refused() if name in self._channels]
         for subscriber in {member for channel in deaf for member in channel.members}:
             subscriber.close(CHANNEL_REFUSED.code, CHANNEL_REFUSED.reason)

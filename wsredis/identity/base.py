@@ -8,7 +8,7 @@ client. `wsredis.naming` defines the names of channels, `wsredis.access` grants 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..exceptions import ConfigurationError
@@ -26,16 +26,21 @@ class Identity:
         session: the key of the client's session, which must exist in the session store; or None.
         expires: Unix time in seconds at which the identity expires, or None. The websocket is
             closed then (4401).
+        issued: Unix time in seconds at which the credential was issued, if that was before the
+            handshake, as with a ticket; or None. The websocket is also closed by disconnect
+            commands given since then, at most `wsredis.identity.revocation.MAX_AGE` ago. It is not
+            compared: two identities with the same names are equal.
 
     Raises:
-        TypeError: a name is not a non-empty string, ``groups`` is a bare string, or ``expires``
-            is not a number.
+        TypeError: a name is not a non-empty string, ``groups`` is a bare string, or ``expires`` or
+            ``issued`` is not a number.
     """
 
     user: str | None = None
     groups: tuple[str, ...] = ()
     session: str | None = None
     expires: float | None = None
+    issued: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         groups: object = self.groups
@@ -46,15 +51,19 @@ class Identity:
         for name in names:
             if name is not None and (not isinstance(name, str) or not name):
                 raise TypeError(f"names of an identity must be non-empty strings, not {name!r}")
-        expires: object = self.expires
-        if expires is not None and (
-            not isinstance(expires, int | float) or not math.isfinite(expires)
-        ):
-            raise TypeError(f"expires must be a Unix time in seconds or None, not {expires!r}")
+        if self.expires is not None:
+            _check_time("expires", self.expires)
+        if self.issued is not None:
+            _check_time("issued", self.issued)
 
     def __bool__(self) -> bool:
         """Return whether there is a user, a group or a session."""
         return bool(self.user or self.groups or self.session)
+
+
+def _check_time(name: str, value: object) -> None:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError(f"{name} must be a Unix time in seconds or None, not {value!r}")
 
 
 ANONYMOUS = Identity()

@@ -2,8 +2,7 @@
 
 `wsredis.disconnect` publishes them. The broker carries them to every process, on a channel that no
 client can name, and logs them for processes that do not receive them at that moment: because their
-link to Redis is lost, or because their first websocket is joining. `wsredis.hub.expiry` applies
-them.
+link to Redis is lost, or because they have had no websocket yet. `wsredis.hub.expiry` applies them.
 """
 
 from __future__ import annotations
@@ -15,13 +14,23 @@ from ..message import Message
 from ..protocol.closing import IDENTITY_ENDED, MAX_REASON, SENDABLE
 from .base import Identity
 
-__all__ = ["LOG_LENGTH", "LOG_SECONDS", "Revocation", "control_channel", "read_revocation"]
+__all__ = [
+    "LOG_LENGTH",
+    "LOG_SECONDS",
+    "MAX_AGE",
+    "Revocation",
+    "control_channel",
+    "read_revocation",
+]
+
+MAX_AGE = 300
+"""Maximum seconds from the issue of a credential (`Identity.issued`) to its handshake."""
 
 LOG_SECONDS = 600
 """Seconds for which a revocation stays in the log."""
 
-LOG_LENGTH = 1000
-"""Maximum revocations in the log; the oldest are dropped."""
+LOG_LENGTH = 100 * MAX_AGE
+"""Maximum revocations in the log: 100 per second for `MAX_AGE`; the oldest are dropped."""
 
 
 @dataclass(frozen=True, slots=True)

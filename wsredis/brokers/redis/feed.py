@@ -22,7 +22,7 @@ from ..base import UNLIMITED, Deliver
 from ..copies import OPTION, OutputLimit
 from ..stats import FeedStats
 from .asking import Asking
-from .link import Link, LinkLost, Socket
+from .link import Answer, Link, LinkLost, Socket
 from .outgoing import Outgoing, ignore
 from .resp import ReplyError
 from .retained import SMALL, Retained
@@ -38,6 +38,9 @@ BACKOFF_START, BACKOFF_MOST = 0.05, 2.0
 
 SUBSCRIBE_AT_ONCE = 500
 """Channels in one SUBSCRIBE after a reconnect."""
+
+LOGGED_AT_ONCE = 1000
+"""Messages of a log in one reply."""
 
 
 class Connection(Protocol):
@@ -100,16 +103,20 @@ class RedisFeed:
         return [decode(*pair, self._envelope) for pair in found]
 
     def logged(self, channel: str) -> list[Message]:
+        # From the newest to the oldest, as messages that are appended meanwhile move the others:
+        # some are then read twice, and none is skipped.
         link = self._present()
-        words = "LRANGE", channel, 0, -1
-        reply = self._asking.ask(
-            link, lambda answer: link.command(answer, *words, after_pushes=True)
-        )
-        if isinstance(reply, ReplyError) and str(reply).startswith("WRONGTYPE"):
-            log.error("%s is not a list: delete the key, it belongs to wsredis", channel)
-            return []
-        payloads = self._asking.check(reply)
-        return [decode(channel, payload, self._envelope) for payload in payloads]
+        parts: list[list[bytes]] = []
+        while not parts or len(parts[-1]) == LOGGED_AT_ONCE:
+            last = -1 - LOGGED_AT_ONCE * len(parts)
+            words = "LRANGE", channel, last - LOGGED_AT_ONCE + 1, last
+            reply = self._asking.ask(link, partial(_ask_after_pushes, link, words))
+            if isinstance(reply, ReplyError) and str(reply).startswith("WRONGTYPE"):
+                log.error("%s is not a list: delete the key, it belongs to wsredis", channel)
+                return []
+            parts.append(self._asking.check(reply))
+        found = [payload for part in reversed(parts) for payload in part]
+        return [decode(channel, payload, self._envelope) for payload in found]
 
     def _present(self) -> Link:
         """Return the link; wait for the first attempt to connect after it was lost."""
@@ -237,3 +244,7 @@ class RedisFeed:
         except Exception:
             log.exception("messages could not be delivered")
             self.stats.count_gap()
+
+
+def _ask_after_pushes(link: Link, words: Sequence[str | int], answer: Answer) -> None:
+    link.command(answer, *words, after_pushes=True)
