@@ -303,3 +303,44 @@ def test_a_forked_child_that_ends_says_goodbye_to_nobody(gate: Callable[..., Gat
         assert os.waitpid(child, 0)[1] == 0
         here.publisher().publish("still here")
         assert client.recv(5) == "still here"
+
+
+@pytest.mark.parametrize(
+    ("options", "own", "each", "room", "limit", "warning"),
+    [
+        ({}, 0, 1, 896, 1024, None),
+        ({}, 1000, 1, 896, 2024, None),
+        ({}, 5000, 1, 16, 4096, "may open 4096 files (ulimit -n), of which the server may take"),
+        ({"max_connections": 5}, 0, 1, 896, 1024, None),
+        ({"max_connections": 900}, 0, 3, 2700, 2828, None),
+        ({"max_connections": 3968}, 0, 1, 3968, 4096, None),
+        ({"max_connections": 3969}, 0, 1, 3968, 4096, "max_connections=3969 is more than the"),
+        ({"max_connections": 2000}, 0, 3, 3968, 4096, "websockets get 1322"),
+    ],
+)
+def test_room_is_made_for_the_descriptors_of_websockets_or_a_warning_names_the_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    options: dict[str, int],
+    own: int,
+    each: int,
+    room: int,
+    limit: int,
+    warning: str | None,
+) -> None:
+    limits = [(1024, 4096)]
+    monkeypatch.setattr("resource.getrlimit", lambda kind: limits[-1])
+    monkeypatch.setattr("resource.setrlimit", lambda kind, given: limits.append(given))
+    reserved: list[int] = []
+    monkeypatch.setattr(wsredis.process, "reserve", reserved.append)
+    process = wsredis.process.Process(Config(**options), MemoryBroker(), own, each)
+    process.close()
+    assert (process.limits._room, limits[-1][0]) == (room, limit)
+    assert reserved == [min(room, options.get("max_connections", room) * each)]
+    said = [record.getMessage() for record in caplog.records if record.name == "wsredis.process"]
+    if warning is None:
+        assert said == []
+    else:
+        assert len(said) == 1
+        assert warning in said[0]
+        assert str(limit) in said[0]

@@ -28,7 +28,7 @@ from .process import Process, process_for
 from .protocol.http import RETRY_SOON
 from .proxies import client_address
 from .runtime.loop import Loop, TimeLimit
-from .servers import OPENED, Detached, close_opened, server_for
+from .servers import OPENED, Detached, Server, close_opened, server_for
 from .transports.websocket import WebSocket
 
 __all__ = ["WebSocketMiddleware"]
@@ -133,7 +133,7 @@ class WebSocketMiddleware:
         if length and server.may_repeat_length(start_response):
             raise HandshakeError(400, REPEATED_LENGTH)
         facility = facility_of(request, self.config.prefix)
-        process = self._process_here()
+        process = self._process_here(server, start_response)
         hub, loop = process.hub, process.loop
         context = EndpointContext(self.config, self._policy, facility, handshake.offered, loop.soon)
         # The limits of the process and of the address are checked before the site's code runs, the
@@ -229,11 +229,18 @@ class WebSocketMiddleware:
             log.exception("the endpoint failed, so the handshake is refused")
             raise HandshakeError(500, SERVER_ERROR) from exc
 
-    def _process_here(self) -> Process:
-        """Return the process object, made at the first handshake and so never before a fork."""
+    def _process_here(self, server: Server | None = None, start_response: Any = None) -> Process:
+        """Return the process object, made at the first handshake and so never before a fork.
+
+        Args:
+            server: the server of that handshake, which may need descriptors of its own.
+            start_response: that of the request.
+        """
         process = self._process
         if process is None or process.closed or process.pid != os.getpid():
-            process = self._process = process_for(self.config, self.broker)
+            own = 0 if server is None else server.own_descriptors(start_response)
+            tls = server is not None and server.ends_tls
+            process = self._process = process_for(self.config, self.broker, own, tls)
         return process
 
     def stats(self) -> dict[str, int]:

@@ -8,18 +8,34 @@ This module does not handle requests: `wsredis.middleware` does.
 
 from __future__ import annotations
 
+import logging
 import os
+import resource
 import threading
 
 from .brokers import Broker
 from .config import Config
 from .drain import attach, detach
 from .hub.hub import Hub
+from .hub.limits import TUNNEL
 from .runtime.loop import Loop
-from .servers.descriptor import reserve
+from .servers.descriptor import make_room, reserve
 from .transports.receivers import Receivers
 
 __all__ = ["Process", "process_for"]
+
+log = logging.getLogger("wsredis.process")
+
+TOO_MANY = (
+    "max_connections=%d is more than the files that this process may open allow: of %d (ulimit -n),"
+    " the server may take %d, and websockets get %d. Raise the limit, or lower max_connections or"
+    " the server's worker_connections."
+)
+
+TOO_FEW = (
+    "This process may open %d files (ulimit -n), of which the server may take %d, so websockets"
+    " get %d. Raise the limit, or lower the server's worker_connections."
+)
 
 
 class Process:
@@ -28,14 +44,16 @@ class Process:
     Args:
         config: the options of the middleware.
         broker: carries the messages.
+        own: descriptors that the server may take for its own connections.
+        each: descriptors of one websocket.
 
     Attributes:
         closed: whether it accepts no more websockets; `process_for` then makes another one.
         pid: id of the operating system process in which it was made.
     """
 
-    def __init__(self, config: Config, broker: Broker) -> None:
-        reserve(config.connection_limit())
+    def __init__(self, config: Config, broker: Broker, own: int = 0, each: int = 1) -> None:
+        self._room = _make_room(config, own, each)
         self.config = config
         self.broker = broker
         self.closed = False
@@ -46,7 +64,7 @@ class Process:
         self.receivers = Receivers(config)
 
     def _make_hub(self) -> Hub:
-        hub = Hub(self.config, self.broker, self.loop)
+        hub = Hub(self.config, self.broker, self.loop, self._room)
         attach(hub, self.loop)
         return hub
 
@@ -66,17 +84,39 @@ class Process:
         detach(self.hub)
 
 
+def _make_room(config: Config, own: int, each: int) -> int:
+    """Return how many descriptors websockets may take; warn if these are too few."""
+    before, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = None if config.max_connections is None else config.max_connections * each
+    room = make_room(wanted, own)
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if wanted is None:
+        if limit < before + own:
+            log.warning(TOO_FEW, limit, own, room)
+    elif wanted > room:
+        log.warning(TOO_MANY, config.max_connections, limit, own, room // each)
+    reserve(room if wanted is None else min(room, wanted))
+    return room
+
+
 _lock = threading.Lock()
 _processes: list[Process] = []
 
 
-def process_for(config: Config, broker: Broker) -> Process:
-    """Return the process object for some options and a broker; make it if there is none yet."""
+def process_for(config: Config, broker: Broker, own: int = 0, tls: bool = False) -> Process:
+    """Return the process object for some options and a broker; make it if there is none yet.
+
+    Args:
+        config: the options of the middleware.
+        broker: carries the messages.
+        own: descriptors that the server may take for its own connections.
+        tls: whether the server terminates TLS itself.
+    """
     with _lock:
         found = _find(config, broker)
         if found is None:
             _processes[:] = [each for each in _processes if each.pid == os.getpid()]
-            found = Process(config, broker)
+            found = Process(config, broker, own, 1 + TUNNEL * tls)
             _processes.append(found)
         return found
 

@@ -65,6 +65,20 @@ def test_a_tunnel_takes_two_descriptors_more(monkeypatch: pytest.MonkeyPatch) ->
     assert [refusal(counted, tls=True) for _ in range(8)] == [0] * 7 + [503]
 
 
+def test_websockets_take_no_more_descriptors_than_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits = Limits(Config(max_connections=5), room=7)
+    assert [refusal(limits, tls=True) for _ in range(3)] == [0, 0, 503]
+    assert [refusal(limits) for _ in range(2)] == [0, 503]
+    assert [refusal(Limits(Config(max_connections=1), room=7)) for _ in range(2)] == [0, 0]
+    limits = Limits(Config(max_connections=2), room=7)
+    assert [refusal(limits) for _ in range(3)] == [0, 0, 503]
+    monkeypatch.setattr(Config, "connection_limit", lambda config: 5)
+    limits = Limits(Config(), room=3)
+    assert [refusal(limits) for _ in range(4)] == [0, 0, 0, 503]
+
+
 def test_the_last_descriptors_are_just_enough_for_one_tunnel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import resource
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +35,61 @@ def status(site: Site, target: str, **headers: str) -> int:
 
 
 # How many
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits another process")
+@pytest.mark.parametrize(("hard", "most"), [(1500, 128), (256, 16)], ids=["raised", "not-raised"])
+def test_idle_connections_to_a_threaded_worker_cost_no_websocket_its_place(
+    start: Start, room: str, hard: int, most: int
+) -> None:
+    """The worker may open 256 files at first, and accepts 1000 connections by default."""
+    site = start("gunicorn-gthread")
+    target = f"/ws/{room}?{BROADCAST}"
+    (worker,) = workers = site.workers()
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (256, hard))
+    with ExitStack() as stack:
+        wires = [stack.enter_context(site.wire(target)) for _ in range(most)]
+        assert status(site, target) == 503
+        with ExitStack() as idle:
+            for _ in range(160):
+                idle.enter_context(site.wire())
+            held = Path(f"/proc/{worker}/fd")
+            eventually(lambda: len(list(held.iterdir())) > most + 160, "they are accepted")
+            site.broadcast(room, "still here")
+            for wire in wires:
+                assert wire.receive_text() == "still here"
+        assert site.get("/")[0] == 200
+        assert site.workers() == workers
+    warned = bool(
+        site.lines(r"may open 256 files \(ulimit -n\), of which the server may take 1000")
+    )
+    assert warned is (hard == 256)
+
+
+@some_servers
+def test_more_websockets_than_files_are_refused_and_a_warning_says_so(
+    start: Start, setup: Setup, room: str
+) -> None:
+    site = start(setup, max_connections=1000)
+    target = f"/ws/{room}?{BROADCAST}"
+    for pid in site.pids():
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (200, 200))
+    with ExitStack() as stack:
+        opened = 0
+        while status_of(stack, site, target) == 101:
+            opened += 1
+        assert opened == (16 if setup.name == "gunicorn-gthread" else 72)
+        assert site.get("/")[0] == 200
+    said = site.lines("max_connections=1000 is more than .* of 200 ")
+    assert len(said) == 1
+    assert f"websockets get {opened}" in said[0]
+
+
+def status_of(stack: ExitStack, site: Site, target: str) -> int:
+    """Try a handshake, and keep the websocket if there is one."""
+    wire = stack.enter_context(site.wire())
+    wire.send(wire.request(target))
+    return wire.answer().status
 
 
 def leave(site: Site, wires: list[Wire], target: str, **headers: str) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import socket
+from types import SimpleNamespace
 from typing import Any
+
+import gevent
+import pytest
 
 from wsredis.servers.sockets import Gunicorn, PyWSGI, SocketServer
 
@@ -31,3 +35,23 @@ def test_a_wrapper_around_the_middleware_sees_a_request_that_ends_with_101() -> 
         for server in (Gunicorn(sock), PyWSGI(sock), SocketServer(sock)):
             assert list(server.finish(lambda *args: answers.append(args))) == []
     assert answers == [("101 Switching Protocols", [])] * 3
+
+
+def test_a_threaded_gunicorn_worker_may_take_its_worker_connections() -> None:
+    server = Gunicorn(socket.socket())
+
+    class Response:
+        cfg = SimpleNamespace(worker_connections=77)
+
+        def start_response(self) -> None: ...
+
+    assert server.own_descriptors(Response().start_response) == 77
+    assert server.own_descriptors(lambda: None) == 1000  # a wrapper's
+    assert gevent.spawn(server.own_descriptors, Response().start_response).get() == 0
+    server._sock.close()
+
+
+@pytest.mark.parametrize("kind", [PyWSGI, SocketServer])
+def test_other_servers_wait_until_a_descriptor_is_free(kind: Any) -> None:
+    with socket.socket() as sock:
+        assert kind(sock).own_descriptors(lambda: None) == 0

@@ -58,6 +58,7 @@ class Hub:
         config: the options of the middleware.
         broker: carries the messages.
         loop: the loop of the hub.
+        room: maximum descriptors of all websockets; None for what the options say.
 
     Attributes:
         memory: the memory of send buffers and unfinished messages.
@@ -65,10 +66,10 @@ class Hub:
         exit_hooks: objects that must stay referenced until the process ends.
     """
 
-    def __init__(self, config: Config, broker: Broker, loop: Loop) -> None:
+    def __init__(self, config: Config, broker: Broker, loop: Loop, room: int | None = None) -> None:
         self.config = config
         self.stats = HubStats()
-        self.limits = Limits(config)
+        self.limits = Limits(config, room)
         self.draining = False
         self.exit_hooks: Any = None
         self.soon = loop.soon

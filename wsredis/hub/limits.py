@@ -9,6 +9,7 @@ counted under a lock. It is a lock of the operating system, which is never held 
 
 from __future__ import annotations
 
+import math
 from ipaddress import ip_network
 
 import gevent.monkey
@@ -34,15 +35,21 @@ _allocate_lock = gevent.monkey.get_original("_thread", "allocate_lock")
 class Limits:
     """The slots in use, and the refusal of websockets beyond the limits.
 
+    Args:
+        config: the options of the middleware.
+        room: maximum descriptors of all websockets; None for what the options say.
+
     Attributes:
         count: the websockets that have a slot of the process, including those in a handshake.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, room: int | None = None) -> None:
         self.count = 0
-        self._max = config.connection_limit()
-        # max_connections counts websockets; the default limit counts descriptors.
-        self._tunnel = TUNNEL if config.max_connections is None else 0
+        self._max: float = config.connection_limit()
+        self._room: float = math.inf if room is None else room
+        if config.max_connections is None:  # the default limit counts descriptors, not websockets
+            self._room = min(self._room, self._max)
+            self._max = math.inf
         self._max_of_address = config.max_connections_per_address
         self._max_of_user = config.max_connections_per_user
         self._taken: dict[tuple[str, str], int] = {}
@@ -62,8 +69,8 @@ class Limits:
         """
         slots: Slots = (TLS,) if tls else ()
         with self._lock:
-            taken = self.count + self._tunnel * (self._taken.get(TLS, 0) + len(slots))
-            if taken >= self._max:
+            taken = self.count + TUNNEL * (self._taken.get(TLS, 0) + len(slots))
+            if self.count >= self._max or taken >= self._room:
                 raise HandshakeError(503, FULL, RETRY_SOON)
             if self._max_of_address is not None and address:
                 slots += (self._check("address", _network(address), self._max_of_address),)

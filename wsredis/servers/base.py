@@ -44,6 +44,12 @@ class Server(Protocol):
     def may_repeat_length(self, start_response: StartResponse) -> bool:
         """Return whether Content-Length may occur several times, of which the environ shows one."""
 
+    def own_descriptors(self, start_response: StartResponse) -> int:
+        """Return how many descriptors the server takes for its own connections before it stops.
+
+        It is 0 for a server that waits when no descriptor is free.
+        """
+
     def upgrade(self, start_response: StartResponse, headers: Headers) -> Detached:
         """Send the 101 and take the client's socket from the server.
 

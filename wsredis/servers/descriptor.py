@@ -1,4 +1,4 @@
-"""Operations on sockets of which only the descriptor is known."""
+"""Operations on sockets of which only the descriptor is known, and the limit of descriptors."""
 
 from __future__ import annotations
 
@@ -6,13 +6,39 @@ import fcntl
 import os
 import resource
 import socket
+import sys
 from _socket import socket as Socket  # the C base class, which monkey-patching does not replace
 from contextlib import suppress
 
-__all__ = ["hang_up", "ready", "reserve", "shutdown", "swap"]
+__all__ = ["SPARE", "hang_up", "make_room", "ready", "reserve", "shutdown", "swap"]
+
+SPARE = 128
+"""Descriptors that websockets leave free, besides those of the server's own connections."""
+
+LEAST = 16
+"""Descriptors that websockets may take in any case."""
 
 MOST_RESERVED = 1 << 14
 """Maximum descriptors to reserve; the kernel needs 8 bytes for each."""
+
+
+def make_room(wanted: int | None, own: int) -> int:
+    """Return how many descriptors websockets may take, and raise the soft limit if necessary.
+
+    Args:
+        wanted: the number that should be possible; None for the soft limit minus `SPARE`.
+        own: descriptors that the server may take for its own connections.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return sys.maxsize
+    needed = own + (soft if wanted is None else wanted + SPARE)
+    if needed > soft:
+        most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with suppress(OSError, ValueError):  # macOS has a limit below its hard limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            soft = most
+    return max(LEAST, soft - SPARE - own)
 
 
 def reserve(count: int) -> None:

@@ -13,11 +13,15 @@ from functools import lru_cache
 from typing import Any
 
 from ..protocol.http import SWITCHING_PROTOCOLS, http_head
+from ..runtime.loop import in_gevent
 from .base import Detached, Headers, StartResponse, detach, peek
 from .descriptor import ready, swap
 from .tls import is_tls
 
 __all__ = ["Gunicorn", "PyWSGI", "SocketServer", "buffered_reader", "reader_socket"]
+
+WORKER_CONNECTIONS = 1000
+"""gunicorn's default, for a ``start_response`` that does not lead to its options."""
 
 
 def buffered_reader(environ: dict[str, Any]) -> Any:
@@ -77,6 +81,9 @@ class PythonServer:
         headers = getattr(getattr(handler, "request_handler", handler), "headers", None)
         return headers is None or len(headers.get_all("Content-Length", ())) > 1
 
+    def own_descriptors(self, start_response: StartResponse) -> int:
+        return 0
+
     def upgrade(self, start_response: StartResponse, headers: Headers) -> Detached:
         self._sock.sendall(http_head(SWITCHING_PROTOCOLS, headers))
         return self.take(start_response)
@@ -118,6 +125,14 @@ class Gunicorn(PythonServer):
             # This empties the buffer, which gunicorn would else take for the next request.
             client.early = unreader.read()
         return client
+
+    def own_descriptors(self, start_response: StartResponse) -> int:
+        """Return ``worker_connections`` for gthread, which ends if it cannot accept as many."""
+        if in_gevent():
+            return 0
+        options = getattr(getattr(start_response, "__self__", None), "cfg", None)
+        own: int = getattr(options, "worker_connections", WORKER_CONNECTIONS)
+        return own
 
 
 class PyWSGI(PythonServer):

@@ -36,6 +36,9 @@ class UWSGI:
     def may_repeat_length(self, start_response: StartResponse) -> bool:
         return False  # uWSGI joins the values
 
+    def own_descriptors(self, start_response: StartResponse) -> int:
+        return 0
+
     def upgrade(self, start_response: StartResponse, headers: Headers) -> Detached:
         write = start_response(SWITCHING_PROTOCOLS, list(headers))
         write(b"")

@@ -15,9 +15,10 @@ MAY_GROW = {
     **dict.fromkeys(("Receivers._spare", "Receiver objects", "_Reader objects"), 128),
     "_Deflate objects": 64,
     "ChannelRequest objects": 256,
-    **dict.fromkeys(("Expiry._recent", "Revocation objects"), 100),
+    **dict.fromkeys(("RecentRevocations._kept", "RecentRevocations.by_name"), 1000),
+    **dict.fromkeys(("Recent objects", "Revocation objects"), 1000),
 }
-"""What is kept for the next client, and revocations for half a minute: how much at the most."""
+"""What is kept for the next client, and revocations for five minutes: how much at the most."""
 
 MEMORY: dict[str, tuple[str, int, float]] = {
     "blocks": ("Python's blocks", 4000, 0.1),
