@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsredis.naming import Audience, channel_name, encode_name, loggable, printable
+from wsredis.config import Config
+from wsredis.identity.revocation import control_channel
+from wsredis.naming import (
+    RESERVED_PREFIXES,
+    Audience,
+    channel_name,
+    encode_name,
+    loggable,
+    printable,
+)
+from wsredis.tickets import _Stamp
 
 # Characters that could make two names meet come often; lone surrogates come too.
 TEXT = st.lists(
@@ -154,3 +164,17 @@ def test_no_name_stays_behind_as_a_session_key_is_secret() -> None:
 )
 def test_what_a_client_sent_is_quoted_short_and_in_printable_ascii(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+@given(PLACES, st.sampled_from(["ws", "users", "a.b"]), PLACES)
+def test_no_prefix_makes_a_channel_of_a_site_without_one(
+    place: tuple[Audience, str, str], prefix: str, other: tuple[Audience, str, str]
+) -> None:
+    assert channel(place, "").partition(":")[0] in RESERVED_PREFIXES
+    assert channel(other, prefix).partition(":")[0] not in RESERVED_PREFIXES
+
+
+def test_neither_a_ticket_nor_the_control_channel_begins_with_another_word() -> None:
+    assert control_channel("").partition(":")[0] in RESERVED_PREFIXES
+    key = _Stamp(Config(key_prefix="", secret="x" * 32, redis="memory://")).key(b"")
+    assert key.partition(":")[0] in RESERVED_PREFIXES

@@ -19,6 +19,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 __all__ = [
+    "RESERVED_PREFIXES",
     "Audience",
     "channel_name",
     "encode_name",
@@ -34,6 +35,11 @@ class Audience(StrEnum):
     USER = "user"
     GROUP = "group"
     SESSION = "session"
+
+
+RESERVED_PREFIXES = frozenset((*Audience, "ticket", "wsredis"))
+"""The first parts of names without a prefix. As a prefix, such a word would make names of one site
+equal to names of a site without a prefix."""
 
 
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\s:%*?\[\]\\\u2028\u2029\ud800-\udfff]")

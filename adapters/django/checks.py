@@ -13,6 +13,7 @@ wsredis.W005  sessions are in a database whose driver blocks every greenlet (in 
               that gevent has patched, and with ``--deploy``)
 wsredis.W006  ``WSGI_APPLICATION`` does not serve websockets to Django's users (``--deploy``)
 wsredis.W007  messages do not leave the process (``--deploy``)
+wsredis.W008  other sites on the same Redis server may receive the messages of this one
 ============  ===============================================================================
 """
 
@@ -33,7 +34,7 @@ from django.db import connections, router
 from django.utils.module_loading import import_string
 
 from wsredis.access.requests import REQUESTABLE
-from wsredis.brokers import broker_for
+from wsredis.brokers import broker_for, shared_channels
 from wsredis.config import Config
 from wsredis.exceptions import BrokerUnavailable, ConfigurationError
 from wsredis.identity import ANONYMOUS, anonymous
@@ -258,6 +259,22 @@ def _redis() -> Messages:
         )
 
 
+def _channels() -> Messages:
+    now = _sensible()
+    if now is None:
+        return
+    try:
+        shared = shared_channels(now.config)
+    except ConfigurationError:  # the check of Redis reports it
+        return
+    if shared is not None:
+        yield checks.Warning(
+            shared,
+            hint="Set WSREDIS['key_prefix'] to a name that no other site on this server uses.",
+            id="wsredis.W008",
+        )
+
+
 def _wsgi_application() -> Messages:
     try:
         application = get_internal_wsgi_application()
@@ -282,5 +299,5 @@ def _wsgi_application() -> Messages:
     )
 
 
-_ALWAYS = _for_django(_setting, _middleware, _access, _sessions_under_gevent)
+_ALWAYS = _for_django(_setting, _middleware, _access, _channels, _sessions_under_gevent)
 _DEPLOY = _for_django(_redis, _sessions_anywhere, _wsgi_application)

@@ -49,6 +49,32 @@ def test_a_fault_is_one_sentence_and_lines_to_write() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("redis", "prefix", "said"),
+    [
+        ("redis://127.0.0.1/2", "ws", True),
+        ("redis://127.0.0.1/2", "shop", False),
+        ("redis://127.0.0.1/0", "ws", False),
+        (None, "ws", False),
+    ],
+)
+def test_it_says_that_a_database_number_separates_no_sites(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    redis: str | None,
+    prefix: str,
+    said: bool,
+) -> None:
+    monkeypatch.delenv("WSREDIS_REDIS", raising=False)
+    if redis is not None:
+        monkeypatch.setenv("WSREDIS_REDIS", redis)
+    monkeypatch.setenv("WSREDIS_KEY_PREFIX", prefix)
+    assert main(["doctor", f"ws://{HOST}:{free_port()}/ws/"]) == 1
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith("ok      Redis        Channels of Redis do not depend on") is said
+    assert first.endswith("Give each site its own key_prefix (WSREDIS_KEY_PREFIX).") is said
+
+
 def test_programs_read_json() -> None:
     port = free_port()
     code, out, _ = run(f"ws://{HOST}:{port}/ws/", "--json", "--facility", "news")

@@ -10,7 +10,10 @@ from .base import Broker
 from .log import Log
 from .store import Store
 
-__all__ = ["Broker", "Log", "Store", "broker_for", "log_for", "store_for"]
+__all__ = ["Broker", "Log", "Store", "broker_for", "log_for", "shared_channels", "store_for"]
+
+COMMON_PREFIXES = "ws", ""
+"""The key prefixes of sites that have not chosen one: the default, and that of ws4redis."""
 
 
 class _Publishing(Broker, Log, Protocol):
@@ -20,6 +23,7 @@ class _Publishing(Broker, Log, Protocol):
 class _Backend(NamedTuple):
     broker: _Publishing
     store: Store
+    database: str
 
 
 _backends: dict[object, _Backend] = {}
@@ -44,6 +48,22 @@ def store_for(config: Config) -> Store:
     return _backend_for(config).store
 
 
+def shared_channels(config: Config) -> str | None:
+    """Return a sentence if only a database number separates a site from other sites, or None.
+
+    Raises:
+        ConfigurationError: redis-py does not understand the URL or the arguments.
+    """
+    number, prefix = _backend_for(config).database, config.key_prefix
+    if number == "0" or prefix not in COMMON_PREFIXES:
+        return None
+    return (
+        f"Channels of Redis do not depend on the database number, which is {number}: all sites on"
+        f" this server with key_prefix={prefix!r} receive each other's messages and disconnect"
+        " commands."
+    )
+
+
 def _backend_for(config: Config) -> _Backend:
     where = config.redis
     key = (
@@ -57,7 +77,7 @@ def _backend_for(config: Config) -> _Backend:
             from .memory.store import MemoryStore
 
             _backends[key] = _Backend(
-                MemoryBroker.named(where, config.envelope), MemoryStore.named(where)
+                MemoryBroker.named(where, config.envelope), MemoryStore.named(where), "0"
             )
         else:
             from .redis.broker import RedisBroker
@@ -65,5 +85,5 @@ def _backend_for(config: Config) -> _Backend:
             from .redis.store import RedisStore
 
             client = RedisClient(config)
-            _backends[key] = _Backend(RedisBroker(client), RedisStore(client))
+            _backends[key] = _Backend(RedisBroker(client), RedisStore(client), client.database)
     return _backends[key]

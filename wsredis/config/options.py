@@ -91,8 +91,13 @@ class Config:
     """URL or arguments of the Redis connection. ``memory://`` is a broker inside the process, for
     tests."""
 
-    key_prefix: str = _option("ws", str, "a name without colons or white space, or '' for none")
-    """First part of every channel: ``ws:broadcast:news``."""
+    key_prefix: str = _option(
+        "ws", str,
+        "a name without colons or white space, or '' for none; not broadcast, user, group, session,"
+        " ticket or wsredis, with which names without a prefix begin",
+    )  # fmt: skip
+    """First part of every channel: ``ws:broadcast:news``. Each site on one Redis server needs a
+    prefix of its own: a database number does not separate channels."""
 
     expire: int = _option(0, int, f"whole seconds from 0 (nothing is retained) to {MAX_EXPIRE}")
     """Seconds for which the last message of a channel is retained for later subscribers."""

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..message import MAX_EXPIRE
-from ..naming import encode_name
+from ..naming import RESERVED_PREFIXES, encode_name
 from ..protocol.http import is_token
 from ..proxies import Proxies
 
@@ -79,7 +79,7 @@ _CHECKS: dict[str, Check] = {
         v[0] == v[-1] == "/" and "//" not in v and v.isascii() and v.isprintable()
     ),
     "redis": _is_redis,
-    "key_prefix": lambda c, v: encode_name(v) == v,
+    "key_prefix": lambda c, v: encode_name(v) == v and v not in RESERVED_PREFIXES,
     "expire": lambda c, v: _is_count(0)(c, v) and v <= MAX_EXPIRE,
     "heartbeat": lambda c, v: v is None or (isinstance(v, str) and bool(v.encode())),
     "heartbeat_interval": _is_number(0),

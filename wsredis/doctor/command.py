@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 
+from ..brokers import shared_channels
+from ..config import Config
 from ..protocol.http import is_token
 from .address import Address
 from .client import Client
@@ -16,6 +19,8 @@ __all__ = ["add_doctor_arguments", "run_doctor"]
 
 
 DAY = 86400
+
+CHOOSE_PREFIX = "Give each site its own key_prefix (WSREDIS_KEY_PREFIX)."
 
 _HANDSHAKE = ("host", "upgrade", "connection", "origin", "sec-websocket-")
 
@@ -139,8 +144,9 @@ def _tell(line: str) -> None:
 def run_doctor(options: argparse.Namespace) -> int:
     """Open websockets as a browser on the site's pages does, and print what to fix.
 
-    It only subscribes to the broadcast channel of one facility, by default a random one. Exit
-    codes: 0 no fault, 1 a fault, 2 invalid arguments.
+    It only subscribes to the broadcast channel of one facility, by default a random one. If
+    WSREDIS_REDIS is set, it also says whether other sites on that Redis server may share channels.
+    Exit codes: 0 no fault, 1 a fault, 2 invalid arguments.
     """
     address = Address.parse(options.url, options.facility)
     headers = list(options.header)
@@ -149,6 +155,8 @@ def run_doctor(options: argparse.Namespace) -> int:
     client = Client(address, options.origin or address.origin, headers, options.timeout)
     say: Callable[[str], object] = (lambda line: None) if options.json else _print
     report = Report(address.url(), say)
+    if "WSREDIS_REDIS" in os.environ and (shared := shared_channels(Config.make())) is not None:
+        report.passed("Redis", f"{shared} {CHOOSE_PREFIX}")
     Examination(client, options.wait, options.publish, _tell).run(report)
     if options.json:
         _print(report.json())

@@ -1,4 +1,4 @@
-"""System checks for the settings of ws4redis: invalid ones, and insecure defaults."""
+"""System checks for the settings of ws4redis: invalid ones, insecure defaults, shared channels."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from wsredis.exceptions import ConfigurationError
 
 from . import settings
 from .configuration import callback, current_config, subscriber_class
+from .names import reserved_prefix
 
-__all__ = ["check_open", "check_settings"]
+__all__ = ["check_channels", "check_open", "check_settings"]
 
 _QUESTIONS: list[Callable[[], object]] = [
     current_config,
@@ -34,6 +35,26 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         except (ConfigurationError, ImproperlyConfigured) as exc:
             found.append(Error(str(exc), id=f"ws4redis.E{number:03}"))
     return found
+
+
+@register("ws4redis")
+def check_channels(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Return a warning if other sites on the same Redis server may have the same channels."""
+    if (reserved := reserved_prefix()) is not None:
+        hint = "Set WS4REDIS_PREFIX to another word."
+        return [Warning(reserved, hint=hint, id="ws4redis.W002")]
+    number = str(settings.WS4REDIS_CONNECTION.get("db") or 0)
+    if number == "0" or settings.WS4REDIS_PREFIX:
+        return []
+    return [
+        Warning(
+            f"Channels of Redis do not depend on the database number, which is {number} in"
+            " WS4REDIS_CONNECTION: all sites on this server without WS4REDIS_PREFIX receive each"
+            " other's messages.",
+            hint="Set WS4REDIS_PREFIX to a word that no other site on this server uses.",
+            id="ws4redis.W003",
+        )
+    ]
 
 
 @register(Tags.security, deploy=True)

@@ -11,9 +11,19 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
+from wsredis.naming import RESERVED_PREFIXES
+
 from . import settings
 
-__all__ = ["channel", "encode_name", "facility_of", "is_websocket", "prefix", "websocket_url"]
+__all__ = [
+    "channel",
+    "encode_name",
+    "facility_of",
+    "is_websocket",
+    "prefix",
+    "reserved_prefix",
+    "websocket_url",
+]
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f:%\u2028\u2029\ud800-\udfff]")
 
@@ -26,6 +36,16 @@ def encode_name(name: str) -> str:
 def prefix() -> str:
     """Return the prefix of all channels: ``WS4REDIS_PREFIX`` and a colon, or an empty string."""
     return f"{settings.WS4REDIS_PREFIX}:" if settings.WS4REDIS_PREFIX else ""
+
+
+def reserved_prefix() -> str | None:
+    """Return a sentence if ``WS4REDIS_PREFIX`` is a word with which other names begin, or None."""
+    if prefix().partition(":")[0] not in RESERVED_PREFIXES:
+        return None
+    return (
+        f"WS4REDIS_PREFIX = {settings.WS4REDIS_PREFIX!r} makes channels of this site equal to"
+        " channels of a site without a prefix on the same Redis server."
+    )
 
 
 def channel(before: str, audience: str, facility: str, name: str | None = None) -> str:

@@ -6,6 +6,7 @@ core checks the handshakes; this module has the methods that a project may overr
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -35,10 +36,12 @@ from .endpoint import SubscriberEndpoint
 from .exceptions import HandshakeError, UpgradeRequiredError
 from .groups import renew
 from .identity import identity_of, username
-from .names import facility_of, websocket_url
+from .names import facility_of, reserved_prefix, websocket_url
 from .proxy import name_host, require_own_host
 
 __all__ = ["WebsocketWSGIServer"]
+
+log = logging.getLogger("wsredis.ws4redis")
 
 # The WSGI file of a process for websockets only imports nothing else of Django.
 if not apps.ready and not apps.loading:
@@ -88,6 +91,8 @@ class WebsocketWSGIServer:
         subscriber_class()
         callback("WS4REDIS_ALLOWED_CHANNELS")
         callback("WS4REDIS_PROCESS_REQUEST")
+        if (reserved := reserved_prefix()) is not None:
+            log.warning("%s Use another prefix.", reserved)
         self._gate = _Gate(self)
 
     def __call__(

@@ -193,7 +193,18 @@ def test_w007_a_broker_inside_the_process(site: Site) -> None:
     only("wsredis.W007", deploy=True)
 
 
+def test_w008_a_database_number_separates_no_sites(site: Site) -> None:
+    site({"redis": "redis://127.0.0.1/2"})
+    assert "which is 2" in only("wsredis.W008").msg
+    site({"redis": "redis://127.0.0.1/2", "key_prefix": "shop"})
+    assert found() == {}
+    site({"redis": {"no_such_argument": 5}})
+    assert found() == {}
+    site({"key_prefix": "user"})
+    assert "key_prefix='user' is not valid" in only("wsredis.E001").msg
+
+
 def test_every_id_is_in_the_list() -> None:
     source = ours.__doc__ or ""
-    for identifier in ("E001", "E002", "E003", "E004", *(f"W00{n}" for n in range(1, 8))):
+    for identifier in ("E001", "E002", "E003", "E004", *(f"W00{n}" for n in range(1, 9))):
         assert f"wsredis.{identifier}" in source

@@ -12,6 +12,10 @@ from django.template import Context, Engine
 from django.test import RequestFactory
 from ws4redis import checks
 from ws4redis.context_processors import default
+from ws4redis.publisher import RedisPublisher
+from ws4redis.wsgi_server import WebsocketWSGIServer
+
+from wsredis.naming import RESERVED_PREFIXES
 
 Site = Callable[..., None]
 TEMPLATE = Engine().from_string("{{ WEBSOCKET_URI }}foobar {{ WS4REDIS_HEARTBEAT }}")
@@ -75,3 +79,36 @@ def test_the_deployment_check_tells_that_everybody_may_publish(site: Site) -> No
     assert [problem.id for problem in checks.check_open()] == ["ws4redis.W001"]
     site(WS4REDIS_ALLOWED_CHANNELS=lambda request, channels: channels)
     assert checks.check_open() == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "number", "found"),
+    [
+        *((word, 0, ["ws4redis.W002"]) for word in sorted(RESERVED_PREFIXES)),
+        ("user:shop", 0, ["ws4redis.W002"]),
+        (None, 2, ["ws4redis.W003"]),
+        ("shop", 2, []),
+        ("users", 0, []),
+        (None, 0, []),
+        (None, None, []),
+    ],
+)
+def test_the_checks_find_channels_that_two_sites_share(
+    site: Site, prefix: str | None, number: int | None, found: list[str]
+) -> None:
+    site(WS4REDIS_PREFIX=prefix, WS4REDIS_CONNECTION={"host": "localhost", "db": number})
+    messages = checks.check_channels()
+    assert [message.id for message in messages] == found
+    assert all(message.hint for message in messages)
+
+
+def test_a_reserved_prefix_works_and_a_warning_is_logged_at_the_start(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site(WS4REDIS_PREFIX="demo")
+    WebsocketWSGIServer().close()
+    assert caplog.text == ""
+    site(WS4REDIS_PREFIX="user")
+    WebsocketWSGIServer().close()
+    assert "WS4REDIS_PREFIX = 'user' makes channels of this site equal to" in caplog.text
+    assert RedisPublisher(facility="x", broadcast=True)._publishers == {"user:broadcast:x"}

@@ -97,6 +97,11 @@ class RedisClient:
             asyncio.AbstractEventLoop, AsyncGenerator[Any, None]
         ] = weakref.WeakKeyDictionary()
 
+    @property
+    def database(self) -> str:
+        """Return the database number of the connections."""
+        return str(self._calls.connection_pool.connection_kwargs.get("db") or 0)
+
     def call(self, function: Callable[[redis.Redis], T]) -> T:
         """Call a function with a client, without blocking a gevent loop of the caller.
 
