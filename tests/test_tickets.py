@@ -134,7 +134,7 @@ def keys(config: Config) -> list[str]:
     return [key.decode() for key in store._client.call(lambda client: client.keys("*"))]
 
 
-def test_another_sites_ticket_is_none_here(config: Config) -> None:
+def test_a_ticket_of_another_site_is_not_accepted(config: Config) -> None:
     ticket = issue_ticket("alice", config=config)
     for other in (replace(config, key_prefix="shop"), replace(config, secret=SECRET[::-1])):
         assert refusal(other, ticket) == "The ticket was not issued by this site."

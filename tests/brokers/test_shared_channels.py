@@ -21,7 +21,7 @@ from wsredis.config import Config
         {"host": "127.0.0.1", "db": "2"},
     ],
 )
-def test_a_number_alone_separates_no_sites(redis: Any, prefix: str) -> None:
+def test_a_database_number_alone_does_not_separate_sites(redis: Any, prefix: str) -> None:
     shared = shared_channels(Config(redis=redis, key_prefix=prefix))
     assert shared is not None
     assert (

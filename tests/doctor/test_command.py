@@ -58,7 +58,7 @@ def test_a_fault_is_one_sentence_and_lines_to_write() -> None:
         (None, "ws", False),
     ],
 )
-def test_it_says_that_a_database_number_separates_no_sites(
+def test_it_reports_that_a_database_number_does_not_separate_sites(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     redis: str | None,

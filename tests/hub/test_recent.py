@@ -27,7 +27,7 @@ def newcomer(identity: Identity = ALICE, since: float = 0.0) -> Any:
 
 
 def names(recent: RecentRevocations) -> list[str | None]:
-    return [each.revocation.user for each in recent._kept.values()]
+    return [each.revocation.user for each in recent._by_age.values()]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_only_identities_from_before_it_are_meant() -> None:
     assert recent.end_of(newcomer(Identity("alice", issued=5000.1), 10.1)) is None
 
 
-def test_of_orders_with_the_same_names_the_newest_is_kept() -> None:
+def test_of_orders_with_the_same_names_the_newest_is_by_age() -> None:
     recent = RecentRevocations(60)
     for second in range(100):
         keep(recent, second, second, user="alice", code=4000 + second)
@@ -105,7 +105,7 @@ def test_each_is_kept_for_its_time_from_its_arrival() -> None:
     recent.expire(1000.0)
 
 
-def test_so_many_are_kept_and_those_from_before_the_dropped_ones_are_not_trusted() -> None:
+def test_tickets_from_before_the_dropped_revocations_are_not_accepted() -> None:
     recent = RecentRevocations(60, most=3)
     for second in range(5):
         keep(recent, 100.0 + second, 5000.0 + second, user=f"user{second}")
@@ -139,7 +139,7 @@ def calls(function: Any, *args: Any) -> int:
 
 
 @pytest.mark.parametrize("kind", ["user", "session", "group"])
-def test_a_newcomer_costs_the_same_whatever_was_ordered_about_others(kind: str) -> None:
+def test_the_cost_for_a_new_client_does_not_depend_on_the_number_of_revocations(kind: str) -> None:
     recent = RecentRevocations(60)
     keep(recent, user="eve")
     few = calls(recent.end_of, newcomer())

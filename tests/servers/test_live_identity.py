@@ -183,7 +183,7 @@ MEMBER = Identity("alice", ("editors",), "one")
 @some_servers
 @pytest.mark.parametrize("fresh", [True, False], ids=["a-fresh-process", "a-process-that-heard"])
 @pytest.mark.parametrize("names", ["user", "session", "group"])
-def test_a_ticket_from_before_an_order_is_worth_nothing_after_it(
+def test_a_ticket_issued_before_a_revocation_is_not_accepted(
     start: Start, own_redis: EmbeddedRedis, setup: Setup, room: str, names: str, fresh: bool
 ) -> None:
     site = start(setup, app="guarded.py", redis=own_redis.url, secret=SECRET)
@@ -212,7 +212,7 @@ def test_a_ticket_from_before_an_order_is_worth_nothing_after_it(
 
 
 @some_servers
-def test_an_order_is_carried_out_though_redis_has_no_room_to_keep_it(
+def test_a_revocation_applies_although_redis_cannot_store_it(
     members: Site, own_redis: EmbeddedRedis, room: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     target = f"/ws/{room}?{BROADCAST}"

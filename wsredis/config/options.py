@@ -186,8 +186,8 @@ class Config:
 
     max_connections: int | None = _option(None, _or_none(int), "a number above 0, or None")
     """Maximum websockets of one process; further handshakes get 503. None leaves 128 of the
-    process's file descriptors free, and as many as gunicorn's ``worker_connections`` under
-    gunicorn; a websocket takes one, or three where a Python server terminates TLS. The soft limit
+    process's file descriptors free, and ``worker_connections`` more under gunicorn's threaded
+    worker; a websocket takes one, or three where a Python server terminates TLS. The soft limit
     of descriptors is raised if necessary, at most to the hard limit, which always applies."""
 
     max_connections_per_user: int | None = _option(1000, _or_none(int), "a number above 0, or None")

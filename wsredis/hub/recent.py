@@ -6,7 +6,7 @@ depends on the number of their names, not on the number of revocations.
 
 Invariants:
 
-* A revocation is in ``_kept``, ordered by arrival, and in ``by_name`` under its rarest name.
+* A revocation is in ``_by_age``, ordered by arrival, and in ``by_name`` under its rarest name.
 * Of revocations with the same names only the newest is kept: it applies to all that the others
   apply to.
 * Revocations that were dropped for lack of room count as applying to everyone from before them.
@@ -64,25 +64,25 @@ class RecentRevocations:
     def __init__(self, seconds: float, most: int = LOG_LENGTH) -> None:
         self._seconds = seconds
         self._most = most
-        self._kept: OrderedDict[Names, Recent] = OrderedDict()
+        self._by_age: OrderedDict[Names, Recent] = OrderedDict()
         self.by_name: dict[Name, dict[Names, Recent]] = {}
         self._dropped_when = self._dropped_at = -math.inf  # the times of the newest dropped one
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._by_age)
 
     def add(self, recent: Recent) -> None:
         """Keep a revocation that has just arrived."""
         arrived, when, at, revocation = recent
         names = revocation.session, revocation.user, revocation.group
-        if (old := self._kept.get(names)) is not None:
+        if (old := self._by_age.get(names)) is not None:
             self._remove(names)
             newest = max(old.revocation, revocation, key=lambda one: one.at)
             recent = Recent(arrived, max(old.when, when), max(old.at, at), newest)
-        self._kept[names] = recent
+        self._by_age[names] = recent
         self.by_name.setdefault(_rarest(names), {})[names] = recent
-        if len(self._kept) > self._most:
-            names, oldest = next(iter(self._kept.items()))
+        if len(self._by_age) > self._most:
+            names, oldest = next(iter(self._by_age.items()))
             self._remove(names)
             self.drop(oldest.when, oldest.at)
 
@@ -94,8 +94,8 @@ class RecentRevocations:
     def expire(self, now: float) -> None:
         """Remove the revocations that arrived too long ago."""
         old = now - self._seconds
-        while self._kept:
-            names, oldest = next(iter(self._kept.items()))
+        while self._by_age:
+            names, oldest = next(iter(self._by_age.items()))
             if oldest.arrived >= old:
                 return
             self._remove(names)
@@ -119,7 +119,7 @@ class RecentRevocations:
         return None
 
     def _remove(self, names: Names) -> None:
-        del self._kept[names]
+        del self._by_age[names]
         name = _rarest(names)
         same = self.by_name[name]
         del same[names]

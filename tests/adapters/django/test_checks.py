@@ -193,7 +193,7 @@ def test_w007_a_broker_inside_the_process(site: Site) -> None:
     only("wsredis.W007", deploy=True)
 
 
-def test_w008_a_database_number_separates_no_sites(site: Site) -> None:
+def test_w008_a_database_number_does_not_separate_sites(site: Site) -> None:
     site({"redis": "redis://127.0.0.1/2"})
     assert "which is 2" in only("wsredis.W008").msg
     site({"redis": "redis://127.0.0.1/2", "key_prefix": "shop"})

@@ -15,7 +15,7 @@ MAY_GROW = {
     **dict.fromkeys(("Receivers._spare", "Receiver objects", "_Reader objects"), 128),
     "_Deflate objects": 64,
     "ChannelRequest objects": 256,
-    **dict.fromkeys(("RecentRevocations._kept", "RecentRevocations.by_name"), 1000),
+    **dict.fromkeys(("RecentRevocations._by_age", "RecentRevocations.by_name"), 1000),
     **dict.fromkeys(("Recent objects", "Revocation objects"), 1000),
 }
 """What is kept for the next client, and revocations for five minutes: how much at the most."""
