@@ -9,7 +9,7 @@ import gevent
 import pytest
 import redis
 
-from wsredis.brokers.redis.retained import PIECE, SMALL
+from wsredis.brokers.redis.retained import CHUNK, SMALL
 from wsredis.embedded import EmbeddedRedis
 from wsredis.exceptions import BrokerUnavailable
 from wsredis.runtime.loop import Loop
@@ -217,23 +217,23 @@ def test_on_a_new_link_nothing_is_known(fake: FakeRedis, peer: Peer, listener: A
 
 # Pieces
 
-ROOMS = [f"ws:group:{number}:news" for number in range(PIECE + 2)]
+ROOMS = [f"ws:group:{number}:news" for number in range(CHUNK + 2)]
 
 
 def bulk(value: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(value), value)
 
 
-def test_many_channels_are_read_piece_by_piece(fake: FakeRedis, listener: Any) -> None:
+def test_many_channels_are_read_chunk_by_piece(fake: FakeRedis, listener: Any) -> None:
     joining = Call(listener.subscribe, *ROOMS)
     peer = fake.peer()
     peer.expect("SUBSCRIBE", *ROOMS)
     peer.say(*map(confirmed, ROOMS))
-    peer.expect_reads(*ROOMS[:PIECE])
-    listener.publish([NEWS], b"before the second piece")
-    peer.expect("PUBLISH", NEWS, "before the second piece")
-    peer.say(bulk(b"first"), bulk(b"") * (PIECE - 1), b":1\r\n:0\r\n")
-    peer.expect_reads(*ROOMS[PIECE:])
+    peer.expect_reads(*ROOMS[:CHUNK])
+    listener.publish([NEWS], b"before the second chunk")
+    peer.expect("PUBLISH", NEWS, "before the second chunk")
+    peer.say(bulk(b"first"), bulk(b"") * (CHUNK - 1), b":1\r\n:0\r\n")
+    peer.expect_reads(*ROOMS[CHUNK:])
     peer.say(message("live", ROOMS[0]), bulk(b""), bulk(b"last"), b":1\r\n")
     assert joining.result() == ["first", "last"]
     assert listener.data == ["live"]  # delivered before
@@ -243,8 +243,8 @@ def test_no_more_is_read_than_the_newcomer_may_have(fake: FakeRedis, listener: A
     joining = Call(listener._run, listener.feed.subscribe, ROOMS, 5)
     peer = fake.peer()
     peer.expect("SUBSCRIBE", *ROOMS)
-    peer.expect_reads(*ROOMS[:PIECE])
-    peer.say(*map(confirmed, ROOMS), bulk(b"value") * 2, bulk(b"") * (PIECE - 2), b":2\r\n")
+    peer.expect_reads(*ROOMS[:CHUNK])
+    peer.say(*map(confirmed, ROOMS), bulk(b"value") * 2, bulk(b"") * (CHUNK - 2), b":2\r\n")
     assert [one.data for one in joining.result()] == ["value", "value"]
 
 

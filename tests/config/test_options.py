@@ -137,8 +137,8 @@ def test_each_option_that_may_be_none_is_told_so_in_a_variable(
             "ORIGINS",
             "example.com",
             "WSREDIS_ORIGINS='example.com' is not valid: write origins like"
-            " 'https://example.com,http://localhost:3000', '*' for every origin, or none for the"
-            " same origin only.",
+            " 'https://example.com,capacitor://localhost', each in full, as there are no wildcards,"
+            " '*' for every origin, or none for the same origin only.",
         ),
         (
             "TRUSTED_PROXIES",

@@ -1,4 +1,4 @@
-"""Reading retained messages in bounded pieces, and a cache of the channels that have none.
+"""Reading retained messages in bounded chunks, and a cache of the channels that have none.
 
 Redis closes a subscribed connection when too much waits for it (see `wsredis.brokers.copies`). So
 the beginning of each value is read over the link, a few channels at a time, and a large value over
@@ -33,7 +33,7 @@ __all__ = ["SMALL", "Retained"]
 SMALL = 1 << 16
 """Maximum bytes of a value that is read over the link."""
 
-PIECE = 16
+CHUNK = 16
 """Maximum channels that one client reads at a time."""
 
 WITHOUT_RANGES = 4
@@ -99,9 +99,9 @@ class Retained:
         fetched = False
         left = list(channels)
         while left and total <= most:
-            size = min(PIECE if self._ranges else WITHOUT_RANGES, self.at_once)
+            size = min(CHUNK if self._ranges else WITHOUT_RANGES, self.at_once)
             some, left = left[:size], left[size:]
-            for name, value in zip(some, self._read_piece(link, some, track), strict=True):
+            for name, value in zip(some, self._read_chunk(link, some, track), strict=True):
                 if value is not None and self._ranges and not 0 < len(value) <= SMALL:
                     with self._fetches:
                         value, fetched = self._fetch(name), True
@@ -113,7 +113,7 @@ class Retained:
             self._asking.check(self._asking.ask(link, lambda answer: send(answer, "PING")))
         return found
 
-    def _read_piece(self, link: Link, names: Sequence[str], track: bool) -> list[bytes | None]:
+    def _read_chunk(self, link: Link, names: Sequence[str], track: bool) -> list[bytes | None]:
         """Return the beginning of each value, at most `SMALL` + 1 bytes; None if there is none.
 
         An empty value means that the whole value has to be read.
