@@ -29,6 +29,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 ALSO = {
+    "handshake/refusal": ("endpoints/test_base.py", "transports/test_opening.py"),
+    "handshake/upgrade": (
+        "endpoints/test_base.py",
+        "handshake/test_negotiation.py",
+        "handshake/test_origin.py",
+        "transports/test_opening.py",
+    ),
     "hub/hub": (
         "hub/test_dispatch_edges.py",
         "transports/test_slow_readers.py",
