@@ -166,3 +166,15 @@ def test_what_waits_when_the_link_is_lost_goes_over_the_next_one(
     listener.publish([CHAT], b"next")
     peer.expect("PUBLISH", CHAT, "next")
     assert listener.lost == 1
+
+
+def test_a_message_of_a_websocket_with_too_many_copies_is_lost(
+    broker: AnyBroker, listen: Any
+) -> None:
+    listener = listen(broker)
+    listener.subscribe(CHAT)
+    listener.publish([f"room-{number}" for number in range(40)], b"x" * MIB)
+    listener.wait(lambda: listener.lost == 1)
+    assert listener.feed.stats.unpublished == 1
+    listener.publish([CHAT], b"next")
+    listener.wait_for("next")

@@ -219,3 +219,12 @@ def test_what_reaches_nobody_is_an_error_without_the_payload(
     with pytest.raises(BrokerUnavailable) as error:
         broker.append(CONTROL, b"secret", 60, 10)
     assert "secret" not in str(error.value)
+
+
+def test_an_error_of_the_publication_in_the_transaction_is_raised(
+    own_redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replies = [1, True, True, redis.ResponseError("not now")]
+    monkeypatch.setattr(redis.client.Pipeline, "execute", lambda self, raise_on_error: replies)
+    with pytest.raises(BrokerUnavailable, match="not now"):
+        broker_at(own_redis.url).append(CONTROL, b"x", 60, 10)

@@ -188,6 +188,14 @@ def test_what_is_not_the_protocol_is_a_value_error(wire: bytes) -> None:
         Parser().feed(wire)
 
 
+@pytest.mark.parametrize("count", [b"_\r\n", b"$1\r\n1\r\n", b"*0\r\n"])
+def test_a_confirmation_without_a_number_is_a_push_all_the_same(count: bytes) -> None:
+    (reply,) = Parser().feed(count)
+    (push,) = Parser().feed(b">3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n" + count)
+    assert isinstance(push, Push)
+    assert push == [b"subscribe", b"news", reply]
+
+
 @pytest.mark.parametrize("payload", [b":5\r\n", b"$-1\r\n", b"+OK\r\n", b"*0\r\n"])
 def test_a_message_whose_payload_is_no_string_is_a_push_all_the_same(payload: bytes) -> None:
     (reply,) = Parser().feed(payload)

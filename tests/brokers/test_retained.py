@@ -286,9 +286,10 @@ def test_newcomers_that_give_up_while_they_wait_leave_the_queue(
         assert len(listener.feed._retained._queue) == 2
         waiting[0].kill()
         assert len(listener.feed._retained._queue) == 1
+        waiting[1].kill(block=False)
         listener.feed._retained._end(1)  # it is its turn, and it is killed before it runs
         listener.feed._retained._reading += 1
-        waiting[1].kill()
+        gevent.joinall(waiting)
 
     loop.run(give_up)
     for name in "cd":

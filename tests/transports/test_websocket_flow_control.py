@@ -230,7 +230,7 @@ def test_an_endpoint_is_told_to_wait_and_when_all_was_sent(places: Callable[...,
         return count
 
     count = place.run(fill)
-    assert 10_000 < connection.send_buffer_size <= 11_100
+    assert 10_000 < connection.send_buffer.weight <= 11_100
     assert not place.run(connection.send, "y" * 1000)
     assert drained == []
     client = Client(far)

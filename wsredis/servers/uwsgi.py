@@ -71,11 +71,7 @@ def _take(fd: int) -> Detached:
     nothing = os.open(os.devnull, os.O_RDWR)  # uWSGI may read it too, for the next request
     try:
         client = _copy(fd)
-        try:
-            os.dup2(nothing, fd)
-        except BaseException:
-            hang_up(client.fd)
-            raise
+        os.dup2(nothing, fd)
     finally:
         os.close(nothing)
     return client

@@ -128,13 +128,17 @@ class SendBuffer:
             self._memory.remove(self._begun.obj)  # type: ignore[arg-type] # it is of bytes
             self._begun, self.size = memoryview(b""), 0
 
+    @property
+    def weight(self) -> int:
+        """Return the number of bytes with the memory that each chunk takes besides its own."""
+        return self.size + OVERHEAD * len(self._chunks)
+
     def is_over(self, limit: int) -> bool:
         """Return whether more bytes wait than a limit, not counting a partly sent chunk.
 
         A single chunk may be larger than the limit. The memory that each chunk takes counts, too.
         """
-        count = len(self._chunks)
-        return count > 1 and self.size - len(self._begun) + OVERHEAD * count > limit
+        return len(self._chunks) > 1 and self.weight - len(self._begun) > limit
 
     def drop(self, limit: int, overflow: str, encoding: Encoding) -> int:
         """Drop messages if the buffer is over a limit, as the option ``overflow`` says.

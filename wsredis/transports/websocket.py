@@ -96,7 +96,7 @@ class WebSocket(Opening):
         self.write(encode_message(payload, binary, self.window_bits))
         if self.send_buffer is not None:
             limit = self._host.config.max_send_buffer // 2
-            self._drained = self._drained and self.send_buffer.size <= limit
+            self._drained = self._drained and self.send_buffer.weight <= limit
         if self.state >= State.CLOSING or self._pending_close is not None:
             return False
         return self._drained

@@ -201,7 +201,7 @@ def test_w008_a_database_number_does_not_separate_sites(site: Site) -> None:
     site({"redis": {"no_such_argument": 5}})
     assert found() == {}
     site({"key_prefix": "user"})
-    assert "key_prefix='user' is not valid" in only("wsredis.E001").msg
+    assert "WSREDIS['key_prefix'] = 'user' is not valid" in only("wsredis.E001").msg
 
 
 def test_every_id_is_in_the_list() -> None:
