@@ -213,6 +213,20 @@ def test_a_finished_message_is_counted_out(place: Place) -> None:
     assert not place.hub.memory._unfinished
 
 
+def test_each_message_has_its_own_deadline(place: Place) -> None:
+    """The end of one message and the beginning of the next may arrive together."""
+    client, connection, endpoint = place.connect(CHANNEL)
+    begin = Frame(Opcode.TEXT, b"begun ", fin=False).serialize(mask=True)
+    end = Frame(Opcode.CONT, b"and finished").serialize(mask=True)
+    client.sock.sendall(begin)
+    until(lambda: connection in place.hub.memory._unfinished)
+    _, first = place.hub.memory._unfinished[connection]
+    client.sock.sendall(end + begin)
+    until(lambda: endpoint.got == ["begun and finished"])
+    _, second = place.run(lambda: place.hub.memory._unfinished[connection])
+    assert second > first
+
+
 @pytest.mark.parametrize("deflated", [False, True])
 def test_an_unfinished_message_takes_no_more_than_its_bytes(place: Place, deflated: bool) -> None:
     client, connection, _ = place.connect(CHANNEL, bits=15 if deflated else 0)

@@ -126,9 +126,8 @@ class BufferMemory:
                 if self.total <= self._limit - self._limit // 8:
                     break
                 self._stats.slow_consumers += subscriber.kick(SLOW.code, SLOW.reason)
-                if (
-                    subscriber.buffered > weight // 2
-                ):  # it is closing, or in the middle of a message
+                # What remains is a message that it is sending, or it was closing already.
+                if subscriber.buffered > weight // 2:
                     subscriber.abort()
                 if number % AT_ONCE == AT_ONCE - 1:
                     gevent.sleep(NEXT_TURN)

@@ -276,6 +276,8 @@ class WebSocket(Opening):
             self._receiver = None
             self._receivers.take_back(receiver)
         if self._receiver is not before or before is not None or self._held:
+            if messages:  # the deadline is that of the next message
+                self._host.memory.release(self)
             self._count_memory()
 
     def _count_memory(self) -> None:
