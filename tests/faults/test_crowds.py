@@ -32,7 +32,7 @@ OPTIONS = {
 def many_files() -> Iterator[None]:
     """Let this process and those it starts open as many files as sockets need."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = 2 * COUNT
+    needed = 4 * COUNT  # gunicorn's worker takes 2 * COUNT itself
     if soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
     yield
