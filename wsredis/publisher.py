@@ -136,7 +136,8 @@ class Publisher:
         Raises:
             BrokerUnavailable: Redis does not answer; the message may not have been published.
             TypeError: the message is not JSON-serializable.
-            ValueError: ``expire`` is out of range, or text has no UTF-8 form.
+            ValueError: ``expire`` is out of range, text has no UTF-8 form, or the message makes too
+                many bytes of copies, one for each channel (see docs/operating.md).
         """
         payload, seconds = self._prepare(message, expire)
         if not self._channels:

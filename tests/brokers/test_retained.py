@@ -373,6 +373,28 @@ def test_without_permission_it_reads_whole_values_of_few_channels(
     assert joining.result() == []
 
 
+def test_a_value_that_was_read_in_part_is_read_whole_although_the_permission_has_ended(
+    fake: FakeRedis, listener: Any
+) -> None:
+    large = b"x" * (SMALL + 100)
+    fake.fetched = {CHAT: large}.get
+    peer = fake.peer()
+    first = Call(listener.subscribe, NEWS)
+    peer.expect("SUBSCRIBE", NEWS)
+    peer.expect_reads(NEWS)
+    second = Call(listener.subscribe, CHAT)
+    peer.expect("SUBSCRIBE", CHAT)
+    peer.expect_reads(CHAT)
+    no = b"-NOPERM not this command\r\n"
+    peer.say(confirmed(NEWS), no, no, confirmed(CHAT), bulk(large[: SMALL + 1]), b":1\r\n")
+    asked = [peer.next(), peer.next()]
+    assert sorted(asked) == [["MGET", NEWS], ["PING"]]
+    for words in asked:
+        peer.say(b"+PONG\r\n" if words == ["PING"] else b"*1\r\n$-1\r\n")
+    assert first.result() == []
+    assert second.result() == [large.decode()]
+
+
 def test_another_error_of_a_read_refuses_the_newcomer(fake: FakeRedis, listener: Any) -> None:
     joining = Call(listener.subscribe, NEWS)
     peer = fake.peer()

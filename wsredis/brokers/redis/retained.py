@@ -101,8 +101,9 @@ class Retained:
         while left and total <= most:
             size = min(CHUNK if self._ranges else WITHOUT_RANGES, self.at_once)
             some, left = left[:size], left[size:]
-            for name, value in zip(some, self._read_chunk(link, some, track), strict=True):
-                if value is not None and self._ranges and not 0 < len(value) <= SMALL:
+            values, whole = self._read_chunk(link, some, track)
+            for name, value in zip(some, values, strict=True):
+                if value is not None and not whole and not 0 < len(value) <= SMALL:
                     with self._fetches:
                         value, fetched = self._fetch(name), True
                 if value is not None:
@@ -113,10 +114,13 @@ class Retained:
             self._asking.check(self._asking.ask(link, lambda answer: send(answer, "PING")))
         return found
 
-    def _read_chunk(self, link: Link, names: Sequence[str], track: bool) -> list[bytes | None]:
-        """Return the beginning of each value, at most `SMALL` + 1 bytes; None if there is none.
+    def _read_chunk(
+        self, link: Link, names: Sequence[str], track: bool
+    ) -> tuple[list[bytes | None], bool]:
+        """Return the values of some keys, None for a missing one, and whether they are whole.
 
-        An empty value means that the whole value has to be read.
+        Otherwise at most `SMALL` + 1 bytes of each are returned, and an empty value means that the
+        key has to be read again.
         """
         self._begin(len(names))
         try:
@@ -124,18 +128,16 @@ class Retained:
                 self._tracked = True
                 link.command(self._agree, "CLIENT", "TRACKING", "ON", "OPTIN")
             learn = partial(self._learn, self._forgotten, names) if track else _ignore
-            values: Any = None
-            if self._ranges:
-                read = partial(self._read_ranges, link, names, learn, track)
-                values = self._asking.ask(link, read)
-                if _is_forbidden(values):
-                    self._ranges = False
-            if not self._ranges:
+            whole = not self._ranges
+            read = self._read_whole if whole else self._read_ranges
+            values = self._asking.ask(link, partial(read, link, names, learn, track))
+            if not whole and _is_forbidden(values):
+                self._ranges, whole = False, True
                 read = partial(self._read_whole, link, names, learn, track)
                 values = self._asking.ask(link, read)
             if isinstance(values, ReplyError):
                 self._asking.check(values)
-            return cast(list[bytes | None], values)
+            return cast(list[bytes | None], values), whole
         finally:
             self._end(len(names))
 
