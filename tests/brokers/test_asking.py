@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
+from gevent.event import Event
 
 from wsredis.brokers.redis import asking
 from wsredis.brokers.redis.asking import FEW
+from wsredis.brokers.redis.link import Link
 from wsredis.embedded import EmbeddedRedis
 from wsredis.exceptions import BrokerUnavailable
 
-from .fake import NEWS, SECONDS, Broker, Call, FakeRedis, confirmed, message
+from .fake import NEWS, SECONDS, Broker, Call, FakeRedis, message
 from .support import broker_at
 
 CROWD = FEW + 5
@@ -50,22 +51,28 @@ def test_while_redis_is_silent_only_a_few_wait(
 
 
 def test_a_redis_that_says_something_else_is_not_silent(
-    fake: FakeRedis, listener: Any, eventually: Any
+    fake: FakeRedis, listener: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Something arrives just before the callers lose their patience."""
     peer = fake.peer()
+    found: list[bool] = []
+    is_silent = Link.is_silent_since
+
+    def looking(link: Link, heard_at: float) -> bool:
+        peer.say(message("busy"))
+        found.append(is_silent(link, heard_at))
+        return found[-1]
+
+    monkeypatch.setattr(Link, "is_silent_since", looking)
     calls = [Call(listener.subscribe, NEWS) for _ in range(CROWD)]
-    peer.expect("SUBSCRIBE", NEWS)
-    for _ in range(8):
-        peer.say(confirmed(NEWS), message("busy"))
-        time.sleep(0.03)
+    eventually(lambda: len(found) == CROWD)
+    assert found == [False] * CROWD
     assert waiting(calls) == CROWD
 
 
 def test_while_a_connection_is_being_made_only_a_few_wait(
     fake: FakeRedis, listen: Any, loop: Any, eventually: Any
 ) -> None:
-    from gevent.event import Event
-
     fake.gate = loop.run(Event)
     listener = listen(Broker(fake, SECONDS))
     calls = [Call(listener.subscribe, NEWS) for _ in range(CROWD)]
@@ -82,8 +89,6 @@ def test_while_a_connection_is_being_made_only_a_few_wait(
 def test_once_an_attempt_has_failed_all_are_refused_at_once_until_one_succeeds(
     fake: FakeRedis, listen: Any, loop: Any, eventually: Any
 ) -> None:
-    from gevent.event import Event
-
     fake.unavailable = True
     listener = listen(Broker(fake, SECONDS))
     eventually(lambda: fake.attempts)

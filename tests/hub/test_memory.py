@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-import gevent
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -174,21 +173,41 @@ def test_one_with_nothing_to_free_is_looked_at_and_stays(
 # Unfinished messages
 
 
+class Clock:
+    """A stand-in for the module ``time``."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_message_has_to_be_finished_in_time_while_it_is_read(
-    places: Callable[..., Place], paused: bool
+    place: Place, monkeypatch: pytest.MonkeyPatch, paused: bool
 ) -> None:
-    place = places(message_timeout=0.2)
+    """The deadline is 60 seconds, counted from the beginning, or anew while it is paused."""
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+
+    def pass_over(seconds: float) -> None:
+        clock.now += seconds
+        place.run(place.hub.memory.sweep)
+
     client, connection, endpoint = place.connect(CHANNEL)
     other, _, _ = place.connect(CHANNEL)
     client.sock.sendall(Frame(Opcode.TEXT, b"begun", fin=False).serialize(mask=True))
     until(lambda: connection.buffered)
     if paused:
         place.run(connection.hold)
-        for _ in range(2):
-            place.run(gevent.sleep, 0.25)
+        pass_over(61)
         assert connection.state is State.OPEN
         place.run(connection.release)
+        until(lambda: not connection.paused)
+    pass_over(59)
+    assert connection.state is State.OPEN
+    pass_over(2)
     assert client.close_code() == 1008
     assert connection.close_reason.startswith("message-timeout ")
     assert endpoint.got == []

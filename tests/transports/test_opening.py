@@ -158,7 +158,7 @@ def test_one_answered_while_another_is_refused_at_the_deadline_stays(
     place.run(first._reader.stop)
     client.sock.close()  # noticed when the refusal is sent, in the same iteration of the loop
     until(lambda: endpoint.codes == [1006])
-    place.run(gevent.sleep, 0.3)  # longer than the time between two sweeps
+    place.run(place.hub._everybody.sweep)
     assert second.state is State.OPEN
     assert place.numbers()["handshake_timeouts"] == 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -177,8 +176,7 @@ def test_each_channel_of_a_message_counts_towards_the_limit_of_bytes(
     rooms = [CHANNEL, *(f"ws:group:{number}:news" for number in range(9))]
     place.run(connection.publish, rooms, "x" * 100_000)
     assert listener.read()[1] == b"x" * 100_000
-    while connection.paused:  # the copies were acked
-        time.sleep(0.001)
+    until(lambda: not connection.paused)  # the copies were acked
     place.run(
         connection.publish,
         rooms + [f"ws:group:{number}:more" for number in range(3)],
