@@ -287,6 +287,38 @@ def test_what_is_being_delivered_when_a_link_is_lost_comes_to_its_end(
     assert pieces == [0, 1, 2]
 
 
+def test_redis_is_not_silent_while_messages_are_delivered(fake: FakeRedis, listener: Any) -> None:
+    """The link does not read then, so its silence says nothing about Redis."""
+    gate = listener._run(Event)
+    peer = fake.peer()
+    listener.gate = gate
+    peer.say(message("first"))
+    assert listener.at_gate.wait(SECONDS)
+    link = listener.feed._link
+    assert not link._reader.active
+    assert not listener._run(link.is_silent_since, link.heard_at)
+    listener._run(gate.set)
+    listener.wait_for("first")
+
+
+def test_redis_is_silent_when_the_link_reads_and_nothing_has_come(
+    fake: FakeRedis, listener: Any
+) -> None:
+    peer = fake.peer()
+    peer.say(message("first"))
+    listener.wait_for("first")
+    link = listener.feed._link
+
+    def look() -> tuple[bool, bool]:
+        before = link.heard_at
+        silent = link.is_silent_since(before)
+        peer.say(message("second"))  # which only a look can find, as this runs on the loop
+        return silent, link.is_silent_since(before)
+
+    assert listener._run(look) == (True, False)
+    listener.wait_for("first", "second")
+
+
 def test_a_link_that_does_not_listen_calls_nobody_silent(loop: Loop, link: Link) -> None:
     def use() -> None:
         link.heard_at -= 10 * SECONDS
