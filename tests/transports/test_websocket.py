@@ -255,6 +255,24 @@ def test_after_our_close_frame_nothing_more_is_sent_or_heard(place: Place) -> No
     assert endpoint.got == []
 
 
+def test_what_follows_the_close_frame_of_the_client_is_ignored(
+    places: Callable[..., Place],
+) -> None:
+    place = places(close_timeout=60)
+    client, connection, endpoint = place.connect(CHANNEL)
+    client.send(Opcode.CLOSE, struct.pack("!H", 4000))
+    assert client.close_code() == 4000
+    with pytest.raises(EOFError):
+        client.read()
+    place.run(setattr, connection, "alive", False)
+    client.send(Opcode.TEXT, b"too late")
+    until(lambda: connection.alive)  # it was read
+    assert connection.state is State.CLOSING
+    client.sock.close()
+    until(lambda: endpoint.codes == [4000])
+    assert endpoint.got == []
+
+
 def test_a_close_of_both_sides_at_once_ends_at_once(places: Callable[..., Place]) -> None:
     place = places(close_timeout=60)
     client, connection, endpoint = place.connect(CHANNEL)
