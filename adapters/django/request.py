@@ -19,6 +19,9 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.core.handlers.wsgi import WSGIRequest
 from django.utils.functional import SimpleLazyObject
 
+from .revoke import unannounced
+from .sessions import site_engine
+
 __all__ = ["handshake_request", "has_auth", "has_sessions", "nobody"]
 
 
@@ -36,7 +39,7 @@ def handshake_request(environ: dict[str, Any]) -> Any:
 
 def has_sessions() -> bool:
     """Return whether sessions can be loaded: engines with a table need their application."""
-    with_table = settings.SESSION_ENGINE in (
+    with_table = site_engine() in (
         "django.contrib.sessions.backends.db",
         "django.contrib.sessions.backends.cached_db",
     )
@@ -61,7 +64,8 @@ def _session(cookie: str | None) -> Any:
     if session.session_key == cookie and not session.modified and session.get_expiry_age() > 0:
         return session
     if session.session_key not in (None, cookie):
-        session.delete()
+        with unannounced():
+            session.delete()
     return store()
 
 

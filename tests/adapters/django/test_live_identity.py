@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
+from chatsite import models
+from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
-from .conftest import Live
+from wsredis.adapters.django import Publisher
+
+from ..support import environment
+from .conftest import PROJECT, Live
 
 Person = Callable[..., Any]
 Login = Callable[[Any], Client]
@@ -136,6 +144,175 @@ class TestChangesOfAnAccount:
             assert ended(ws) == 1012
 
 
+OTHER_CLASSES = ["Colleague", "Employee", "Manager"]
+
+
+def as_other(name: str, user: Any) -> Any:
+    """Return a user as an instance of another class that has its row."""
+    kind = getattr(models, name)
+    if name == "Colleague":
+        return kind.objects.get(pk=user.pk)
+    employee = models.Employee(user_ptr=user, desk="7")
+    employee.save_base(raw=True)  # only the row of the child
+    return kind.objects.get(pk=user.pk)
+
+
+@pytest.mark.parametrize("name", OTHER_CLASSES)
+@pytest.mark.parametrize("change", ["lock", "password", "rename", "delete", "group"])
+def test_proxies_and_children_of_the_user_model_are_users_too(
+    live: Live, person: Person, alice: Any, login: Login, path: str, name: str, change: str
+) -> None:
+    user = as_other(name, alice)
+    there = login(person("bob"))
+    with live.open(path, login(alice)) as ws, live.open(path, there) as other:
+        if change == "lock":
+            user.is_active = False
+            user.save(update_fields=["is_active"])
+        elif change == "password":
+            user.set_password("another")
+            user.save()
+        elif change == "rename":
+            user.username = "alison"
+            user.save()
+        elif change == "delete":
+            user.delete()
+        else:
+            user.groups.clear()
+        assert ended(ws) == (4401 if change in ("lock", "delete") else 1012)
+        assert stays(other)
+
+
+def test_a_child_that_goes_alone_leaves_the_user(
+    live: Live, alice: Any, login: Login, path: str
+) -> None:
+    employee = as_other("Employee", alice)
+    with live.open(path, login(alice)) as ws:
+        employee.delete(keep_parents=True)
+        assert stays(ws)
+
+
+def test_a_class_that_is_made_later_counts_too(
+    live: Live, alice: Any, login: Login, path: str
+) -> None:
+    options = type("Meta", (), {"proxy": True, "app_label": "chatsite"})
+    late = type("Late", (User,), {"__module__": "chatsite.models", "Meta": options})
+    with live.open(path, login(alice)) as ws:
+        late.objects.get(pk=alice.pk).delete()  # type: ignore[attr-defined]
+        assert ended(ws) == 4401
+
+
+@pytest.mark.parametrize("name", ["Group", "Team", "Department"])
+@pytest.mark.parametrize("change", ["rename", "delete", "remove"])
+def test_a_group_that_changes_closes_the_websockets_of_its_members(
+    live: Live, person: Person, alice: Any, login: Login, path: str, name: str, change: str
+) -> None:
+    group = Group.objects.get(name="editors")
+    if name == "Team":
+        group = models.Team.objects.get(name="editors")
+    elif name == "Department":
+        models.Department(group_ptr=group, floor="3").save_base(raw=True)
+        group = models.Department.objects.get(name="editors")
+    there = login(person("bob", "writers"))
+    with live.open(path, login(alice)) as ws, live.open(path, there) as other:
+        if change == "rename":
+            group.name = "authors"
+            group.save()
+        elif change == "delete":
+            group.delete()
+        else:
+            group.user_set.remove(alice)
+        assert ended(ws) == 1012
+        assert stays(other)
+
+
+def test_who_reuses_the_name_of_a_group_does_not_reach_its_former_members(
+    live: Live, person: Person, alice: Any, login: Login, room: str
+) -> None:
+    client = login(alice)
+    with live.open(f"/ws/{room}?subscribe-group", client) as ws:
+        Group.objects.filter(name="editors").get().save()
+        assert stays(ws)
+        group = Group.objects.get(name="editors")
+        group.name = "authors"
+        group.save(update_fields=["name"])
+        assert ended(ws) == 1012
+    person("bob", "editors")
+    with live.open(f"/ws/{room}?subscribe-group", client) as ws:
+        Publisher(room, groups=["editors"]).publish("for the new editors")
+        Publisher(room, groups=["authors"]).publish("for the authors")
+        assert ws.recv(SECONDS) == "for the authors"
+
+
+CUSTOM_USERS = """if True:
+    import json
+    import django
+
+    django.setup()
+    from django.contrib.auth.models import Group
+    from django.core.management import call_command
+    from wsredis.adapters.django import revoke
+    from customers.models import Account, Customer, Membership
+
+    call_command("migrate", run_syncdb=True, verbosity=0)
+    orders = []
+    revoke.disconnect = lambda config, **order: orders.append(order)
+
+
+    def change(what, *arguments, **fields):
+        for name, value in fields.items():
+            setattr(what.__self__, name, value)
+        what(*arguments)
+        print(json.dumps(orders))
+        orders.clear()
+
+
+    for name in ("alice", "bob"):
+        customer = Customer.objects.create(name=name)
+    parent = Account.objects.get(name="alice")
+    alice = Customer.objects.get(name="alice")
+    group = Group.objects.create(name="editors")
+    change(parent.save, password="another")
+    change(parent.save, last_login=None)
+    change(alice.groups.add, group)
+    member = Membership(customer=alice, group=group)
+    change(member.save)
+    change(member.delete)
+    change(group.save, name="authors")
+    change(parent.save, is_active=False)
+    change(parent.delete)
+"""
+
+
+def test_the_user_model_may_be_a_child_with_a_model_of_its_own_for_groups(tmp_path: Path) -> None:
+    installed = ["auth", "contenttypes", "sessions"]
+    installed = [*(f"django.contrib.{name}" for name in installed), "customers"]
+    settings = json.dumps(
+        {
+            "AUTH_USER_MODEL": "customers.Customer",
+            "INSTALLED_APPS": ["wsredis.adapters.django", *installed],
+        }
+    )
+    environ = environment(
+        PROJECT, tmp_path, CHATSITE_SETTINGS=settings, CHATSITE_DB=str(tmp_path / "db")
+    )
+    command = [sys.executable, "-c", CUSTOM_USERS]
+    run = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    found = [json.loads(line) for line in run.stdout.splitlines()]
+    change = {"user": "alice", "code": 1012, "reason": "the account has changed"}
+    groups = {"user": "alice", "code": 1012, "reason": "the groups have changed"}
+    assert found == [
+        [change],
+        [],
+        [groups],
+        [groups],
+        [groups],
+        [{"group": "editors", "code": 1012, "reason": "the group has another name"}],
+        [{"user": "alice", "reason": "the account is locked"}],
+        [groups, {"user": "alice", "reason": "the account is gone"}],
+    ]
+
+
 def test_what_says_nothing_about_rights_ends_nothing(
     live: Live, alice: Any, login: Login, path: str
 ) -> None:
@@ -143,7 +320,9 @@ def test_what_says_nothing_about_rights_ends_nothing(
     with live.open(path, client) as ws:
         alice.first_name = "A."
         alice.save()
-        alice.save(update_fields=["last_login"])
+        alice.is_active = False
+        alice.save(update_fields=["last_login", "password"])
+        alice.groups.add(Group.objects.get(name="editors"))  # as before
         assert client.get("/").status_code == 200
         assert stays(ws)
 

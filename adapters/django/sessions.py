@@ -1,0 +1,187 @@
+"""The site's session engine, in a form that tells which sessions have ended.
+
+`watch_sessions` makes this module the ``SESSION_ENGINE``. Its ``SessionStore`` is a subclass of the
+site's own, which stores sessions as before and reports:
+
+* the deletion of a session, and so ``flush()``, ``cycle_key()``, logins and logouts. The deletion
+  of a row is a signal of its model (see `.revoke`), also where a store has caused it;
+* a change of the user in a session that keeps its key;
+* for sessions that are stored in their cookie, another name of the session (see `.identity`).
+
+None of this needs a query, except that a deletion first asks the store whether there is a session.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.sessions.backends.db import SessionStore as DatabaseSession
+from django.contrib.sessions.backends.signed_cookies import SessionStore as SignedCookies
+from django.core.signals import setting_changed
+from django.db import router
+from django.utils import timezone
+from django.utils.crypto import get_random_string
+
+from .identity import CLAIM, PIN, name_in_cookie
+from .revoke import session_ended, unannounced
+
+__all__ = ["site_engine", "watch_sessions", "watched"]
+
+SITE_ENGINE = "WSREDIS_SITE_SESSION_ENGINE"
+"""The setting under which the site's own engine is, where override_settings() restores it too."""
+
+CLEARED_AT_ONCE = 1000
+"""How many expired rows are deleted at once, as Django loads them."""
+
+
+def watch_sessions(**changed: Any) -> None:
+    """Make this module the ``SESSION_ENGINE``, and again when tests change the setting."""
+    setting_changed.connect(watch_sessions, dispatch_uid="wsredis.sessions")
+    engine: str = settings.SESSION_ENGINE
+    if engine != __name__:
+        setattr(settings, SITE_ENGINE, engine)
+        settings.SESSION_ENGINE = __name__
+
+
+def site_engine() -> str:
+    """Return the dotted path of the engine that the site has set."""
+    engine: str = settings.SESSION_ENGINE
+    return str(getattr(settings, SITE_ENGINE)) if engine == __name__ else engine
+
+
+def __getattr__(name: str) -> Any:
+    """Return what the site's engine has under this name; its ``SessionStore`` is watched."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    found = getattr(import_module(site_engine()), name)
+    return watched(found) if name == "SessionStore" else found
+
+
+@cache
+def watched(store: Any) -> Any:
+    """Return the subclass of a session store that reports the ends of sessions."""
+    kind: type = _InCookie if issubclass(store, SignedCookies) else _Stored
+    # Django signs the content of a session with the name of its class.
+    names = {"__module__": store.__module__, "__qualname__": store.__qualname__}
+    return type(store.__name__, (kind, store), names)
+
+
+_NEW: Any = object()
+"""The user of a session that this object has made: no websocket can have it yet."""
+
+
+class _Watched:
+    """What the watched stores have in common; the class beside it stores.
+
+    Attributes:
+        _before: the name of the session for its websockets, and its user, as it was stored last;
+            None before it is loaded.
+    """
+
+    _before: tuple[str | None, Any] | None = None
+
+    def load(self: Any) -> Any:
+        key = self.session_key
+        found = super().load()  # type: ignore[misc]
+        self._before = (self._name(found, key), found.get(CLAIM))
+        return found
+
+    async def aload(self: Any) -> Any:
+        key = self.session_key
+        found = await super().aload()  # type: ignore[misc]
+        self._before = (self._name(found, key), found.get(CLAIM))
+        return found
+
+    async def asave(self: Any, must_create: bool = False) -> None:
+        await sync_to_async(self.save)(must_create)
+
+    async def adelete(self: Any, session_key: str | None = None) -> None:
+        await sync_to_async(self.delete)(session_key)
+
+
+class _Stored(_Watched):
+    """A store on the server, whose websockets know a session by its key."""
+
+    @staticmethod
+    def _name(content: Any, key: str | None) -> str | None:
+        return key
+
+    def save(self: Any, must_create: bool = False) -> None:
+        super().save(must_create)  # type: ignore[misc]
+        before, key = self._before, self.session_key
+        if must_create or (before is not None and before[0] != key):
+            self._before = (key, _NEW)
+            return
+        user = self.get(CLAIM)
+        self._before = (key, user)
+        # A session that was replaced without being loaded may have had any user.
+        if before is None or before[1] not in (user, _NEW):
+            session_ended(key)
+
+    def delete(self: Any, session_key: str | None = None) -> None:
+        key = session_key or self.session_key
+        known = key and not isinstance(self, DatabaseSession) and self.exists(key)
+        super().delete(session_key)  # type: ignore[misc]
+        if known:
+            session_ended(key)
+
+    @classmethod
+    def clear_expired(cls: Any) -> None:
+        """Delete the expired sessions, whose websockets have ended by themselves.
+
+        Django loads the rows that it deletes, because their deletion is watched, so it gets them
+        in portions.
+        """
+        with unannounced():
+            if not issubclass(cls, DatabaseSession):
+                super().clear_expired()  # type: ignore[misc]
+                return
+            model = cls.get_model_class()
+            everything = model.objects.using(router.db_for_write(model))
+            expired = everything.filter(expire_date__lt=timezone.now())
+            while keys := list(expired.values_list("pk", flat=True)[:CLEARED_AT_ONCE]):
+                expired.filter(pk__in=keys).delete()
+
+    @classmethod
+    async def aclear_expired(cls: Any) -> None:
+        await sync_to_async(cls.clear_expired)()
+
+
+class _InCookie(_Watched):
+    """Sessions in their cookie, whose websockets know a session by a random name in its content.
+
+    The name is set when a session is saved first, and renewed where others get another key.
+    """
+
+    _name = staticmethod(name_in_cookie)
+
+    def save(self: Any, must_create: bool = False) -> None:
+        self._know()
+        if PIN not in self and self.keys():
+            self[PIN] = get_random_string(32)
+        super().save(must_create)  # type: ignore[misc]
+        (name, user), now = self._before, self._name(self._session, self.session_key)
+        self._before = (now, self.get(CLAIM) if now == name else _NEW)
+        if name and user not in (self._before[1], _NEW):
+            session_ended(name)
+
+    def cycle_key(self: Any) -> None:
+        self.pop(PIN, None)
+        super().cycle_key()  # type: ignore[misc]
+
+    def delete(self: Any, session_key: str | None = None) -> None:
+        self._know()
+        super().delete(session_key)  # type: ignore[misc]
+        name, user = self._before
+        self._before = (None, _NEW)
+        if name and user is not _NEW:
+            session_ended(name)
+
+    def _know(self: Any) -> None:
+        """Read from the cookie what the session was, unless that is known."""
+        if self._before is None:
+            self.load()
