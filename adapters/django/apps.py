@@ -29,7 +29,7 @@ class WSRedisConfig(AppConfig):
     verbose_name = "Websockets"
 
     def __init__(self, *args: Any) -> None:
-        """Watch the sessions before any application imports their engine."""
+        """Watch the sessions before any application imports the session engine."""
         super().__init__(*args)
         watch_sessions()
 

@@ -42,6 +42,7 @@ from wsredis.identity import ANONYMOUS, anonymous
 from wsredis.middleware import WebSocketMiddleware
 from wsredis.naming import Audience, channel_name
 
+from ..options import cause
 from .application import DjangoWebSocketMiddleware, get_websocket_application
 from .conf import CALLBACKS, Options, callback, current_config, options, setting
 from .identity import identity_of
@@ -183,8 +184,7 @@ def _session_loading() -> Messages:
         handshake_request(environ).session.keys()
     except Exception as exc:
         yield checks.Warning(
-            "All handshakes are refused, as their session cannot be loaded:"
-            f" {type(exc).__name__}: {exc}.",
+            f"All handshakes are refused: their session cannot be loaded ({cause(exc)}).",
             hint=hint,
             id="wsredis.W009",
         )

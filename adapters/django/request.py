@@ -24,7 +24,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 
-from .revoke import unannounced
+from .revoke import without_revocations
 from .sessions import site_engine
 
 __all__ = ["handshake_request", "has_auth", "has_sessions", "nobody", "session_middleware"]
@@ -114,7 +114,7 @@ def _lives(session: Any) -> bool:
     content = session.keys()  # loads it
     if session.session_key != key:
         if session.session_key is not None:
-            with unannounced():
+            with without_revocations():
                 session.delete()  # the engine has made it just now
         return False
     if not content or (session.modified and not isinstance(session, SignedCookies)):

@@ -1,7 +1,7 @@
 """Close the websockets of sessions, accounts and groups that end or change.
 
-A disconnect is sent when the change is stored: at the end of the request, whose session is saved
-by then, or outside a request when the transaction commits. So a client that reconnects at once is
+A revocation is sent when the change is stored: at the end of the request, whose session is saved by
+then, or outside a request when the transaction commits. So a client that reconnects at once is
 checked against the new state.
 
 The receivers are connected to the models of users, groups and sessions, and to all their proxies,
@@ -40,18 +40,21 @@ from wsredis.exceptions import BrokerUnavailable
 
 from .identity import given_name, session_key
 
-__all__ = ["connect", "session_ended", "unannounced"]
+__all__ = ["connect", "session_ended", "without_revocations"]
 
 log = logging.getLogger("wsredis.adapters.django")
+
+NAMES = "user", "session", "group"
+"""The names that a revocation may have."""
 
 COME_BACK = 1012
 """The close code for users who keep their access: the browser client reconnects."""
 
 _this = Local()
-"""``orders`` are the disconnects of this thread's or task's request; unset outside a request."""
+"""``revocations`` are those of this thread's or task's request; unset outside a request."""
 
 _configs: list[Callable[[], Config]] = []
-"""The functions that return the options with which to disconnect."""
+"""The functions that return the options with which revocations are sent."""
 
 
 def connect(config: Callable[[], Config]) -> None:
@@ -72,70 +75,65 @@ def connect(config: Callable[[], Config]) -> None:
         _connect(m2m_changed, _regrouped, relation.through)
 
 
-# Orders
+# Revocations
 
 
 def _begin(**kwargs: Any) -> None:
     _finish()  # of a request that the server has not closed
-    _this.orders = {}
+    _this.revocations = {}
 
 
 def _finish(**kwargs: Any) -> None:
-    orders = getattr(_this, "orders", None)
-    if orders is not None:
-        del _this.orders
-        _send(list(orders.values()))
+    revocations = getattr(_this, "revocations", None)
+    if revocations is not None:
+        del _this.revocations
+        _send(list(revocations.values()))
 
 
 @contextmanager
-def unannounced() -> Iterator[None]:
-    """Disconnect nobody for what ends in this block."""
-    orders = getattr(_this, "orders", None)
-    _this.orders = {}
+def without_revocations() -> Iterator[None]:
+    """Send no revocations for sessions that end in this block."""
+    revocations = getattr(_this, "revocations", None)
+    _this.revocations = {}
     try:
         yield
     finally:
-        del _this.orders
-        if orders is not None:
-            _this.orders = orders
+        del _this.revocations
+        if revocations is not None:
+            _this.revocations = revocations
 
 
-def _order(**order: Any) -> bool:
-    """Disconnect at the end of the request; return False if there is no request."""
-    orders = getattr(_this, "orders", None)
-    if orders is not None:
-        whom = tuple(order.get(name) for name in ("user", "group", "session"))
-        # A later order may be stricter: a user who gets other groups, and then is locked out.
-        if whom not in orders or orders[whom].get("code") == COME_BACK:
-            orders[whom] = order
-    return orders is not None
+def _at_end(**revocation: Any) -> bool:
+    """Send a revocation at the end of the request; return False if there is no request."""
+    revocations = getattr(_this, "revocations", None)
+    if revocations is not None:
+        names = tuple(revocation.get(name) for name in NAMES)
+        # A later one may be stricter: a user who gets other groups, and then is deactivated.
+        if names not in revocations or revocations[names].get("code") == COME_BACK:
+            revocations[names] = revocation
+    return revocations is not None
 
 
-def _soon(using: str | None = None, **order: Any) -> None:
-    """Disconnect when the current change is stored."""
-    if not _order(**order):
-        transaction.on_commit(partial(_send, [order]), using=using)
+def _soon(using: str | None = None, **revocation: Any) -> None:
+    """Send a revocation when the current change is stored."""
+    if not _at_end(**revocation):
+        transaction.on_commit(partial(_send, [revocation]), using=using)
 
 
-def _send(orders: list[dict[str, Any]]) -> None:
-    """Disconnect now; a change must not fail because Redis is unavailable.
+def _send(revocations: list[dict[str, Any]]) -> None:
+    """Send revocations now; a change must not fail because Redis is unavailable.
 
-    One order after the other would wait for a Redis that does not answer, so the first one that
-    fails is the last.
+    Each attempt may wait for a Redis that does not answer, so none follows the first that fails.
     """
-    for config in _configs if orders else ():
-        for number, order in enumerate(orders):
+    for config in _configs if revocations else ():
+        for number, revocation in enumerate(revocations):
             try:
-                disconnect(**order, config=config())
+                disconnect(**revocation, config=config())
             except BrokerUnavailable as exc:
-                whose = " and ".join(name for name in ("user", "session", "group") if name in order)
-                log.error(
-                    "the websockets of a %s could not be closed (%d of %d revocations failed): %s",
-                    whose,
-                    len(orders) - number,
-                    len(orders),
-                    exc,
-                )
+                whose = " and ".join(name for name in NAMES if name in revocation)
+                rest = len(revocations) - number - 1
+                more = f" (and {rest} more)" if rest else ""
+                log.error("the websockets of a %s%s could not be closed: %s", whose, more, exc)
                 break
 
 
@@ -143,13 +141,13 @@ def _send(orders: list[dict[str, Any]]) -> None:
 
 
 def session_ended(name: str) -> None:
-    """Disconnect a session that its store has forgotten or given to another user.
+    """Revoke a session that its store has deleted or given to another user.
 
-    Stores other than databases do so at once, whatever becomes of a transaction.
+    Outside a request this is done at once, as only databases wait for a transaction.
     """
-    order = {"session": name, "reason": "the session has ended"}
-    if not _order(**order):
-        _send([order])
+    revocation = {"session": name, "reason": "the session has ended"}
+    if not _at_end(**revocation):
+        _send([revocation])
 
 
 def _logged_out(request: Any, **kwargs: Any) -> None:
@@ -158,10 +156,11 @@ def _logged_out(request: Any, **kwargs: Any) -> None:
 
 
 def _session_deleted(instance: Any, using: str, **kwargs: Any) -> None:
-    """Disconnect the session of a deleted row; those of an expired one have ended by themselves."""
-    expires = instance.__dict__.get("expire_date")  # a deferred field can no longer be loaded
-    if instance.pk and (expires is None or expires > timezone.now()):
-        _soon(using, session=str(instance.pk), reason="the session has ended")
+    """Revoke the session of a deleted row, unless it had expired and its websockets with it."""
+    loaded = instance.__dict__  # deferred fields of a deleted row can no longer be loaded
+    key, expires = loaded.get("session_key"), loaded.get("expire_date")
+    if key and (expires is None or expires > timezone.now()):
+        _soon(using, session=str(key), reason="the session has ended")
 
 
 # Models
@@ -287,14 +286,14 @@ def _regrouped(instance: Any, action: str, pk_set: Any, using: str, **kwargs: An
     """Close the websockets of users whose groups have changed; their clients reconnect at once."""
     if action != "pre_clear" and not (pk_set and action in ("post_add", "post_remove")):
         return
-    everybody = get_user_model()._base_manager.using(using)
+    everyone = get_user_model()._base_manager.using(using)
     users: Iterable[Any]
     if isinstance(instance, _concrete(get_user_model())):
         users = [instance]
     elif action == "pre_clear":
-        users = everybody.filter(groups=instance)
+        users = everyone.filter(groups=instance)
     else:
-        users = everybody.filter(pk__in=pk_set)
+        users = everyone.filter(pk__in=pk_set)
     for user in users:
         _regroup(user, using)
 
@@ -321,7 +320,7 @@ def _before_group(
 def _group_saved(instance: Any, using: str, **kwargs: Any) -> None:
     old, changed = _changed(instance)
     if changed and old.name:
-        _soon(using, group=old.name, code=COME_BACK, reason="the group has another name")
+        _soon(using, group=old.name, code=COME_BACK, reason="the group was renamed")
 
 
 def _group_deleted(instance: Any, using: str, **kwargs: Any) -> None:

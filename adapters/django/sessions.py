@@ -27,7 +27,7 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from .identity import CLAIM, PIN, name_in_cookie
-from .revoke import session_ended, unannounced
+from .revoke import session_ended, without_revocations
 
 __all__ = ["site_engine", "watch_sessions", "watched"]
 
@@ -136,7 +136,7 @@ class _Stored(_Watched):
         Django loads the rows that it deletes, because their deletion is watched, so it gets them
         in portions.
         """
-        with unannounced():
+        with without_revocations():
             if not issubclass(cls, DatabaseSession):
                 super().clear_expired()  # type: ignore[misc]
                 return

@@ -22,7 +22,7 @@ class WS4RedisConfig(AppConfig):
     verbose_name = "Websockets for Redis"
 
     def __init__(self, *args: Any) -> None:
-        """Watch the sessions before any application imports their engine."""
+        """Watch the sessions before any application imports the session engine."""
         super().__init__(*args)
         watch_sessions()
 

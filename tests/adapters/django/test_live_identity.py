@@ -254,16 +254,16 @@ CUSTOM_USERS = """if True:
     from customers.models import Account, Customer, Membership
 
     call_command("migrate", run_syncdb=True, verbosity=0)
-    orders = []
-    revoke.disconnect = lambda config, **order: orders.append(order)
+    revocations = []
+    revoke.disconnect = lambda config, **revocation: revocations.append(revocation)
 
 
     def change(what, *arguments, **fields):
         for name, value in fields.items():
             setattr(what.__self__, name, value)
         what(*arguments)
-        print(json.dumps(orders))
-        orders.clear()
+        print(json.dumps(revocations))
+        revocations.clear()
 
 
     for name in ("alice", "bob"):
@@ -307,7 +307,7 @@ def test_the_user_model_may_be_a_child_with_a_model_of_its_own_for_groups(tmp_pa
         [groups],
         [groups],
         [groups],
-        [{"group": "editors", "code": 1012, "reason": "the group has another name"}],
+        [{"group": "editors", "code": 1012, "reason": "the group was renamed"}],
         [{"user": "alice", "reason": "the account is locked"}],
         [groups, {"user": "alice", "reason": "the account is gone"}],
     ]

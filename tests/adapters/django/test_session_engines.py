@@ -68,7 +68,8 @@ def test_a_session_that_is_not_stored_is_nobodys(
 ) -> None:
     given: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        "wsredis.adapters.django.revoke.disconnect", lambda config, **order: given.append(order)
+        "wsredis.adapters.django.revoke.disconnect",
+        lambda config, **revocation: given.append(revocation),
     )
     forged = RequestFactory().get("/ws/", HTTP_COOKIE="sessionid=none12345")
     request = handshake_request(forged.environ)
@@ -127,7 +128,7 @@ def test_middleware_that_needs_a_whole_request_is_not_used(
     assert "has no process_request()" in only("wsredis.W009").msg
 
 
-def test_w008_an_engine_whose_sessions_only_its_middleware_can_make(site: Site) -> None:
+def test_w009_an_engine_whose_sessions_only_its_middleware_can_make(site: Site) -> None:
     use(site, "visits", "SessionMiddleware")
     assert found() == {}
     middleware = "django.contrib.sessions.middleware.SessionMiddleware"
