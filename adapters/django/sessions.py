@@ -1,14 +1,15 @@
-"""The site's session engine, in a form that tells which sessions have ended.
+"""The site's session engine, as subclasses that report which sessions have ended.
 
 `watch_sessions` makes this module the ``SESSION_ENGINE``. Its ``SessionStore`` is a subclass of the
 site's own, which stores sessions as before and reports:
 
-* the deletion of a session, and so ``flush()``, ``cycle_key()``, logins and logouts. The deletion
-  of a row is a signal of its model (see `.revoke`), also where a store has caused it;
+* the deletion of a session, and so ``flush()``, ``cycle_key()``, logins and logouts. For a session
+  in a table, the signal of its model reports the deletion instead (see `.revoke`);
 * a change of the user in a session that keeps its key;
-* for sessions that are stored in their cookie, another name of the session (see `.identity`).
+* for sessions that are stored in their cookie, a change of their random name (see `.identity`).
 
-None of this needs a query, except that a deletion first asks the store whether there is a session.
+This takes no additional query, except that before a deletion the store is asked whether it has the
+session.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from importlib import import_module
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
+from django.conf import global_settings, settings
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSession
 from django.contrib.sessions.backends.signed_cookies import SessionStore as SignedCookies
 from django.core.signals import setting_changed
@@ -32,14 +33,14 @@ from .revoke import session_ended, without_revocations
 __all__ = ["site_engine", "watch_sessions", "watched"]
 
 SITE_ENGINE = "WSREDIS_SITE_SESSION_ENGINE"
-"""The setting under which the site's own engine is, where override_settings() restores it too."""
+"""The setting that has the dotted path of the site's engine; `override_settings` restores it."""
 
 CLEARED_AT_ONCE = 1000
 """How many expired rows are deleted at once, as Django loads them."""
 
 
 def watch_sessions(**changed: Any) -> None:
-    """Make this module the ``SESSION_ENGINE``, and again when tests change the setting."""
+    """Make this module the ``SESSION_ENGINE`` and again when tests change the setting."""
     setting_changed.connect(watch_sessions, dispatch_uid="wsredis.sessions")
     engine: str = settings.SESSION_ENGINE
     if engine != __name__:
@@ -50,28 +51,33 @@ def watch_sessions(**changed: Any) -> None:
 def site_engine() -> str:
     """Return the dotted path of the engine that the site has set."""
     engine: str = settings.SESSION_ENGINE
-    return str(getattr(settings, SITE_ENGINE)) if engine == __name__ else engine
+    if engine != __name__:
+        return engine
+    return str(getattr(settings, SITE_ENGINE, global_settings.SESSION_ENGINE))
 
 
 def __getattr__(name: str) -> Any:
     """Return what the site's engine has under this name; its ``SessionStore`` is watched."""
     if name.startswith("__"):
         raise AttributeError(name)
-    found = getattr(import_module(site_engine()), name)
-    return watched(found) if name == "SessionStore" else found
+    engine = import_module(site_engine())
+    found = getattr(engine, name)
+    return watched(found) if found is engine.SessionStore else found
 
 
 @cache
 def watched(store: Any) -> Any:
     """Return the subclass of a session store that reports the ends of sessions."""
     kind: type = _InCookie if issubclass(store, SignedCookies) else _Stored
-    # Django signs the content of a session with the name of its class.
-    names = {"__module__": store.__module__, "__qualname__": store.__qualname__}
+    # Django signs the content of a session with the name of its class. In this module, pickle finds
+    # the subclass under that name.
+    names = {"__module__": __name__, "__qualname__": store.__qualname__}
     return type(store.__name__, (kind, store), names)
 
 
-_NEW: Any = object()
-"""The user of a session that this object has made: no websocket can have it yet."""
+_NEW: Any = ...
+"""The user of a session that this object has made: no websocket can have it yet. It is a constant
+that stays the same in copies."""
 
 
 class _Watched:
@@ -96,12 +102,6 @@ class _Watched:
         self._before = (self._name(found, key), found.get(CLAIM))
         return found
 
-    async def asave(self: Any, must_create: bool = False) -> None:
-        await sync_to_async(self.save)(must_create)
-
-    async def adelete(self: Any, session_key: str | None = None) -> None:
-        await sync_to_async(self.delete)(session_key)
-
 
 class _Stored(_Watched):
     """A store on the server, whose websockets know a session by its key."""
@@ -112,6 +112,13 @@ class _Stored(_Watched):
 
     def save(self: Any, must_create: bool = False) -> None:
         super().save(must_create)  # type: ignore[misc]
+        self._saved(must_create)
+
+    async def asave(self: Any, must_create: bool = False) -> None:
+        await super().asave(must_create)  # type: ignore[misc]
+        await sync_to_async(self._saved)(must_create)
+
+    def _saved(self: Any, must_create: bool) -> None:
         before, key = self._before, self.session_key
         if must_create or (before is not None and before[0] != key):
             self._before = (key, _NEW)
@@ -124,31 +131,40 @@ class _Stored(_Watched):
 
     def delete(self: Any, session_key: str | None = None) -> None:
         key = session_key or self.session_key
-        known = key and not isinstance(self, DatabaseSession) and self.exists(key)
+        if not key or isinstance(self, DatabaseSession) or not self.exists(key):
+            super().delete(session_key)  # type: ignore[misc]
+            return
         super().delete(session_key)  # type: ignore[misc]
-        if known:
-            session_ended(key)
+        session_ended(key)
+
+    async def adelete(self: Any, session_key: str | None = None) -> None:
+        key = session_key or self.session_key
+        if not key or isinstance(self, DatabaseSession) or not await self.aexists(key):
+            await super().adelete(session_key)  # type: ignore[misc]
+            return
+        with without_revocations():  # some engines call delete()
+            await super().adelete(session_key)  # type: ignore[misc]
+        await sync_to_async(session_ended)(key)
 
     @classmethod
     def clear_expired(cls: Any) -> None:
-        """Delete the expired sessions, whose websockets have ended by themselves.
+        """Delete the expired sessions, whose websockets have been closed when they expired.
 
-        Django loads the rows that it deletes, because their deletion is watched, so it gets them
-        in portions.
+        Django loads the rows that it deletes, as a receiver is connected to their deletion. So they
+        are deleted in batches, unless the site's engine has a method of its own.
         """
-        with without_revocations():
-            if not issubclass(cls, DatabaseSession):
-                super().clear_expired()  # type: ignore[misc]
-                return
+        inherited = super().clear_expired  # type: ignore[misc]
+        if not issubclass(cls, DatabaseSession):
+            with without_revocations():
+                inherited()
+        elif inherited.__func__ is DatabaseSession.clear_expired.__func__:
             model = cls.get_model_class()
-            everything = model.objects.using(router.db_for_write(model))
-            expired = everything.filter(expire_date__lt=timezone.now())
+            stored = model.objects.using(router.db_for_write(model))
+            expired = stored.filter(expire_date__lt=timezone.now())
             while keys := list(expired.values_list("pk", flat=True)[:CLEARED_AT_ONCE]):
                 expired.filter(pk__in=keys).delete()
-
-    @classmethod
-    async def aclear_expired(cls: Any) -> None:
-        await sync_to_async(cls.clear_expired)()
+        else:
+            inherited()
 
 
 class _InCookie(_Watched):
