@@ -98,8 +98,8 @@ def name_in_cookie(content: Any, cookie: str | None) -> str | None:
 
     Such a session has no key, and its content would be readable for everyone with access to Redis
     and changes with each write. So the name is a hash, keyed with ``SECRET_KEY``, of a random name
-    that the session gets when it is saved (see `.sessions`). A session that was saved before
-    wsredis was installed has none; until it is saved again, the cookie is hashed instead.
+    that the session gets when it is saved, or, if sessions are not watched, at a login (see
+    `.sessions`). Until then, the cookie is hashed instead.
     """
     pin = content.get(PIN)
     if not content.keys() or not (pin or cookie):

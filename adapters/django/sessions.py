@@ -1,7 +1,8 @@
 """The site's session engine, as subclasses that report which sessions have ended.
 
-`watch_sessions` makes this module the ``SESSION_ENGINE``. Its ``SessionStore`` is a subclass of the
-site's own, which stores sessions as before and reports:
+`watch_sessions` makes this module the ``SESSION_ENGINE``, unless ``WSREDIS`` has
+``"watch_sessions": False``. Its ``SessionStore`` is a subclass of the site's own, which stores
+sessions as before and reports:
 
 * the deletion of a session, and so ``flush()``, ``cycle_key()``, logins and logouts. For a session
   in a table, the signal of its model reports the deletion instead (see `.revoke`);
@@ -9,17 +10,19 @@ site's own, which stores sessions as before and reports:
 * for sessions that are stored in their cookie, a change of their random name (see `.identity`).
 
 This takes no additional query, except that before a deletion the store is asked whether it has the
-session.
+session. Logins over sessions that are not watched are noticed by the cookie of their request.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import global_settings, settings
+from django.contrib.auth.signals import user_logged_in
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSession
 from django.contrib.sessions.backends.signed_cookies import SessionStore as SignedCookies
 from django.core.signals import setting_changed
@@ -27,7 +30,8 @@ from django.db import router
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
-from .identity import CLAIM, PIN, name_in_cookie
+from .conf import WATCH_SESSIONS
+from .identity import CLAIM, PIN, name_in_cookie, session_key
 from .revoke import session_ended, without_revocations
 
 __all__ = ["site_engine", "watch_sessions", "watched"]
@@ -40,12 +44,22 @@ CLEARED_AT_ONCE = 1000
 
 
 def watch_sessions(**changed: Any) -> None:
-    """Make this module the ``SESSION_ENGINE`` and again when tests change the setting."""
+    """Make this module the ``SESSION_ENGINE`` if the site wants it, also when tests change that."""
     setting_changed.connect(watch_sessions, dispatch_uid="wsredis.sessions")
-    engine: str = settings.SESSION_ENGINE
-    if engine != __name__:
+    user_logged_in.connect(_logged_in, dispatch_uid="wsredis.sessions.login")
+    engine = site_engine()
+    if _wanted():
         setattr(settings, SITE_ENGINE, engine)
-        settings.SESSION_ENGINE = __name__
+        engine = __name__
+    if engine != settings.SESSION_ENGINE:
+        settings.SESSION_ENGINE = engine
+
+
+def _wanted() -> bool:
+    """Return whether ``WSREDIS`` lets sessions be watched; a check reports what is not valid."""
+    options = getattr(settings, "WSREDIS", None)
+    names = WATCH_SESSIONS, WATCH_SESSIONS.upper()
+    return not (isinstance(options, Mapping) and any(options.get(name) is False for name in names))
 
 
 def site_engine() -> str:
@@ -75,13 +89,34 @@ def watched(store: Any) -> Any:
     return type(store.__name__, (kind, store), names)
 
 
+def _logged_in(request: Any, **kwargs: Any) -> None:
+    """Revoke the session of the request's cookie, unless the login has kept it or it is watched.
+
+    A session that is stored in its cookie gets a random name for the time after the login.
+    """
+    session: Any = getattr(request, "session", None)
+    if session is None or isinstance(session, _Watched):
+        return
+    ended = cookie = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    if isinstance(session, SignedCookies):
+        before = type(session)(cookie)
+        if before.get(CLAIM) == session.get(CLAIM):
+            return
+        ended = session_key(before)
+        session[PIN] = get_random_string(32)
+    elif cookie == session.session_key:
+        return
+    if ended:
+        session_ended(ended)
+
+
 _NEW: Any = ...
 """The user of a session that this object has made: no websocket can have it yet. It is a constant
 that stays the same in copies."""
 
 
 class _Watched:
-    """What the watched stores have in common; the class beside it stores.
+    """The common part of the watched stores; the other base class stores the session.
 
     Attributes:
         _before: the name of the session for its websockets, and its user, as it was stored last;
@@ -104,7 +139,7 @@ class _Watched:
 
 
 class _Stored(_Watched):
-    """A store on the server, whose websockets know a session by its key."""
+    """A store on the server; the key of a session is also its name for websockets."""
 
     @staticmethod
     def _name(content: Any, key: str | None) -> str | None:
@@ -168,9 +203,9 @@ class _Stored(_Watched):
 
 
 class _InCookie(_Watched):
-    """Sessions in their cookie, whose websockets know a session by a random name in its content.
+    """A store in the cookie; a session has a random name for websockets in its content.
 
-    The name is set when a session is saved first, and renewed where others get another key.
+    The name is set when the session is first saved, and renewed when other stores change the key.
     """
 
     _name = staticmethod(name_in_cookie)
@@ -198,6 +233,6 @@ class _InCookie(_Watched):
             session_ended(name)
 
     def _know(self: Any) -> None:
-        """Read from the cookie what the session was, unless that is known."""
+        """Load the session of the cookie, unless it is loaded."""
         if self._before is None:
             self.load()

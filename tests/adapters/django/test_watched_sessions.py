@@ -1,13 +1,17 @@
-"""What a watched session store keeps of the site's own."""
+"""What a watched session store keeps of the site's own, and sites that do not have it watched."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from io import StringIO
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +20,8 @@ import pytest
 from chatsite import own_engine
 from chatsite.models import Visit
 from django.conf import settings
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.cache import SessionStore as CacheSession
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.test import Client, override_settings
@@ -23,15 +29,21 @@ from django.test import Client, override_settings
 from wsredis.adapters.django import revoke, sessions
 from wsredis.adapters.django.sessions import SITE_ENGINE, site_engine
 
+from ..support import environment
+from .conftest import PROJECT, Live
+from .test_checks import only
+from .test_live_identity import ended, stays
 from .test_session_ends import (
     BACKENDS,
     ENGINES,
     WITH_STORE,
     WITH_TABLE,
+    Login,
     Person,
     alice,
     engine,
     engines,
+    expired,
     path,
     revocations,
     store,
@@ -192,3 +204,161 @@ def test_our_module_in_the_setting_stands_for_the_default() -> None:
         delattr(settings, SITE_ENGINE)
         assert site_engine() == BACKENDS + "db"
     assert getattr(settings, SITE_ENGINE) == BACKENDS + "db"
+
+
+@pytest.mark.parametrize("name", ["watch_sessions", "WATCH_SESSIONS"])
+def test_a_site_can_keep_its_engine(site: Site, name: str) -> None:
+    assert settings.SESSION_ENGINE == OURS
+    with override_settings(WSREDIS={name: False}):
+        assert settings.SESSION_ENGINE == BACKENDS + "db"
+        with override_settings(SESSION_ENGINE=BACKENDS + "cache"):
+            assert settings.SESSION_ENGINE == site_engine() == BACKENDS + "cache"
+            assert type(store()) is CacheSession
+            with override_settings(WSREDIS={name: True}):
+                assert settings.SESSION_ENGINE == OURS
+                assert site_engine() == BACKENDS + "cache"
+            assert settings.SESSION_ENGINE == BACKENDS + "cache"
+        assert settings.SESSION_ENGINE == BACKENDS + "db"
+    assert settings.SESSION_ENGINE == OURS
+
+
+@pytest.mark.parametrize("value", ["no", 0, None])
+def test_an_invalid_value_is_reported_by_a_check(site: Site, value: Any) -> None:
+    site({"watch_sessions": value})
+    assert settings.SESSION_ENGINE == OURS
+    error = only("wsredis.E001")
+    assert error.msg == f"WSREDIS['watch_sessions'] = {value!r} is not valid."
+    assert error.hint == "Write True or False."
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "says"),
+    [
+        ({"watch_sessions": False}, 0, BACKENDS + "db"),
+        ({}, 0, OURS),
+        ({"watch_sessions": "no"}, 1, "(wsredis.E001) WSREDIS['watch_sessions'] = 'no' is not"),
+        (["redis"], 1, "(wsredis.E001) WSREDIS must be a dict of options, not list."),
+        ({"Watch_Sessions": False}, 1, "(wsredis.E001) WSREDIS has no option 'Watch_Sessions'."),
+    ],
+)
+def test_the_option_is_read_when_the_application_is_loaded(
+    tmp_path: Path, given: Any, status: int, says: str
+) -> None:
+    code = (
+        "from django.conf import settings; from django.core.management import call_command;"
+        " import django; django.setup(); print(settings.SESSION_ENGINE); call_command('check')"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        env=environment(
+            PROJECT,
+            tmp_path,
+            DJANGO_SETTINGS_MODULE="chatsite.settings",
+            CHATSITE_SETTINGS=json.dumps({"WSREDIS": given}),
+        ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == status, ran.stderr
+    assert says in ran.stdout + ran.stderr
+
+
+@engines("db", "cache", "signed_cookies")
+def test_a_login_with_the_cookie_of_no_session_sends_nothing(
+    alice: Any, engine: str, revocations: list[Any]
+) -> None:
+    browser = Client()
+    browser.cookies[settings.SESSION_COOKIE_NAME] = "nosuchsession1"
+    assert browser.get("/enter?username=alice&password=secret").status_code == 200
+    assert revocations == []
+
+
+# Sites whose sessions are not watched
+
+
+@pytest.fixture
+def unwatched(site: Site, engine: str) -> None:
+    site({"allowed_channels": "chatsite.channels.members", "watch_sessions": False})
+    assert settings.SESSION_ENGINE != OURS
+
+
+@pytest.mark.usefixtures("unwatched")
+@engines(*ENGINES)
+class TestUnwatched:
+    """Logins, logouts and, if there is a table, its rows close websockets."""
+
+    def test_a_login_as_another_user_closes_the_websockets_of_the_first(
+        self, live: Live, alice: Any, person: Person, login: Login, path: str
+    ) -> None:
+        person("bob")
+        here, there = login(alice), login(alice)
+        # Cookies that are made in the same second may be equal.
+        there.get("/session/put")
+        with live.open(path, here) as ws, live.open(path, there) as other:
+            assert here.get("/enter?username=bob&password=secret").status_code == 200
+            assert ended(ws) == 4401
+            assert stays(other)
+
+    def test_a_login_over_an_anonymous_session_closes_its_websockets(
+        self, live: Live, alice: Any, path: str
+    ) -> None:
+        browser = Client()
+        browser.get("/session/put")
+        with live.open(path, browser) as ws:
+            browser.get("/enter?username=alice&password=secret")
+            assert ended(ws) == 4401
+
+    def test_a_login_as_the_same_user_closes_nothing(
+        self, alice: Any, revocations: list[Any]
+    ) -> None:
+        browser = Client()
+        browser.get("/enter?username=alice&password=secret")
+        browser.get("/enter?username=alice&password=secret")
+        assert revocations == []
+
+    def test_a_logout_closes_the_websockets(
+        self, live: Live, alice: Any, login: Login, path: str
+    ) -> None:
+        browser = login(alice)
+        with live.open(path, browser) as ws:
+            browser.get("/session/put")  # signed_cookies stores it in another cookie
+            browser.get("/leave")
+            assert ended(ws) == 4401
+
+    @pytest.mark.parametrize("way", ["flush", "delete", "cycle_key", "delete row"])
+    def test_the_deletion_of_a_row_closes_the_websockets(
+        self, live: Live, alice: Any, login: Login, path: str, way: str, engine: str
+    ) -> None:
+        browser = login(alice)
+        session = store(browser)
+        with live.open(path, browser) as ws:
+            if way == "delete row":
+                Session.objects.filter(pk=session.session_key).delete()
+            else:
+                getattr(session, way)()
+            if engine in WITH_TABLE:
+                assert ended(ws) == 4401
+            else:
+                assert stays(ws)  # see docs/django.md
+
+    def test_clearsessions_closes_nothing(
+        self, engine: str, alice: Any, login: Login, revocations: list[Any]
+    ) -> None:
+        expired(3)
+        key = login(alice).cookies["sessionid"].value
+        revocations.clear()
+        call_command("clearsessions")
+        assert revocations == []
+        assert Session.objects.count() == {True: 1, False: 3}[engine in WITH_TABLE]
+        assert store().exists(key) or engine == "signed_cookies"
+
+
+def test_a_login_without_a_session_or_a_cookie_sends_nothing(revocations: list[Any]) -> None:
+    user = User(username="alice")
+    for request in (django.http.HttpRequest(), django.http.HttpRequest()):
+        sessions._logged_in(request, user=user)
+        request.session = CacheSession()
+        sessions._logged_in(request, user=user)
+    assert revocations == []
