@@ -59,7 +59,7 @@ def has_auth() -> bool:
 def session_middleware() -> Any:
     """Return the class of the site's session middleware; None if it has none that we can use.
 
-    It is known by its name or that of a base, as not all have Django's as their base.
+    It is recognized by its name or that of a base class: not all are derived from Django's.
     """
     return _session_middleware(tuple(settings.MIDDLEWARE))
 
@@ -107,8 +107,9 @@ def _no_view(request: Any) -> Any:
 def _lives(session: Any) -> bool:
     """Return whether a session is stored and has not expired.
 
-    For one that is not stored, engines load one without a key, one with another key, or an empty
-    one. That it is modified says nothing: some engines note the client's address when they load.
+    Instead of a session that is not stored, engines return one without a key, one with another key,
+    or an empty one. Whether it is modified does not tell: some engines write the client's address
+    into a session that they load.
     """
     key = session.session_key
     content = session.keys()  # loads it

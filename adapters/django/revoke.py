@@ -194,7 +194,7 @@ def _watch(sender: Any, **kwargs: Any) -> None:
 
 
 SESSION_FIELDS = {"session_key", "session_data", "expire_date"}
-"""The fields by which a model of sessions is known: not all have Django's as their base."""
+"""The fields by which a model of sessions is recognized: not all are derived from Django's."""
 
 
 def _connect(signal: Any, receiver: Callable[..., None], sender: Any) -> None:
@@ -202,7 +202,7 @@ def _connect(signal: Any, receiver: Callable[..., None], sender: Any) -> None:
 
 
 def _concrete(model: Any) -> Any:
-    """Return the model that has the table, which is another one for a proxy."""
+    """Return the model that has the table: a proxy has none of its own."""
     return model._meta.concrete_model
 
 

@@ -1,11 +1,11 @@
-"""Websockets of sessions that end, in whatever way a request ends them.
+"""Close the websockets of sessions that end in a request.
 
 The session is compared at the start and at the end of each request. If its key, its user or its id
-on the server is another one then, the websockets under the old key are closed (4401) as soon as the
-response has set the new cookie, and the browser client reconnects with the new identity.
+on the server has changed, the websockets with the old key are closed (4401) as soon as the response
+has set the new cookie, and the browser client reconnects with the new identity.
 
-A login, a logout and another user change the key: a copy of the old cookie gives no access to later
-messages.
+A login, a logout and a change of the user change the key, so a copy of the old cookie gives no
+access to later messages.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["follow_sessions"]
 log = logging.getLogger("wsredis.adapters.flask")
 
 BEFORE = "wsredis.flask.session"
-"""The key of an environ under which the session of a request is, and what it was at the start."""
+"""The key in the environ of the session and of its state at the start of the request."""
 
 
 def follow_sessions(app: Flask) -> None:
@@ -54,7 +54,7 @@ def _logged_out(sender: Any, **signal: Any) -> None:
 
 
 def _begin(sender: Any, **signal: Any) -> None:
-    """Note the session at the start, without making its response vary by the cookie."""
+    """Record the state of the session, without making the response vary by the cookie."""
     current: Any = session._get_current_object()  # type: ignore[attr-defined]
     if not type(current).accessed:
         current.accessed = False
@@ -68,7 +68,7 @@ def _state(current: Any) -> tuple[Any, Any, Any]:
 
 
 def _compare(response: Any) -> Any:
-    """Disconnect the session that has ended in this request, if one has."""
+    """Revoke the session when the response is closed, if it has ended in this request."""
     current, before = request.environ.pop(BEFORE)
     key, now = before[0], _state(current)
     if key and now != before:
