@@ -150,7 +150,7 @@ def test_a_message_that_comes_while_they_are_told_waits_for_all(
         assert client.read() == TOLD
 
 
-def test_an_error_on_the_way_to_many_is_a_gap_and_what_waits_comes_after_it(
+def test_an_error_on_the_way_to_many_is_a_gap_of_those_it_concerns(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (dispatch_module, channel_module):
@@ -172,11 +172,32 @@ def test_an_error_on_the_way_to_many_is_a_gap_and_what_waits_comes_after_it(
         place.publish("after " + "x" * JOIN_AT_MOST)  # not joined with the other one
 
     place.run(stage)
-    assert sorted(client.read() for client in clients) == [
-        (Opcode.TEXT, b"lost for some"),
-        *[TOLD] * 3,
-    ]
+    frames = [client.read() for client in clients]
+    assert sorted(frames) == [*[(Opcode.TEXT, b"lost for some")] * 3, TOLD]
+    for client, frame in zip(clients, frames, strict=True):
+        if frame != TOLD:
+            assert client.read()[1].startswith(b"after ")
+    assert place.numbers()["gaps"] == 1
+    assert place.numbers()["connections"] == 4  # the one that was told has not answered yet
+
+
+def test_an_error_on_the_way_to_one_keeps_it_where_gaps_close_nobody(
+    places: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = places(on_gap="keep")
+    client, _, _ = place.connect(CHANNEL)
+    write_all = dispatch_module.write_all
+
+    def fail_once(*args: Any) -> None:
+        monkeypatch.setattr(dispatch_module, "write_all", write_all)
+        raise MemoryError
+
+    monkeypatch.setattr(dispatch_module, "write_all", fail_once)
+    place.publish("lost")
     until(lambda: place.numbers()["gaps"] == 1)
+    place.publish("after")
+    assert client.read() == (Opcode.TEXT, b"after")
+    assert place.numbers()["gaps"] == 1
 
 
 def test_what_was_revoked_meanwhile_is_asked_for_until_it_is_known(

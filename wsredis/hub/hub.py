@@ -370,7 +370,7 @@ class Hub:
             "broker_connected": int(feed.connected),
             "draining": int(self.draining),
             **asdict(self.stats),
-            "gaps": feed.gaps,
+            "gaps": feed.gaps + self._gaps.failures,
             "reconnects": feed.reconnects,
             "unpublished": feed.unpublished,
         }
