@@ -19,7 +19,7 @@ from wsredis.transports.opening import READ_SIZE
 from wsredis.transports.stream import State
 from wsredis.transports.websocket import WebSocket
 
-from ..place import CHANNEL, Client, Place, until
+from ..place import CHANNEL, Client, Place, complete, until
 from .support import HANDSHAKE, Deferred, head, rest, wait
 
 
@@ -158,7 +158,7 @@ def test_one_answered_while_another_is_refused_at_the_deadline_stays(
     place.run(first._reader.stop)
     client.sock.close()  # noticed when the refusal is sent, in the same iteration of the loop
     until(lambda: endpoint.codes == [1006])
-    place.run(place.hub._everybody.sweep)
+    place.run(lambda: complete(place.hub._everybody.sweep()))
     assert second.state is State.OPEN
     assert place.numbers()["handshake_timeouts"] == 1
 
@@ -182,7 +182,7 @@ def test_without_an_answer_it_is_refused_at_the_deadline(places: Callable[..., P
 def test_it_may_be_answered_until_the_deadline(place: Place) -> None:
     """A sweep finds it pending, and the deadline has not passed."""
     _client, connection = wait(place, Deferred())
-    place.run(place.hub._everybody.sweep)
+    place.run(lambda: complete(place.hub._everybody.sweep()))
     assert connection.state is State.JOINING
     place.run(connection.accept)
     assert connection.state is State.OPEN

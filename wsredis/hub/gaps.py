@@ -24,7 +24,7 @@ from ..message import Message
 from ..protocol.closing import MESSAGES_LOST
 from ..runtime.logs import get_logger
 from ..runtime.loop import NEXT_TURN
-from .channel import BATCH_SIZE
+from .steps import in_steps
 from .subscriber import Subscriber
 
 __all__ = ["Gaps"]
@@ -104,16 +104,16 @@ class Gaps:
             self._busy = False
 
     def _tell(self) -> Iterator[None]:
-        """Close the subscribers from before the gap; yield so that other work can run.
+        """Close the subscribers whose handshake began before the gap, in steps.
 
         It may run twice concurrently; only a run that finishes has closed all of them.
         """
         gaps, lost_at = self._stats.gaps, self._stats.lost_at
         if self._closes and self._told != gaps:
-            before = [s for s in self._subscribers() if s.channels and s.since < lost_at]
-            for start in range(0, len(before), BATCH_SIZE):
-                for subscriber in before[start : start + BATCH_SIZE]:
-                    subscriber.close(MESSAGES_LOST.code, MESSAGES_LOST.reason)
+            for step in in_steps(self._subscribers()):
+                for subscriber in step:
+                    if subscriber.channels and subscriber.since < lost_at:
+                        subscriber.close(MESSAGES_LOST.code, MESSAGES_LOST.reason)
                 yield
         self._told = max(self._told, gaps)
         if gaps == self._stats.gaps:

@@ -16,14 +16,17 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from ..identity import Identity
 from ..identity.revocation import LOG_LENGTH, Revocation
 from ..protocol.closing import IDENTITY_ENDED, default_reason
+from .steps import STEP
 from .subscriber import Subscriber
 
-__all__ = ["RecentRevocations"]
+__all__ = ["Recent", "RecentRevocations"]
 
 Name = tuple[str, str]
 Names = tuple[str | None, str | None, str | None]
@@ -91,14 +94,15 @@ class RecentRevocations:
         self._dropped_when = max(self._dropped_when, when)
         self._dropped_at = max(self._dropped_at, at)
 
-    def expire(self, now: float) -> None:
-        """Remove the revocations that arrived too long ago."""
-        old = now - self._seconds
-        while self._by_age:
-            names, oldest = next(iter(self._by_age.items()))
-            if oldest.arrived >= old:
-                return
-            self._remove(names)
+    def expire(self, now: float) -> Iterator[None]:
+        """Remove the revocations that arrived too long ago, in steps."""
+        arrived = now - self._seconds
+        while old := [
+            n for n, each in islice(self._by_age.items(), STEP) if each.arrived < arrived
+        ]:
+            for names in old:
+                self._remove(names)
+            yield
 
     def end_of(self, subscriber: Subscriber) -> tuple[int, str] | None:
         """Return the close code and reason for a subscriber that a revocation applies to, or None.
@@ -128,6 +132,7 @@ class RecentRevocations:
 
 
 _NONE: dict[Names, Recent] = {}
+
 
 _KINDS = "session", "user", "group"
 
