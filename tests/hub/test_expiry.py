@@ -15,7 +15,7 @@ from wsredis.identity.revocation import LOG_LENGTH, MAX_AGE, Revocation
 from wsredis.message import Message
 from wsredis.protocol.closing import IDENTITY_ENDED
 
-from ..place import complete
+from ..place import calls, complete
 
 CONTROL = "ws:control"
 ALICE, BOB = Identity("alice", ("editors",), "one"), Identity("bob", ("editors",), "two")
@@ -213,6 +213,19 @@ def test_a_revocation_from_the_future_means_nobody_who_comes_after_it_was_read(
     assert process.expiry.watch(process.come(ALICE)) == 0
 
 
+def test_the_cost_of_a_revocation_does_not_depend_on_the_number_of_bystanders(
+    process: Process,
+) -> None:
+    def cost(user: str) -> int:
+        process.admit(Identity(user))
+        return calls(lambda: list(process.expiry.apply(process.revoke(user=user))))
+
+    few = cost("alice")
+    for number in range(10 * STEP):
+        process.admit(Identity(f"user{number}", (f"group{number}",), f"session{number}"))
+    assert cost("bob") == few
+
+
 @pytest.mark.parametrize("kind", ["user", "session", "group"])
 def test_a_revocation_of_many_closes_a_limited_number_in_one_step(
     process: Process, kind: str
@@ -230,6 +243,23 @@ def test_all_names_of_a_revocation_must_match(process: Process) -> None:
     revocation = process.revoke(group="editors", session="two")
     assert sum(process.expiry.apply(revocation)) == 1
     assert (one.codes, len(two.codes)) == ([], 1)
+
+
+def test_between_the_steps_of_a_revocation_others_may_come_and_go(process: Process) -> None:
+    before = process.clock.now
+    here = [process.admit(ALICE) for _ in range(2 * STEP)]
+    process.clock.now += 1
+    steps = process.expiry.apply(process.revoke())
+    assert next(steps) == STEP
+    closed = [socket for socket in here if socket.codes]
+    for socket in closed:
+        process.leave(socket)
+    process.clock.now += 1
+    late = process.come(ALICE, before)
+    assert process.expiry.watch(late) == 1  # it was identified before the revocation
+    again = process.admit(ALICE)  # it has logged in again
+    assert list(steps) == [STEP]
+    assert [len(socket.codes) for socket in (*here, late, again)] == [1] * (2 * STEP + 1) + [0]
 
 
 def test_those_that_expire_are_closed_in_steps(process: Process) -> None:

@@ -14,7 +14,7 @@ from websockets.frames import Opcode
 
 from wsredis.exceptions import BrokerUnavailable, HandshakeError
 from wsredis.hub import steps
-from wsredis.hub.channel import JOIN_AT_MOST, Channel
+from wsredis.hub.channel import BATCH_SIZE, JOIN_AT_MOST, Channel
 from wsredis.identity import ANONYMOUS, Identity
 from wsredis.identity.revocation import LOG_LENGTH, LOG_SECONDS, Revocation
 from wsredis.message import Message
@@ -73,6 +73,18 @@ def test_many_are_closed_before_later_messages_are_delivered(
     assert [client.read()[0] for client in clients] == [Opcode.CLOSE] * 5
     assert other.read() == (Opcode.TEXT, b"after")
     assert place.numbers()["revoked"] == 5
+
+
+def test_earlier_messages_do_not_wait_until_many_are_closed(place: Place) -> None:
+    for _ in range(2 * BATCH_SIZE):
+        join(place, BOB)
+    revocation = Message(CONTROL, Revocation(user="alice", at=time.time()).encode())
+
+    def delivered() -> list[int]:
+        messages = [Message(CHANNEL, b"earlier"), revocation]
+        return [place.hub.stats.delivered for _ in place.hub.deliver(messages)]
+
+    assert place.run(delivered) == [BATCH_SIZE]
 
 
 def test_one_callback_closes_a_limited_number(place: Place) -> None:

@@ -1,8 +1,9 @@
 """The end of identities: subscribers are closed when their identity expires or is revoked.
 
-A client that was identified just before a revocation arrived, or whose ticket was issued before it,
-may join after it. So recent revocations also apply to new subscribers (see `.recent`). All of this
-runs on the hub's loop, in steps (see `.steps`).
+A revocation finds its subscribers by their names (see `.index`). A client that was identified just
+before a revocation arrived, or whose ticket was issued before it, may join after it. So recent
+revocations also apply to new subscribers (see `.recent`). All of this runs on the hub's loop, in
+steps (see `.steps`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ..identity.revocation import LOG_LENGTH, MAX_AGE, Revocation, read_revocati
 from ..message import Message
 from ..protocol.closing import IDENTITY_ENDED, default_reason
 from ..runtime.logs import get_logger
+from .index import Index, rarest_name
 from .recent import Recent, RecentRevocations
 from .steps import in_steps
 from .subscriber import Subscriber
@@ -47,11 +49,15 @@ class Expiry:
         self._subscribers = subscribers
         self._until: dict[Subscriber, float] = {}  # Unix time
         self._earliest = math.inf  # no later than any of them
+        self._index = Index()
         self._recent = RecentRevocations(MAX_AGE + handshake_timeout + SPARE)
 
     def watch(self, subscriber: Subscriber) -> int:
-        """Watch a new subscriber; return 1 if it is closed at once, else 0."""
-        until = subscriber.identity.expires
+        """Watch a new subscriber until `forget`; return 1 if it is closed at once, else 0."""
+        identity = subscriber.identity
+        if identity.user or identity.session or identity.groups:
+            self._index.add(subscriber)
+        until = identity.expires
         if until is not None:
             if until <= time.time():
                 return _expire(subscriber)
@@ -61,7 +67,10 @@ class Expiry:
         return self._compare(subscriber) if self._recent.by_name else 0
 
     def forget(self, subscriber: Subscriber) -> None:
-        """Stop watching a subscriber that has ended."""
+        """Stop watching a subscriber that has ended; called once for each that was watched."""
+        identity = subscriber.identity
+        if identity.user or identity.session or identity.groups:
+            self._index.remove(subscriber)
         self._until.pop(subscriber, None)
 
     def expire(self) -> Iterator[int]:
@@ -92,7 +101,7 @@ class Expiry:
             return
         now = time.monotonic()
         self._recent.add(Recent(now, now, min(revocation.at, time.time()), revocation))
-        for step in in_steps(self._subscribers()):
+        for step in in_steps(self._index.find(rarest_name(revocation))):
             yield sum(_revoke(subscriber, now, revocation) for subscriber in step)
 
     def catch_up(self, log: Sequence[Message], skew: float = SKEW) -> Iterator[int]:

@@ -23,12 +23,12 @@ from typing import NamedTuple
 from ..identity import Identity
 from ..identity.revocation import LOG_LENGTH, Revocation
 from ..protocol.closing import IDENTITY_ENDED, default_reason
+from .index import Name, rarest_name
 from .steps import STEP
 from .subscriber import Subscriber
 
 __all__ = ["Recent", "RecentRevocations"]
 
-Name = tuple[str, str]
 Names = tuple[str | None, str | None, str | None]
 
 
@@ -83,7 +83,7 @@ class RecentRevocations:
             newest = max(old.revocation, revocation, key=lambda one: one.at)
             recent = Recent(arrived, max(old.when, when), max(old.at, at), newest)
         self._by_age[names] = recent
-        self.by_name.setdefault(_rarest(names), {})[names] = recent
+        self.by_name.setdefault(rarest_name(revocation), {})[names] = recent
         if len(self._by_age) > self._most:
             names, oldest = next(iter(self._by_age.items()))
             self._remove(names)
@@ -123,8 +123,7 @@ class RecentRevocations:
         return None
 
     def _remove(self, names: Names) -> None:
-        del self._by_age[names]
-        name = _rarest(names)
+        name = rarest_name(self._by_age.pop(names).revocation)
         same = self.by_name[name]
         del same[names]
         if not same:
@@ -132,14 +131,6 @@ class RecentRevocations:
 
 
 _NONE: dict[Names, Recent] = {}
-
-
-_KINDS = "session", "user", "group"
-
-
-def _rarest(names: Names) -> Name:
-    """Return the name of a revocation that the fewest subscribers have."""
-    return next((kind, name) for kind, name in zip(_KINDS, names, strict=True) if name is not None)
 
 
 def _names(identity: Identity) -> list[Name]:
