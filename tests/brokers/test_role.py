@@ -256,6 +256,35 @@ def test_on_a_server_without_hello_messages_are_published_and_the_role_is_not_ch
             broker._client.connect_link()
 
 
+@pytest.mark.parametrize("server", ["redis_server", "replica"])
+def test_a_function_that_a_site_calls_for_each_connection_is_called_and_the_role_is_checked(
+    server: str, request: Any
+) -> None:
+    connected: list[Any] = []
+
+    def connect(connection: Any) -> None:
+        connection.on_connect()
+        connected.append(connection)
+
+    port = request.getfixturevalue(server).port
+    broker = broker_at({"port": port, "redis_connect_func": connect})
+    if server == "replica":
+        with pytest.raises(WrongServer):
+            broker.publish([NEWS], b"x", 0)
+    else:
+        assert broker.publish([NEWS], b"x", 0) == 0
+    assert len(connected) == 1
+
+
+def test_another_reason_for_which_redis_refuses_to_connect_is_said(
+    own_redis: EmbeddedRedis,
+) -> None:
+    for call in CALLS.values():
+        with pytest.raises(BrokerUnavailable) as refused:
+            call(f"redis://127.0.0.1:{own_redis.port}/999")
+        assert str(refused.value).endswith(f"{own_redis.port}: DB index is out of range")
+
+
 def test_a_user_without_info_does_not_learn_the_address_of_the_primary(
     own_redis: EmbeddedRedis, admin: redis.Redis
 ) -> None:

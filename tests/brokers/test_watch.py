@@ -129,10 +129,12 @@ def test_in_a_forked_child_the_watch_ends_without_a_look(
 @pytest.mark.usefixtures("often")
 def test_the_feed_counts_a_gap_and_makes_a_new_link(fake: FakeRedis, listener: Any) -> None:
     peer = fake.peer()
+    peer.say(message("from the first"))
+    listener.wait_for("from the first")
     fake.run_id = "second"
     assert peer.ended()
     fake.peer().say(message("from the second"))
-    listener.wait_for("from the second")
+    listener.wait_for("from the first", "from the second")
     assert listener.feed.stats.gaps == 1
 
 
@@ -146,6 +148,8 @@ def test_nothing_is_looked_for_without_a_link(
     assert not fake.looks
     fake.unavailable = False
     peer = fake.peer()
+    peer.say(message("hello"))
+    listener.wait_for("hello")
     eventually(lambda: fake.looks > 5)
     listener.close()
     assert peer.ended()

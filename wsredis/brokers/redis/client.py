@@ -27,7 +27,7 @@ from ...config import Config
 from ...exceptions import BrokerUnavailable, ConfigurationError
 from ...runtime.blocking import blocking, uses_sockets
 from .link import Socket
-from .role import CheckedConnection, checked, run_id
+from .role import CheckedConnection, check_roles, run_id
 
 __all__ = ["LinkConnection", "RedisClient"]
 
@@ -220,8 +220,7 @@ class RedisClient:
                 client = kind.from_url(url, **options, **fixed)
         except (TypeError, ValueError, RedisError) as exc:
             raise _not_valid(exc) from exc
-        pool = client.connection_pool
-        pool.connection_class = checked(pool.connection_class, _name(client))
+        check_roles(client.connection_pool, _name(client))
         return client
 
 

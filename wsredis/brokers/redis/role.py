@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 
 from ...exceptions import WrongServer
 
-__all__ = ["CheckedConnection", "checked", "run_id"]
+__all__ = ["CheckedConnection", "check_roles", "run_id"]
 
 AGAIN = 5.0
 """Seconds after which a connection is checked again: its server may have become a replica."""
@@ -33,12 +33,8 @@ _FAULTS = {
 }
 
 
-class CheckedConnection(redis.connection.AbstractConnection):
-    """A connection of redis-py that refuses to send commands to a server of another role.
-
-    The server is asked with HELLO when the connection is made, and before the first command after
-    `AGAIN` seconds: redis-py calls `check_health` before each command. If the server has no
-    HELLO, the role is not checked. After `LIFETIME` seconds the next command connects anew.
+class _Checked:
+    """The part of a checked connection that is the same for threads and for asyncio.
 
     Attributes:
         server: the server as errors name it.
@@ -47,7 +43,31 @@ class CheckedConnection(redis.connection.AbstractConnection):
 
     server = ""
     role = ""
-    _check_at, _replace_at = 0.0, math.inf
+    _check_at, _replace_at = 0.0, math.inf  # monotonic seconds
+
+    def pause(self) -> None:
+        """Do not check while redis-py authenticates and chooses the database."""
+        self._check_at = math.inf
+
+    def restart(self) -> None:
+        """Check before the next command; a new connection may lead to another server."""
+        self._check_at, self._replace_at = 0.0, math.inf
+
+    def _note(self, hello: Any) -> None:
+        """Note that the server is the right one, as far as it tells."""
+        now = time.monotonic()
+        self.role = f"role {_value(hello, b'role')}, mode {_value(hello, b'mode')}"
+        self._replace_at = min(self._replace_at, now + LIFETIME)
+        self._check_at = self._replace_at if hello is None else now + AGAIN
+
+
+class CheckedConnection(_Checked, redis.connection.AbstractConnection):
+    """A connection of redis-py that refuses to send commands to a server of another role.
+
+    The server is asked with HELLO before the first command, and again before the first one after
+    `AGAIN` seconds: redis-py calls `check_health` before each command. If the server has no HELLO,
+    the role is not checked. After `LIFETIME` seconds the next command connects anew.
+    """
 
     def ask(self, *words: str | int) -> Any:
         """Return the reply to a command, None if it does not exist or is not permitted."""
@@ -62,31 +82,32 @@ class CheckedConnection(redis.connection.AbstractConnection):
         connection: Any = super()
         connection.check_health()
         now = time.monotonic()
-        if now < self._check_at:
-            return
-        if now >= self._replace_at:
-            self.disconnect()  # the next command connects
-        self._check_at = math.inf
+        if now >= self._check_at:
+            if now >= self._replace_at:
+                self.disconnect()  # the next command connects
+            self.check_role()
+
+    def check_role(self) -> None:
+        """Ask for the role.
+
+        Raises:
+            WrongServer: the server is a replica, a node of a cluster or a Sentinel.
+        """
         hello = self.ask("HELLO", self.protocol)
         if (fault := _fault(hello)) is not None:
             info = self.ask("INFO", "replication")
             self.disconnect()
             raise WrongServer(f"{self.server} {fault.format(_primary(info))}")
-        self.role = f"role {_value(hello, b'role')}, mode {_value(hello, b'mode')}"
-        self._replace_at = min(self._replace_at, now + LIFETIME)
-        self._check_at = self._replace_at if hello is None else now + AGAIN
+        self._note(hello)
 
     def disconnect(self, *args: Any, **kwargs: Any) -> None:
-        self._check_at, self._replace_at = 0.0, math.inf
+        self.restart()
         connection: Any = super()
         connection.disconnect(*args, **kwargs)
 
 
-class _AsyncCheckedConnection(redis.asyncio.connection.AbstractConnection):
+class _AsyncCheckedConnection(_Checked, redis.asyncio.connection.AbstractConnection):
     """A `CheckedConnection` for asyncio."""
-
-    server = ""
-    _check_at, _replace_at = 0.0, math.inf
 
     async def ask(self, *words: str | int) -> Any:
         await self.send_command(*words, check_health=False)
@@ -99,35 +120,58 @@ class _AsyncCheckedConnection(redis.asyncio.connection.AbstractConnection):
         connection: Any = super()
         await connection.check_health()
         now = time.monotonic()
-        if now < self._check_at:
-            return
-        if now >= self._replace_at:
-            await self.disconnect()  # the next command connects
-        self._check_at = math.inf
+        if now >= self._check_at:
+            if now >= self._replace_at:
+                await self.disconnect()
+            await self.check_role()
+
+    async def check_role(self) -> None:
         hello = await self.ask("HELLO", self.protocol)
         if (fault := _fault(hello)) is not None:
             info = await self.ask("INFO", "replication")
             await self.disconnect()
             raise WrongServer(f"{self.server} {fault.format(_primary(info))}")
-        self._replace_at = min(self._replace_at, now + LIFETIME)
-        self._check_at = self._replace_at if hello is None else now + AGAIN
+        self._note(hello)
 
     async def disconnect(self, *args: Any, **kwargs: Any) -> None:
-        self._check_at, self._replace_at = 0.0, math.inf
+        self.restart()
         connection: Any = super()
         await connection.disconnect(*args, **kwargs)
 
 
-def checked(kind: Any, server: str) -> Any:
-    """Return a class of connections like ``kind`` that check the role of their server.
+def check_roles(pool: Any, server: str) -> None:
+    """Let the connections of a new pool of redis-py check the role of their server.
 
     Args:
-        kind: a class of connections of redis-py.
+        pool: a pool of either kind of connections.
         server: the server as errors name it.
     """
+    kind = pool.connection_class
     is_async = issubclass(kind, redis.asyncio.connection.AbstractConnection)
     check = _AsyncCheckedConnection if is_async else CheckedConnection
-    return type(kind.__name__, (check, kind), {"server": server, "__module__": kind.__module__})
+    names = {"server": server, "__module__": kind.__module__}
+    pool.connection_class = type(kind.__name__, (check, kind), names)
+    given = pool.connection_kwargs.get("redis_connect_func") or pool.connection_class.on_connect
+
+    def connect(connection: CheckedConnection) -> None:
+        connection.pause()
+        try:
+            given(connection)
+        except ResponseError:  # a node of a cluster and a Sentinel refuse SELECT
+            connection.check_role()
+            raise
+        connection.restart()
+
+    async def aconnect(connection: _AsyncCheckedConnection) -> None:
+        connection.pause()
+        try:
+            await given(connection)
+        except ResponseError:
+            await connection.check_role()
+            raise
+        connection.restart()
+
+    pool.connection_kwargs["redis_connect_func"] = aconnect if is_async else connect
 
 
 def run_id(info: Any) -> str | None:
