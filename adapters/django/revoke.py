@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -37,6 +38,7 @@ from django.utils import timezone
 from wsredis.config import Config
 from wsredis.disconnect import disconnect
 from wsredis.exceptions import BrokerUnavailable
+from wsredis.protocol.closing import IDENTITY_CHANGED, IDENTITY_ENDED, Closing
 
 from .identity import given_name, session_key
 
@@ -47,8 +49,7 @@ log = logging.getLogger("wsredis.adapters.django")
 NAMES = "user", "session", "group"
 """The names that a revocation may have."""
 
-COME_BACK = 1012
-"""The close code for users who keep their access: the browser client reconnects."""
+SESSION_ENDED = "the session has ended"
 
 _this = Local()
 """``revocations`` are those of this thread's or task's request; unset outside a request."""
@@ -103,20 +104,26 @@ def without_revocations() -> Iterator[None]:
             _this.revocations = revocations
 
 
-def _at_end(**revocation: Any) -> bool:
+def _revocation(closing: Closing, text: str, **names: str) -> dict[str, Any]:
+    """Return the arguments of `disconnect`; the text is for people."""
+    return {**names, "code": closing.code, "reason": replace(closing, text=text).reason}
+
+
+def _at_end(revocation: dict[str, Any]) -> bool:
     """Send a revocation at the end of the request; return False if there is no request."""
     revocations = getattr(_this, "revocations", None)
     if revocations is not None:
         names = tuple(revocation.get(name) for name in NAMES)
         # A later one may be stricter: a user who gets other groups, and then is deactivated.
-        if names not in revocations or revocations[names].get("code") == COME_BACK:
+        if names not in revocations or revocations[names]["code"] == IDENTITY_CHANGED.code:
             revocations[names] = revocation
     return revocations is not None
 
 
-def _soon(using: str | None = None, **revocation: Any) -> None:
+def _soon(closing: Closing, text: str, using: str | None = None, **names: str) -> None:
     """Send a revocation when the current change is stored."""
-    if not _at_end(**revocation):
+    revocation = _revocation(closing, text, **names)
+    if not _at_end(revocation):
         transaction.on_commit(partial(_send, [revocation]), using=using)
 
 
@@ -145,14 +152,14 @@ def session_ended(name: str) -> None:
 
     Outside a request this is done at once, as only databases wait for a transaction.
     """
-    revocation = {"session": name, "reason": "the session has ended"}
-    if not _at_end(**revocation):
+    revocation = _revocation(IDENTITY_ENDED, SESSION_ENDED, session=name)
+    if not _at_end(revocation):
         _send([revocation])
 
 
 def _logged_out(request: Any, **kwargs: Any) -> None:
     if key := session_key(getattr(request, "session", None)):
-        _soon(session=key, reason="logged out")
+        _soon(IDENTITY_ENDED, "the user logged out", session=key)
 
 
 def _session_deleted(instance: Any, using: str, **kwargs: Any) -> None:
@@ -160,7 +167,7 @@ def _session_deleted(instance: Any, using: str, **kwargs: Any) -> None:
     loaded = instance.__dict__  # deferred fields of a deleted row can no longer be loaded
     key, expires = loaded.get("session_key"), loaded.get("expire_date")
     if key and (expires is None or expires > timezone.now()):
-        _soon(using, session=str(key), reason="the session has ended")
+        _soon(IDENTITY_ENDED, SESSION_ENDED, using, session=str(key))
 
 
 # Models
@@ -269,14 +276,14 @@ def _user_saved(instance: Any, using: str, **kwargs: Any) -> None:
     if name is None:
         return
     if getattr(instance, "is_active", True):
-        _soon(using, user=name, code=COME_BACK, reason="the account has changed")
+        _soon(IDENTITY_CHANGED, "the account has changed", using, user=name)
     else:
-        _soon(using, user=name, reason="the account is locked")
+        _soon(IDENTITY_ENDED, "the account was deactivated", using, user=name)
 
 
 def _user_deleted(instance: Any, using: str, **kwargs: Any) -> None:
     if name := given_name(instance):
-        _soon(using, user=name, reason="the account is gone")
+        _soon(IDENTITY_ENDED, "the account was deleted", using, user=name)
 
 
 # Groups
@@ -308,7 +315,7 @@ def _member_changed(instance: Any, using: str, **kwargs: Any) -> None:
 
 def _regroup(user: Any, using: str) -> None:
     if name := given_name(user):
-        _soon(using, user=name, code=COME_BACK, reason="the groups have changed")
+        _soon(IDENTITY_CHANGED, "the groups of the user have changed", using, user=name)
 
 
 def _before_group(
@@ -320,9 +327,9 @@ def _before_group(
 def _group_saved(instance: Any, using: str, **kwargs: Any) -> None:
     old, changed = _changed(instance)
     if changed and old.name:
-        _soon(using, group=old.name, code=COME_BACK, reason="the group was renamed")
+        _soon(IDENTITY_CHANGED, "the group was renamed", using, group=old.name)
 
 
 def _group_deleted(instance: Any, using: str, **kwargs: Any) -> None:
     if instance.name:
-        _soon(using, group=instance.name, code=COME_BACK, reason="the group is gone")
+        _soon(IDENTITY_CHANGED, "the group was deleted", using, group=instance.name)

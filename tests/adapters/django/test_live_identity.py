@@ -31,6 +31,9 @@ Login = Callable[[Any], Client]
 SECONDS = 30
 
 
+CHANGED = "the groups of the user have changed"
+
+
 def ended(ws: ClientConnection) -> int:
     """Wait for the end and return its close code."""
     with pytest.raises(ConnectionClosed) as closed:
@@ -74,6 +77,7 @@ class TestChangesOfAnAccount:
         with live.open(path, here) as ws, live.open(path, there) as other:
             assert here.get("/leave").status_code == 200
             assert ended(ws) == 4401
+            assert ws.close_reason == "identity-ended (the user logged out)"
             assert stays(other)
 
     def test_an_expired_session_closes_its_websockets(
@@ -96,6 +100,7 @@ class TestChangesOfAnAccount:
         with live.open(path, here) as ws, live.open(path, there) as other:
             assert here.get("/new-password").status_code == 200
             assert ended(ws) == ended(other) == 1012
+            assert ws.close_reason == "identity-changed (the account has changed)"
         with live.open(path, here) as again:
             assert stays(again)
         with pytest.raises(InvalidStatus):
@@ -108,6 +113,7 @@ class TestChangesOfAnAccount:
             alice.is_active = False
             alice.save()
             assert ended(ws) == 4401
+            assert ws.close_reason == "identity-ended (the account was deactivated)"
 
     def test_a_new_name_closes_the_websockets_of_the_user(
         self, live: Live, alice: Any, login: Login, path: str
@@ -123,25 +129,33 @@ class TestChangesOfAnAccount:
         with live.open(path, login(alice)) as ws:
             alice.delete()
             assert ended(ws) == 4401
+            assert ws.close_reason == "identity-ended (the account was deleted)"
 
     @pytest.mark.parametrize(
-        "change",
+        ("change", "text"),
         [
-            lambda user, group: user.groups.add(Group.objects.get(name="writers")),
-            lambda user, group: user.groups.remove(group),
-            lambda user, group: user.groups.clear(),
-            lambda user, group: group.user_set.remove(user),
-            lambda user, group: group.user_set.clear(),
-            lambda user, group: group.delete(),
+            (lambda user, group: user.groups.add(Group.objects.get(name="writers")), CHANGED),
+            (lambda user, group: user.groups.remove(group), CHANGED),
+            (lambda user, group: user.groups.clear(), CHANGED),
+            (lambda user, group: group.user_set.remove(user), CHANGED),
+            (lambda user, group: group.user_set.clear(), CHANGED),
+            (lambda user, group: group.delete(), "the group was deleted"),
         ],
         ids=["add", "remove", "clear", "remove member", "clear members", "delete"],
     )
     def test_new_groups_close_the_websockets_of_the_user(
-        self, live: Live, alice: Any, login: Login, path: str, change: Callable[..., None]
+        self,
+        live: Live,
+        alice: Any,
+        login: Login,
+        path: str,
+        change: Callable[..., None],
+        text: str,
     ) -> None:
         with live.open(path, login(alice)) as ws:
             change(alice, Group.objects.get(name="editors"))
             assert ended(ws) == 1012
+            assert ws.close_reason == f"identity-changed ({text})"
 
 
 OTHER_CLASSES = ["Colleague", "Employee", "Manager"]
