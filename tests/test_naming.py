@@ -59,12 +59,12 @@ def test_a_channel_is_named_after_prefix_audience_name_and_facility(
 
 @pytest.mark.parametrize("audience", NAMED)
 def test_a_channel_of_somebody_needs_a_name(audience: Audience) -> None:
-    with pytest.raises(ValueError, match=f"a {audience} channel takes a name"):
+    with pytest.raises(ValueError, match=f"a {audience} channel needs the name of its {audience}"):
         channel_name("ws", audience, "news")
 
 
 def test_a_broadcast_takes_no_name() -> None:
-    with pytest.raises(ValueError, match="a broadcast channel takes no name, not 'alice'"):
+    with pytest.raises(ValueError, match="a broadcast channel has no name: leave out 'alice'"):
         channel_name("ws", Audience.BROADCAST, "news", "alice")
 
 

@@ -234,11 +234,17 @@ def test_two_are_refused() -> None:
         ({"key": SECRET, "algorithms": ["HS256", "ES256"]}, "cannot be used for ES256"),
         ({"algorithms": ["RS256"]}, "either key="),
         *(
-            ({"key": SECRET, "algorithms": ["HS256"], "audience": bad}, "audience must be a name")
+            (
+                {"key": SECRET, "algorithms": ["HS256"], "audience": bad},
+                "audience must be a non-empty string",
+            )
             for bad in ("", [], [""], ["chat", None], b"chat", {"chat": 1}, 5)
         ),
         *(
-            ({"key": SECRET, "algorithms": ["HS256"], "issuer": bad}, "issuer must be a name")
+            (
+                {"key": SECRET, "algorithms": ["HS256"], "issuer": bad},
+                "issuer must be a non-empty string",
+            )
             for bad in ("", [], ["https://id.example"], b"https://id.example")
         ),
         *(

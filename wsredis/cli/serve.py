@@ -27,10 +27,10 @@ def _load(place: str) -> Any:
     except ModuleNotFoundError as exc:
         raise ValueError(
             f"cannot load {place}: there is no module {exc.name!r}; install it, or run this in the"
-            " folder that has it"
+            " folder that contains it"
         ) from exc
     if not callable(application):
-        what = f"{module}.{name} is a {type(application).__name__}"
+        what = f"{module}.{name} is of type {type(application).__name__}"
         if application is None:
             what = f"{module} has no {name!r}"
         raise ValueError(

@@ -240,7 +240,9 @@ def _check_texts(given: Mapping[str, Any]) -> None:
 def _check(given: Mapping[str, Any]) -> None:
     """Refuse arguments with which no call would succeed."""
     if given.get("connection_pool") is not None:
-        raise ValueError("connection_pool: write the arguments of its connections instead")
+        raise ValueError(
+            "connection_pool is not supported: write the arguments of its connections instead"
+        )
     for name in ("socket_timeout", "socket_connect_timeout", "socket_read_size"):
         value = given.get(name)
         if value is not None and not (math.isfinite(value) and value > 0):

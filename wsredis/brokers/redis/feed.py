@@ -117,7 +117,7 @@ class RedisFeed:
             words = "LRANGE", channel, last - LOGGED_AT_ONCE + 1, last
             reply = self._asking.ask(link, partial(_ask_after_pushes, link, words))
             if isinstance(reply, ReplyError) and str(reply).startswith("WRONGTYPE"):
-                log.error("%s is not a list: delete the key, it belongs to wsredis", channel)
+                log.error("the key %s belongs to wsredis but is not a list: delete it", channel)
                 return []
             parts.append(self._asking.check(reply))
         found = [payload for part in reversed(parts) for payload in part]
