@@ -34,6 +34,7 @@ ALSO = {
         "endpoints/test_base.py",
         "handshake/test_negotiation.py",
         "handshake/test_origin.py",
+        "handshake/test_refusal.py",
         "transports/test_opening.py",
     ),
     "hub/hub": (
