@@ -167,7 +167,7 @@ def test_what_a_client_sent_is_quoted_short_and_in_printable_ascii(text: str, sh
 
 
 @given(PLACES, st.sampled_from(["ws", "users", "a.b"]), PLACES)
-def test_a_prefix_never_makes_a_channel_of_a_site_without_a_prefix(
+def test_no_channel_with_a_prefix_equals_one_without_a_prefix(
     place: tuple[Audience, str, str], prefix: str, other: tuple[Audience, str, str]
 ) -> None:
     assert channel(place, "").partition(":")[0] in RESERVED_PREFIXES

@@ -39,7 +39,7 @@ def refused(calls: list[Call], why: str) -> int:
     return count
 
 
-def test_while_redis_is_silent_only_a_few_wait(
+def test_while_redis_is_silent_at_most_two_handshakes_wait(
     fake: FakeRedis, listener: Any, eventually: Any
 ) -> None:
     fake.peer()
@@ -70,7 +70,7 @@ def test_a_redis_that_says_something_else_is_not_silent(
     assert waiting(calls) == CROWD
 
 
-def test_while_a_connection_is_being_made_only_a_few_wait(
+def test_while_a_connection_is_being_made_at_most_two_handshakes_wait(
     fake: FakeRedis, listen: Any, loop: Any, eventually: Any
 ) -> None:
     fake.gate = loop.run(Event)
@@ -86,7 +86,7 @@ def test_while_a_connection_is_being_made_only_a_few_wait(
     eventually(lambda: not listener.feed._asking._late)
 
 
-def test_once_an_attempt_has_failed_all_are_refused_at_once_until_one_succeeds(
+def test_after_a_failed_attempt_handshakes_are_refused_at_once_until_one_succeeds(
     fake: FakeRedis, listen: Any, loop: Any, eventually: Any
 ) -> None:
     fake.unavailable = True

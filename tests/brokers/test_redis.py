@@ -131,7 +131,7 @@ BAD_NUMBERS = [
 
 
 @pytest.mark.parametrize(("name", "value"), BAD_NUMBERS)
-def test_a_number_with_which_no_call_would_succeed_is_a_configuration_error(
+def test_a_number_that_would_make_every_call_fail_is_a_configuration_error(
     name: str, value: str
 ) -> None:
     for where in (f"redis://localhost?{name}={value}", {"host": "localhost", name: float(value)}):

@@ -65,7 +65,7 @@ def test_a_chunk_counts_once_however_many_wait_for_it() -> None:
         max_size=60,
     )
 )
-def test_what_is_counted_is_what_the_buffers_contain(steps: list[tuple[int, str, int]]) -> None:
+def test_the_counted_memory_is_that_of_the_buffers(steps: list[tuple[int, str, int]]) -> None:
     memory = new_memory()
     buffers = [SendBuffer(memory) for _ in range(3)]
     messages = [said(text) for text in ("a1 a22 a333", "a4", "b1 b22", "b" * 30)]
@@ -115,7 +115,9 @@ def fill(place: Place, size: int, channel: str = CHANNEL) -> tuple[Client, Any, 
     return client, connection, endpoint
 
 
-def test_the_heaviest_are_closed_and_the_others_stay(places: Callable[..., Place]) -> None:
+def test_the_websockets_that_take_most_memory_are_closed_and_others_are_not(
+    places: Callable[..., Place],
+) -> None:
     place = places(max_buffer_memory=200_000)
     light = [fill(place, 1000) for _ in range(10)]
     heavy = [fill(place, size) for size in (60_000, 70_000, 80_000)]
@@ -125,7 +127,7 @@ def test_the_heaviest_are_closed_and_the_others_stay(places: Callable[..., Place
     assert place.numbers()["slow_consumers"] == 1
 
 
-def test_a_message_that_many_wait_for_closes_nobody(places: Callable[..., Place]) -> None:
+def test_a_message_that_many_clients_wait_for_counts_once(places: Callable[..., Place]) -> None:
     place = places(max_buffer_memory=400_000)
     crowd = [fill(place, 100) for _ in range(20)]
     place.publish("x" * 200_000)
@@ -390,7 +392,7 @@ def test_retained_messages_count_towards_the_send_buffer(
 # Pongs
 
 
-def test_a_slow_reader_gets_the_newest_pong_only(place: Place) -> None:
+def test_only_the_newest_pong_waits_for_a_slow_reader(place: Place) -> None:
     client, connection, _ = fill(place, 1000)
     before = place.numbers()["buffer_memory"]
     pings = b"".join(

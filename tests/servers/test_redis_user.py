@@ -111,7 +111,7 @@ def test_the_documented_redis_user_suffices_and_clients_stay_inside_the_prefix(
 
 
 @pytest.mark.parametrize("without", OPTIONAL, ids=lambda words: " ".join(words) or "whole")
-def test_a_user_of_0_1_has_all_features(
+def test_a_redis_user_with_the_permissions_of_0_1_has_all_features(
     start: Callable[..., Site], own_redis: EmbeddedRedis, without: tuple[str, ...], room: str
 ) -> None:
     with Redis(port=own_redis.port) as admin:

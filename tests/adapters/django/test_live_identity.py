@@ -313,17 +313,21 @@ def test_the_user_model_may_be_a_child_with_a_model_of_its_own_for_groups(tmp_pa
     run = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
     found = [json.loads(line) for line in run.stdout.splitlines()]
-    change = {"user": "alice", "code": 1012, "reason": "the account has changed"}
-    groups = {"user": "alice", "code": 1012, "reason": "the groups have changed"}
+    change = {"user": "alice", "code": 1012, "reason": "identity-changed (the account has changed)"}
+    groups = {
+        "user": "alice",
+        "code": 1012,
+        "reason": "identity-changed (the groups of the user have changed)",
+    }
     assert found == [
         [change],
         [],
         [groups],
         [groups],
         [groups],
-        [{"group": "editors", "code": 1012, "reason": "the group was renamed"}],
-        [{"user": "alice", "reason": "the account is locked"}],
-        [groups, {"user": "alice", "reason": "the account is gone"}],
+        [{"group": "editors", "code": 1012, "reason": "identity-changed (the group was renamed)"}],
+        [{"user": "alice", "code": 4401, "reason": "identity-ended (the account was deactivated)"}],
+        [groups, {"user": "alice", "code": 4401, "reason": "identity-ended (the account was deleted)"}],
     ]
 
 
