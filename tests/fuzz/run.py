@@ -85,10 +85,20 @@ def main() -> int:
     """Run all jobs, some at a time."""
     parser = argparse.ArgumentParser(description="Fuzz wsredis.")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(NAMES))
-    parser.add_argument("--seconds", type=float, default=60, help="for each target; 0: no limit")
-    parser.add_argument("--inputs", type=int, default=0, help="for each target; 0: no limit")
-    parser.add_argument("--way", choices=["guided", "drawn"], help="both, unless one is named")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="workers at a time")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="duration of each target; 0 for no limit"
+    )
+    parser.add_argument(
+        "--inputs", type=int, default=0, help="inputs for each target; 0 for no limit"
+    )
+    parser.add_argument(
+        "--way",
+        choices=["guided", "drawn"],
+        help="guided by coverage, or drawn at random (default: both)",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="number of targets that run at a time"
+    )
     options = parser.parse_args()
     if unknown := set(options.targets) - set(NAMES):
         parser.error(f"no such target: {', '.join(sorted(unknown))}")

@@ -30,7 +30,7 @@ SPARE = 300
 
 def main() -> int:
     """Run the soak test and return the exit code."""
-    parser = argparse.ArgumentParser(description="Soak wsredis.")
+    parser = argparse.ArgumentParser(description="Run a soak test of wsredis.")
     parser.add_argument(
         "--seconds", type=float, default=180, help="duration, without the pauses for checks"
     )
@@ -38,7 +38,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="seed of all random choices")
     parser.add_argument("--pace", type=float, default=1.0, help="multiple of the default rates")
     parser.add_argument(
-        "--overflow", choices=["close", "drop-oldest", "keep-latest"], default="close"
+        "--overflow",
+        choices=["close", "drop-oldest", "keep-latest"],
+        default="close",
+        help="the option of the site",
     )
     parser.add_argument(
         "--patience", type=float, default=PATIENCE, help="seconds to wait for a state"

@@ -69,7 +69,10 @@ def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
         help="cookie to send, such as that of a logged-in user (repeatable)",
     )
     parser.add_argument(
-        "--facility", default="", metavar="NAME", help="facility to use instead of a random one"
+        "--facility",
+        default="",
+        metavar="NAME",
+        help="facility to subscribe to, if the site does not grant a random one",
     )
     parser.add_argument(
         "--publish",
