@@ -166,7 +166,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
     """Give the TLS port of a server and the certificate it shows."""
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("openssl is not on the PATH, and makes the certificate")
+        pytest.skip("there is no openssl on this machine to make a certificate")
     folder = tmp_path_factory.mktemp("tls")
     certificate, key = folder / "redis.crt", folder / "redis.key"
     subprocess.run(
@@ -183,7 +183,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
             with EmbeddedRedis(binary=binary, args=arguments) as _:
                 yield port, certificate
             return
-    pytest.skip("no Redis server here was built with TLS")
+    pytest.skip("no Redis server on this machine supports TLS")
 
 
 def _knows_tls(binary: str) -> bool:
