@@ -87,7 +87,7 @@ def run_demo(options: argparse.Namespace) -> int:
             return 1
         print(f"The chat is at http://127.0.0.1:{options.port}/ - open it in two windows.")
         if chat.people:
-            print(f"Log in as {chat.people}; the password is always secret.")
+            print(f'Log in as {chat.people} with the password "secret".')
         if not redis.startswith("memory:"):
             print(f"Publish from a second terminal:\n\n    {hint}\n")
         with suppress(KeyboardInterrupt):  # the normal end
