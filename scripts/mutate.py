@@ -29,6 +29,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 ALSO = {
+    "handshake/origin": ("handshake/test_refusal.py",),
     "handshake/refusal": ("endpoints/test_base.py", "transports/test_opening.py"),
     "handshake/upgrade": (
         "endpoints/test_base.py",
