@@ -110,6 +110,9 @@ def test_an_origin_that_was_checked_is_marked_and_no_other() -> None:
         asked = environ(HTTP_ORIGIN=origin)
         read_handshake(Request(asked), Config())
         assert asked.get(CHECKED_ORIGIN) == origin
+    asked = environ(HTTP_ORIGIN="null")
+    read_handshake(Request(asked), Config(origins=["null"]))
+    assert CHECKED_ORIGIN not in asked
 
 
 def test_an_origin_with_a_space_is_none_whatever_the_host_is_called() -> None:

@@ -325,13 +325,23 @@ def test_an_endpoint_that_fails_refuses_it(
     assert bool(failed) is (status[0] == "5")
 
 
+TRY_AGAIN = "This websocket cannot be opened at the moment; try again."
+DENIED = "This websocket is not permitted. Log in, or ask the site for access."
+
+
 @pytest.mark.parametrize(
-    ("code", "status"),
-    [(1012, "503 Service Unavailable"), (1013, "503 Service Unavailable"), (4401, "403 Forbidden")],
+    ("code", "status", "text"),
+    [
+        (1009, "403 Forbidden", DENIED),
+        (1011, "503 Service Unavailable", TRY_AGAIN),
+        (1012, "503 Service Unavailable", TRY_AGAIN),
+        (1014, "503 Service Unavailable", TRY_AGAIN),
+        (4401, "403 Forbidden", DENIED),
+    ],
 )
 @pytest.mark.parametrize("early", [False, True])
 def test_one_that_has_to_leave_is_refused(
-    place: Place, code: int, status: str, early: bool
+    place: Place, code: int, status: str, text: str, early: bool
 ) -> None:
     endpoint = Deferred()
     if early:  # while its request is still on its way
@@ -345,7 +355,7 @@ def test_one_that_has_to_leave_is_refused(
         client, connection = wait(place, endpoint)
         assert place.run(connection.kick, code, "sorry")
     assert head(client)[0] == f"HTTP/1.1 {status}"
-    assert "sorry" not in rest(client)
+    assert rest(client) == f"{text}\n"
     assert connection.close_reason == "sorry"
 
 
