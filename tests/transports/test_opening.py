@@ -325,6 +325,15 @@ def test_an_endpoint_that_fails_refuses_it(
     assert bool(failed) is (status[0] == "5")
 
 
+def test_a_refused_client_gets_no_message_that_was_published_meanwhile(place: Place) -> None:
+    client, connection = wait(place, Deferred())
+    place.publish("for members only")
+    until(lambda: place.numbers()["send_buffer_bytes"] > 0)
+    place.run(connection.refuse, 403, "This room is for members.")
+    assert head(client)[0] == "HTTP/1.1 403 Forbidden"
+    assert rest(client) == "This room is for members.\n"
+
+
 TRY_AGAIN = "This websocket cannot be opened at the moment; try again."
 DENIED = "This websocket is not permitted. Log in, or ask the site for access."
 
@@ -341,8 +350,14 @@ DENIED = "This websocket is not permitted. Log in, or ask the site for access."
 )
 @pytest.mark.parametrize("early", [False, True])
 def test_one_that_has_to_leave_is_refused(
-    place: Place, code: int, status: str, text: str, early: bool
+    place: Place,
+    caplog: pytest.LogCaptureFixture,
+    code: int,
+    status: str,
+    text: str,
+    early: bool,
 ) -> None:
+    caplog.set_level(logging.INFO, "wsredis")
     endpoint = Deferred()
     if early:  # while its request is still on its way
         connection = place.websocket(endpoint, Identity("alice"))
@@ -357,6 +372,7 @@ def test_one_that_has_to_leave_is_refused(
     assert head(client)[0] == f"HTTP/1.1 {status}"
     assert rest(client) == f"{text}\n"
     assert connection.close_reason == "sorry"
+    until(lambda: f"refused {status[:3]} user=alice" in caplog.text)
 
 
 def test_an_endpoint_may_close_instead_of_refusing(place: Place) -> None:
