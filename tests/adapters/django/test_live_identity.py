@@ -327,7 +327,10 @@ def test_the_user_model_may_be_a_child_with_a_model_of_its_own_for_groups(tmp_pa
         [groups],
         [{"group": "editors", "code": 1012, "reason": "identity-changed (the group was renamed)"}],
         [{"user": "alice", "code": 4401, "reason": "identity-ended (the account was deactivated)"}],
-        [groups, {"user": "alice", "code": 4401, "reason": "identity-ended (the account was deleted)"}],
+        [
+            groups,
+            {"user": "alice", "code": 4401, "reason": "identity-ended (the account was deleted)"},
+        ],
     ]
 
 

@@ -349,7 +349,9 @@ def test_the_strictest_revocation_of_a_request_is_sent_once(
     alice.save()
     assert revocations == []
     revoke._finish()
-    assert revocations == [{"user": "alice", "code": 4401, "reason": "identity-ended (the account was deactivated)"}]
+    assert revocations == [
+        {"user": "alice", "code": 4401, "reason": "identity-ended (the account was deactivated)"}
+    ]
 
 
 def test_the_revocations_of_a_request_that_was_not_finished_are_sent_at_the_next(
@@ -358,7 +360,9 @@ def test_the_revocations_of_a_request_that_was_not_finished_are_sent_at_the_next
     revoke._begin()
     alice.delete()
     revoke._begin()
-    assert revocations == [{"user": "alice", "code": 4401, "reason": "identity-ended (the account was deleted)"}]
+    assert revocations == [
+        {"user": "alice", "code": 4401, "reason": "identity-ended (the account was deleted)"}
+    ]
     revoke._finish()
     assert len(revocations) == 1
 
