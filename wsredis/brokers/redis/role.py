@@ -43,15 +43,16 @@ class _Checked:
 
     server = ""
     role = ""
-    _check_at, _replace_at = 0.0, math.inf  # monotonic seconds
+    _never = math.inf  # not read from the module at the end of the process, when it is empty
+    _check_at, _replace_at = 0.0, _never  # monotonic seconds
 
     def pause(self) -> None:
         """Do not check while redis-py authenticates and chooses the database."""
-        self._check_at = math.inf
+        self._check_at = self._never
 
     def restart(self) -> None:
         """Check before the next command; a new connection may lead to another server."""
-        self._check_at, self._replace_at = 0.0, math.inf
+        self._check_at, self._replace_at = 0.0, self._never
 
     def _note(self, hello: Any) -> None:
         """Note that the server is the right one, as far as it tells."""
