@@ -33,7 +33,7 @@ def disconnect(
         group: a group's name; at least one of the three is required.
         code: close code: 1000, 1008, 1012, 1013, or 3000 to 4999.
         reason: close reason, at most 123 bytes of UTF-8.
-        config: the options; by default those of this process.
+        config: the options; by default those of this process, as for `Publisher`.
 
     Returns:
         The number of processes that received the request. If Redis delivers the request but cannot
@@ -43,9 +43,11 @@ def disconnect(
 
     Raises:
         TypeError, ValueError: no name is given, or the code or the reason cannot be sent.
+        ConfigurationError: ``config`` is needed, because middleware of this process has other
+            values.
         BrokerUnavailable: Redis does not answer; the request may be lost.
     """
-    config = config or current_config()
+    config = current_config() if config is None else config
     revocation = Revocation(user, group, session, code, reason, time.time())
     channel = control_channel(config.key_prefix)
     return log_for(config).append(channel, revocation.encode(), LOG_SECONDS, LOG_LENGTH)

@@ -13,7 +13,7 @@ from typing import Any
 
 from .access.policy import AllowedChannels, check_channels, default_policy
 from .brokers import Broker, broker_for
-from .config import Config, current_config
+from .config import Config, base_config, claim, release
 from .deprecated import Statistics
 from .drain import install_signals
 from .endpoints import Endpoint, EndpointContext, EndpointFactory, PubSubEndpoint
@@ -23,7 +23,14 @@ from .handshake.request import Request
 from .handshake.target import path_of, split_target
 from .handshake.upgrade import REPEATED_LENGTH, Handshake, facility_of, read_handshake
 from .hub.hub import Hub
-from .identity import ANONYMOUS, Identity, IdentityResolver, anonymous
+from .identity import (
+    ANONYMOUS,
+    CONFIG,
+    Identity,
+    IdentityResolver,
+    anonymous,
+    check_resolver,
+)
 from .process import Process, process_for
 from .protocol.http import RETRY_SOON
 from .proxies import client_address
@@ -60,6 +67,9 @@ class WebSocketMiddleware:
         endpoint: makes the endpoint of a websocket; by default `PubSubEndpoint`.
         **options: fields of `Config` that override ``config``.
 
+    The options also apply to a `Publisher` of this process that is given none, unless
+    `wsredis.configure` was called.
+
     Raises:
         ConfigurationError: an option is unknown or not valid, or an argument is not callable.
     """
@@ -84,12 +94,14 @@ class WebSocketMiddleware:
             kind = type(given).__name__
             raise ConfigurationError(f"config is a {kind}: write config=Config(...).")
         self.app = app
-        self.config = Config.make(config or current_config(), **options)
+        self.config = Config.make(base_config() if config is None else config, **options)
         self.broker = broker if broker is not None else broker_for(self.config)
         self.resolver = identity if identity is not None else anonymous
         self._policy = allowed_channels if allowed_channels is not None else default_policy
         self._endpoint = endpoint if endpoint is not None else PubSubEndpoint
         self._process: Process | None = None
+        check_resolver(self.resolver, self.config)
+        claim(self, self.config)
         install_signals()
 
     def __call__(
@@ -125,6 +137,7 @@ class WebSocketMiddleware:
         ):
             split_target(environ)
         server = server_for(environ)
+        environ[CONFIG] = self.config
         request = Request(environ)
         request.client_address = client_address(environ, self.config.trusted_proxies)
         handshake = read_handshake(request, self.config)
@@ -240,6 +253,7 @@ class WebSocketMiddleware:
         if process is None or process.closed or process.pid != os.getpid():
             own = 0 if server is None else server.own_descriptors(start_response)
             tls = server is not None and server.ends_tls
+            claim(self, self.config)  # `close` has taken it back
             process = self._process = process_for(self.config, self.broker, own, tls)
         return process
 
@@ -265,8 +279,10 @@ class WebSocketMiddleware:
         """End all websockets of this process and the link to the broker; for tests.
 
         This includes the websockets of other middleware objects with equal options and the same
-        broker. The next handshake of any of them starts afresh.
+        broker. The next handshake of any of them starts afresh. Until then, the options of this
+        object no longer apply to publishers that are given none.
         """
+        release(self)
         if self._process is not None and self._process.pid == os.getpid():
             self._process.close()
         self._process = None

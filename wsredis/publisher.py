@@ -52,9 +52,12 @@ class Publisher:
             ``allowed_channels`` gets, or one made by an adapter.
         identity: the identity that `SELF` stands for, instead of a request.
         config: gives the URL of Redis and the key prefix; by default the options set with
-            `wsredis.configure`, else the environment.
+            `wsredis.configure`, else those of the first `WebSocketMiddleware` of this process,
+            else the environment.
 
     Raises:
+        ConfigurationError: ``config`` is needed, because middleware of this process has other
+            values.
         TypeError: there is no audience, names are not a list of strings, or `SELF` is used without
             a request or identity.
         ValueError: the facility is a URL of Redis.

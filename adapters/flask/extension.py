@@ -12,7 +12,7 @@ from wsredis.exceptions import ConfigurationError
 
 from .application import FlaskWebSocketMiddleware
 from .commands import commands
-from .conf import NAME, current_options, read_config
+from .conf import NAME, current_options
 from .logins import follow_logins
 from .publisher import Publisher
 from .templating import websocket_script, websocket_uri
@@ -46,8 +46,7 @@ class WSRedis:
             raise ConfigurationError(
                 f"The application {app.name!r} already has this extension: call init_app only once."
             )
-        read_config(app)  # raises errors early; the first request reads the options again
-        gate = FlaskWebSocketMiddleware(app)
+        gate = FlaskWebSocketMiddleware(app)  # checks the options; the first request reads them
         app.extensions[NAME] = gate
         app.wsgi_app = gate  # type: ignore[method-assign]
         app.register_blueprint(

@@ -302,6 +302,59 @@ def test_serve_wraps_an_application_and_says_goodbye(redis: str, tmp_path: Path)
         assert server.wait(30) == 130
 
 
+ALREADY = """
+from functools import partial
+from flask import Flask
+from wsredis import Identity, WebSocketMiddleware
+from wsredis.adapters.flask import WSRedis
+
+def identity(request):
+    return Identity("alice")
+
+flask = Flask(__name__)
+flask.config["WSREDIS_IDENTITY"] = identity
+WSRedis(flask)
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        ("inside = WebSocketMiddleware(None, identity=identity)\n"
+         "def wrapped(environ, start):\n    return inside(environ, start)\n", "wrapped"),
+        ("", "flask"),
+    ],
+)  # fmt: skip
+def test_serve_does_not_wrap_an_application_that_serves_websockets_itself(
+    made: str, name: str, redis: str, tmp_path: Path
+) -> None:
+    start_of_site = ALREADY if name == "flask" else ALREADY.partition("flask = ")[0]
+    (tmp_path / "site_of_erin.py").write_text(start_of_site + made)
+    port = free_port()
+    place = ["--port", str(port), "--redis", redis]
+    with start("serve", f"site_of_erin:{name}", *place, PYTHONPATH=str(tmp_path)) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == f"http://127.0.0.1:{port}/\n"
+        url = f"ws://127.0.0.1:{port}/ws/news?subscribe-user"
+        with connect(url, open_timeout=30) as client:
+            run("publish", "news", "hello", "--user", "alice", "--redis", redis)
+            assert client.recv(timeout=30) == "hello"
+
+
+def test_serve_says_if_another_redis_would_have_no_effect(redis: str, tmp_path: Path) -> None:
+    (tmp_path / "site_of_dave.py").write_text(
+        "from wsredis import WebSocketMiddleware\n"
+        "app = WebSocketMiddleware(None, redis='memory://mine')\n"
+    )
+    command = ["serve", "site_of_dave:app", "--redis", redis, "--port", str(free_port())]
+    code, _, err = run(*command, PYTHONPATH=str(tmp_path))
+    assert code == 2
+    assert err == (
+        "wsredis: site_of_dave:app sets the option redis itself, so --redis has no effect: leave"
+        " --redis out\n"
+    )
+
+
 def test_serve_ends_with_its_server(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from ..config import claimed_configs
 from ..middleware import WebSocketMiddleware
 from .ports import refuse_busy
 
@@ -42,15 +43,20 @@ def _load(place: str) -> Any:
 def run_serve(options: argparse.Namespace) -> int:
     """Serve a WSGI application with gevent.pywsgi, for development: one process, plain HTTP.
 
-    It is wrapped in WebSocketMiddleware unless it already is one.
+    It is wrapped in WebSocketMiddleware unless it serves websockets itself.
     """
     from gevent.pywsgi import WSGIServer
 
     if options.redis is not None:
         os.environ["WSREDIS_REDIS"] = options.redis
     application = _load(options.application)
-    if not isinstance(application, WebSocketMiddleware):
+    if not claimed_configs():  # its middleware may be inside other wrappers
         application = WebSocketMiddleware(application)
+    if options.redis not in (None, *(config.redis for config in claimed_configs())):
+        raise ValueError(
+            f"{options.application} sets the option redis itself, so --redis has no effect: leave"
+            " --redis out"
+        )
     refuse_busy(options.host, options.port)
     server = WSGIServer((options.host, options.port), application)
     server.start()

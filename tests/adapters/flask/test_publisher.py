@@ -15,6 +15,9 @@ import wsredis
 from wsredis import Config, Identity
 from wsredis.adapters.flask import SELF, Publisher, WSRedis, session_key
 from wsredis.adapters.flask.identity import HANDSHAKE
+from wsredis.tickets import TicketResolver, issue_ticket
+
+from .conftest import serving
 
 Make = Callable[..., Flask]
 
@@ -141,3 +144,45 @@ def test_in_a_handshake_the_session_gets_no_key(make: Make) -> None:
     handshake = make().test_request_context(environ_base={HANDSHAKE: object()})
     with handshake, pytest.raises(RuntimeError, match="call session_key\\(\\) in a view"):
         session_key()
+
+
+# The publisher and the disconnect of the core
+
+
+def test_the_core_uses_the_options_of_the_only_application(make: Make) -> None:
+    app = make(WSREDIS_KEY_PREFIX="site")
+    assert wsredis.Publisher("x", True).channels == ("site:broadcast:x",)
+    app.config["WSREDIS_KEY_PREFIX"] = "changed"  # before the first request
+    assert app.test_client().get("/nowhere").status_code == 404
+    assert wsredis.Publisher("x", True).channels == ("changed:broadcast:x",)
+    app.extensions["wsredis"].close()
+    assert wsredis.Publisher("x", True).channels == ("ws:broadcast:x",)
+
+
+def test_between_applications_only_their_own_publishers_choose(make: Make) -> None:
+    apps = [make(WSREDIS_KEY_PREFIX=prefix) for prefix in ("one", "two")]
+    with pytest.raises(wsredis.ConfigurationError, match="differ in key_prefix: pass config="):
+        wsredis.Publisher("x", True)
+    for app, prefix in zip(apps, ("one", "two"), strict=True):
+        with app.app_context():
+            assert Publisher("x", True).channels == (f"{prefix}:broadcast:x",)
+
+
+def test_applications_that_a_test_suite_has_dropped_do_not_count(make: Make) -> None:
+    for number in range(20):
+        make(WSREDIS_KEY_PREFIX=f"test-{number}")
+    app = make(WSREDIS_KEY_PREFIX="site")
+    assert wsredis.Publisher("x", True).channels == ("site:broadcast:x",)
+    assert app
+
+
+def test_tickets_of_an_application_have_its_options(make: Make) -> None:
+    with pytest.raises(wsredis.ConfigurationError, match="WSREDIS_SECRET"):
+        make(WSREDIS_IDENTITY=TicketResolver()).test_client().get("/nowhere")
+    secret = "a secret of the tests that has more than 32 bytes"
+    app = make(WSREDIS_IDENTITY=TicketResolver(), WSREDIS_SECRET=secret, WSREDIS_KEY_PREFIX="site")
+    with serving(app) as browser:
+        path = f"/ws/x?subscribe-user&ticket={issue_ticket('alice')}"
+        with browser.open(path) as client:
+            wsredis.Publisher("x", users=["alice"]).publish("hello")
+            assert client.recv(30) == "hello"
