@@ -122,6 +122,18 @@ def test_a_publisher_without_an_audience_is_refused() -> None:
     for arguments in ({}, {"broadcast": False}, {"identity": ALICE}):
         with pytest.raises(TypeError, match=r"needs an audience: write broadcast=True, users="):
             Publisher("news", **arguments)
+    for nothing in ((), ("",)):
+        with pytest.raises(TypeError, match="needs an audience"):
+            Publisher(*nothing)
+
+
+def test_the_address_of_a_websocket_is_not_a_facility() -> None:
+    with pytest.raises(ValueError, match="'/ws/news' includes the prefix: write 'news'"):
+        Publisher("/ws/news", broadcast=True)
+    assert Publisher("ws/news", True).channels == ("ws:broadcast:ws/news",)
+    for prefix in ("/", "/live/"):
+        publisher = Publisher("/ws/news", True, config=Config(prefix=prefix))
+        assert publisher.channels == ("ws:broadcast:/ws/news",)
 
 
 def test_an_audience_of_no_names_is_one() -> None:

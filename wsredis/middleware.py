@@ -45,6 +45,11 @@ log = logging.getLogger("wsredis.middleware")
 TOO_LONG = "Identifying the client took too long; try again."
 TAKEN = "wsredis.taken"
 
+NO_APP = (
+    "A request outside %s gets 404, as the middleware has no application (app is None). If this"
+    " process is to serve pages, pass the application; a function that makes it must return it."
+)
+
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -100,6 +105,7 @@ class WebSocketMiddleware:
         self._policy = allowed_channels if allowed_channels is not None else default_policy
         self._endpoint = endpoint if endpoint is not None else PubSubEndpoint
         self._process: Process | None = None
+        self._warned = False
         check_resolver(self.resolver, self.config)
         claim(self, self.config)
         install_signals()
@@ -119,6 +125,9 @@ class WebSocketMiddleware:
                 log.info("refused %d client=%s: %s", refused.status, client, refused.text)
                 return answer(refused, start_response)
         if self.app is None:
+            if not self._warned:
+                self._warned = True
+                log.warning(NO_APP, self.config.prefix)
             where = f"Only websockets are served here, below {self.config.prefix}"
             return answer(HandshakeError(404, where), start_response)
         return self.app(environ, start_response)

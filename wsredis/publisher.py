@@ -60,7 +60,7 @@ class Publisher:
             values.
         TypeError: there is no audience, names are not a list of strings, or `SELF` is used without
             a request or identity.
-        ValueError: the facility is a URL of Redis.
+        ValueError: the facility is a URL of Redis, or begins with the prefix of the websockets.
     """
 
     def __init__(
@@ -89,6 +89,9 @@ class Publisher:
                 " sessions=[...]"
             )
         self.config = config if config is not None else self.default_config()
+        if facility.startswith(self.config.prefix) and self.config.prefix != "/":
+            topic = facility.removeprefix(self.config.prefix)
+            raise ValueError(f"facility {facility!r} includes the prefix: write {topic!r}")
         self.facility = facility
         who = identity
         prefix = self.config.key_prefix

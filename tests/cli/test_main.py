@@ -189,6 +189,11 @@ def test_it_can_be_run_as_a_module() -> None:
             "cannot load os:path: os.path is a module; write MODULE:APP",
         ),
         (
+            ["serve", "wsredis.config.sources:_current"],
+            2,
+            "wsredis.config.sources._current is None; a function that makes it must return it;",
+        ),
+        (
             ["serve", f"{PLAIN}:application", "--host", "192.0.2.1"],
             2,
             "'192.0.2.1' is not an address of this machine",

@@ -24,16 +24,19 @@ def _load(place: str) -> Any:
         )
     sys.path.insert(0, "")
     try:
-        application = getattr(importlib.import_module(module), name, None)
+        loaded = importlib.import_module(module)
     except ModuleNotFoundError as exc:
         raise ValueError(
             f"cannot load {place}: there is no module {exc.name!r}; install it, or run this in the"
             " folder that has it"
         ) from exc
+    application = getattr(loaded, name, None)
     if not callable(application):
-        what = f"{module}.{name} is a {type(application).__name__}"
-        if application is None:
-            what = f"{module} has no {name!r}"
+        what = f"{module} has no {name!r}"
+        if application is not None:
+            what = f"{module}.{name} is a {type(application).__name__}"
+        elif hasattr(loaded, name):
+            what = f"{module}.{name} is None; a function that makes it must return it"
         raise ValueError(
             f"cannot load {place}: {what}; write MODULE:APP with the name of its WSGI application"
         )
