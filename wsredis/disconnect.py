@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
+from uuid import UUID
 
 from .brokers import log_for
 from .config import Config, current_config
 from .identity.revocation import LOG_LENGTH, LOG_SECONDS, Revocation, control_channel
+from .naming import plain_str
 
 __all__ = ["disconnect"]
 
 
 def disconnect(
     *,
-    user: str | None = None,
-    session: str | None = None,
-    group: str | None = None,
+    user: str | UUID | None = None,
+    session: str | UUID | None = None,
+    group: str | UUID | None = None,
     code: int = 4401,
     reason: str = "",
     config: Config | None = None,
@@ -28,7 +30,7 @@ def disconnect(
     or 4403 it does not.
 
     Args:
-        user: a user's name, as the identity resolver returns it.
+        user: a user's name, as the identity resolver returns it; a UUID stands for its string.
         session: a session key, as the identity resolver returns it.
         group: a group's name; at least one of the three is required.
         code: close code: 1000, 1008, 1012, 1013, or 3000 to 4999.
@@ -48,6 +50,12 @@ def disconnect(
         BrokerUnavailable: Redis does not answer; the request may be lost.
     """
     config = current_config() if config is None else config
-    revocation = Revocation(user, group, session, code, reason, time.time())
+    revocation = Revocation(_text(user), _text(group), _text(session), code, reason, time.time())
     channel = control_channel(config.key_prefix)
     return log_for(config).append(channel, revocation.encode(), LOG_SECONDS, LOG_LENGTH)
+
+
+def _text(name: str | UUID | None) -> str | None:
+    if isinstance(name, UUID):
+        return str(name)
+    return plain_str(name) if isinstance(name, str) else name

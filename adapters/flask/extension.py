@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+from uuid import UUID
 
 from flask import Blueprint, Flask, has_app_context
 
@@ -57,7 +58,7 @@ class WSRedis:
         app.cli.add_command(commands)
         follow_logins(app)
 
-    def publisher(self, facility: str = "", **to: Any) -> Publisher:
+    def publisher(self, facility: str | UUID = "", **to: Any) -> Publisher:
         """Return a `Publisher` with the options of the current application.
 
         Outside an application context it is the application given to the constructor.

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
+import flasksite
 import pytest
 from flask import Blueprint, Flask, request
+from flask.json.provider import JSONProvider
 from flask_login import login_user
+from markupsafe import Markup
+from werkzeug.local import LocalProxy
 
 import wsredis
 from wsredis import Config, Identity
-from wsredis.adapters.flask import SELF, Publisher, WSRedis, session_key
+from wsredis.adapters.flask import SELF, Publisher, WSRedis, session_key, websocket_uri
 from wsredis.adapters.flask.identity import HANDSHAKE
 from wsredis.tickets import TicketResolver, issue_ticket
 
@@ -186,3 +194,87 @@ def test_tickets_of_an_application_have_its_options(make: Make) -> None:
         with browser.open(path) as client:
             wsredis.Publisher("x", users=["alice"]).publish("hello")
             assert client.recv(30) == "hello"
+
+
+# What it publishes
+
+VALUES = {
+    "date": date(2026, 1, 31),
+    "price": Decimal("9.90"),
+    "id": UUID("8f2c5b8e-6b0e-4d8c-9a53-0d0f3c1f7a11"),
+    "title": Markup("<b>Yes</b>"),
+}
+
+
+class Lazy:
+    """Text as Flask-Babel's `lazy_gettext` returns it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+    __html__ = __str__
+
+
+class Names(JSONProvider):
+    """An encoder of the application, which knows neither arguments nor values."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        assert not kwargs
+        return f'"{type(obj).__name__}"'
+
+
+@pytest.mark.parametrize("way", ["publish", "apublish"])
+def test_values_are_those_of_the_json_of_the_application(
+    way: str, app: Flask, room: str, retained: Any
+) -> None:
+    with app.app_context():
+        publisher = Publisher(room, broadcast=True)
+    if way == "publish":  # in a thread, perhaps, without an application
+        publisher.publish(VALUES, 60)
+    else:
+        asyncio.run(publisher.apublish(VALUES, 60))
+    assert json.loads(retained()) == app.json.loads(app.json.dumps(VALUES))
+
+
+def test_an_application_has_its_own_encoder(make: Make, room: str, retained: Any) -> None:
+    app = make()
+    app.json = Names(app)
+    with app.app_context():
+        publisher = Publisher(room, broadcast=True)
+        publisher.publish({"a": object()}, 60)
+        assert retained() == '"dict"'
+        publisher.publish("text", 60)
+        assert retained() == "text"
+
+
+def test_without_an_application_the_values_are_those_of_the_core(config: Config) -> None:
+    publisher = Publisher("x", broadcast=True, config=config)
+    assert publisher.publish({"a": [1]}) == 0
+    with pytest.raises(TypeError, match="a value in it of type date is not JSON-serializable"):
+        publisher.publish(VALUES)
+
+
+def test_nan_is_not_published(app: Flask) -> None:
+    with app.app_context(), pytest.raises(TypeError, match="is not JSON-serializable"):
+        Publisher("x", broadcast=True).publish([float("nan")])
+
+
+def test_lazy_text_is_text(app: Flask, room: str, retained: Any) -> None:
+    text: Any = Lazy("hello")
+    with app.app_context():
+        Publisher(room, broadcast=True).publish(text, 60)
+        assert retained() == "hello"
+        Publisher(room, broadcast=True).publish([text], 60)
+        assert retained() == '["hello"]'
+        names = Publisher(text, users=[text, LocalProxy(lambda: "alice")])
+    assert names.channels == ("ws:user:hello:hello", "ws:user:alice:hello")
+
+
+def test_a_uuid_is_its_string(app: Flask) -> None:
+    with app.app_context():
+        publisher = flasksite.ws.publisher(VALUES["id"], users=[VALUES["id"]])
+        assert websocket_uri(VALUES["id"]) == f"/ws/{VALUES['id']}"
+    assert publisher.channels == (f"ws:user:{VALUES['id']}:{VALUES['id']}",)
