@@ -6,18 +6,24 @@ It connects when the first message is published.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 from uuid import UUID
 
 from .brokers import broker_for
 from .config import Config, current_config
+from .exceptions import BrokerUnavailable
 from .identity import ANONYMOUS, Identity
 from .identity.channels import identity_channels
 from .message import MAX_EXPIRE, Data, dump, encode, to_json
 from .naming import Audience, channel_name, plain_str
 
 __all__ = ["SELF", "Publisher"]
+
+log = logging.getLogger("wsredis.publisher")
+
+NOT_PUBLISHED = "a message may not have been published: %s"
 
 
 class _Self:
@@ -142,7 +148,9 @@ class Publisher:
         """Return the full names of the channels that messages go to."""
         return tuple(self._channels)
 
-    def publish(self, message: object, expire: int | None = None) -> int:
+    def publish(
+        self, message: object, expire: int | None = None, *, fail_silently: bool = False
+    ) -> int:
         """Publish a message to all channels in one round trip: all channels get it, or none.
 
         Args:
@@ -150,13 +158,15 @@ class Publisher:
                 `to_json`.
             expire: seconds for which the message is retained for later subscribers, 0 for not at
                 all; by default the option ``expire``.
+            fail_silently: whether to log a warning and return 0 if Redis is unavailable.
 
         Returns:
             The number of processes that Redis reports as receivers, added up over the channels.
             Without channels, for example because `SELF` is anonymous, 0.
 
         Raises:
-            BrokerUnavailable: Redis does not answer; the message may not have been published.
+            BrokerUnavailable: Redis does not answer within the option ``publish_timeout``, or
+                refuses; the message may not have been published.
             TypeError: the message is not JSON-serializable.
             ValueError: ``expire`` is out of range, text has no UTF-8 form, or the message makes too
                 many bytes of copies, one for each channel (see docs/operating.md).
@@ -164,14 +174,28 @@ class Publisher:
         payload, seconds = self._prepare(message, expire)
         if not self._channels:
             return 0
-        return broker_for(self.config).publish(self.channels, payload, seconds)
+        try:
+            return broker_for(self.config).publish(self.channels, payload, seconds)
+        except BrokerUnavailable as exc:
+            if not fail_silently:
+                raise
+            log.warning(NOT_PUBLISHED, exc)
+            return 0
 
-    async def apublish(self, message: object, expire: int | None = None) -> int:
+    async def apublish(
+        self, message: object, expire: int | None = None, *, fail_silently: bool = False
+    ) -> int:
         """Publish like `publish`, but without blocking the running asyncio loop."""
         payload, seconds = self._prepare(message, expire)
         if not self._channels:
             return 0
-        return await broker_for(self.config).apublish(self.channels, payload, seconds)
+        try:
+            return await broker_for(self.config).apublish(self.channels, payload, seconds)
+        except BrokerUnavailable as exc:
+            if not fail_silently:
+                raise
+            log.warning(NOT_PUBLISHED, exc)
+            return 0
 
     def fetch(self, audience: str = "any") -> Data | None:
         """Return the retained message of the most specific channel that has one, or None.
@@ -181,7 +205,7 @@ class Publisher:
                 this order.
 
         Raises:
-            BrokerUnavailable: Redis does not answer.
+            BrokerUnavailable: Redis does not answer within the option ``publish_timeout``.
             ValueError: there is no such audience.
         """
         order = [Audience.SESSION, Audience.USER, Audience.GROUP, Audience.BROADCAST]

@@ -228,6 +228,9 @@ class Config:
     redis_deadline: float = _option(10.0, float, "seconds above 0")
     """Seconds of silence after which Redis counts as lost; also the timeout of one command."""
 
+    publish_timeout: float = _option(2.0, float, "seconds above 0")
+    """Seconds that a `Publisher` or `wsredis.disconnect` waits for Redis to answer."""
+
     def __post_init__(self) -> None:
         for name in ("origins", "subprotocols", "trusted_proxies"):
             if isinstance(value := getattr(self, name), str):
