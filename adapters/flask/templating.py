@@ -45,9 +45,13 @@ def websocket_uri(facility: object = "", *keys: str) -> str:
     return f"{scheme}://{request.host}{request.script_root}{path}{query}"
 
 
-def websocket_script(nonce: str = "") -> Markup:
-    """Return the script element of the browser client, with a nonce if one is given."""
+def websocket_script(nonce: object = "") -> Markup:
+    """Return the script element of the browser client, with a nonce if one is given.
+
+    Args:
+        nonce: a string, or an object that is converted to one; None and "" mean none.
+    """
     source = url_for(f"{NAME}.static", filename="wsredis.js", v=VERSION)
-    if nonce:
+    if nonce is not None and (nonce := str(nonce)) != "":
         return Markup('<script src="{}" nonce="{}"></script>').format(source, nonce)
     return Markup('<script src="{}"></script>').format(source)

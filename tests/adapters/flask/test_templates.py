@@ -71,6 +71,29 @@ def test_the_script_takes_a_nonce(make: Make) -> None:
         assert text == websocket_script('a"b')
 
 
+class LazyNonce:
+    """A nonce that is made when it is used, and is false until then."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.used = False
+
+    def __str__(self) -> str:
+        self.used = True
+        return self._text
+
+    def __bool__(self) -> bool:
+        return self.used
+
+
+def test_only_none_and_the_empty_text_are_no_nonce(make: Make) -> None:
+    with make().test_request_context():
+        assert websocket_script(LazyNonce("abc")) == f'<script src="{SOURCE}" nonce="abc"></script>'
+        assert websocket_script(0) == f'<script src="{SOURCE}" nonce="0"></script>'
+        for none in (None, "", LazyNonce("")):
+            assert websocket_script(none) == f'<script src="{SOURCE}"></script>'
+
+
 @pytest.mark.parametrize("options", [{}, {"static_url_path": ""}, {"static_folder": None}])
 def test_the_client_is_served(options: dict[str, Any]) -> None:
     from wsredis.adapters.flask import WSRedis
