@@ -123,13 +123,13 @@ class WebSocketMiddleware:
             except HandshakeError as refused:
                 client = client_address(environ, self.config.trusted_proxies)
                 log.info("refused %d client=%s: %s", refused.status, client, refused.text)
-                return answer(refused, start_response)
+                return answer(refused, start_response, environ)
         if self.app is None:
             if not self._warned:
                 self._warned = True
                 log.warning(NO_APP, self.config.prefix)
             where = f"Only websockets are served here, below {self.config.prefix}"
-            return answer(HandshakeError(404, where), start_response)
+            return answer(HandshakeError(404, where), start_response, environ)
         return self.app(environ, start_response)
 
     def _accept(

@@ -10,7 +10,7 @@ from webob import Request
 
 from wsredis.config import Config
 from wsredis.exceptions import HandshakeError, PermissionDenied
-from wsredis.handshake.refusal import answer
+from wsredis.handshake.refusal import answer, answer_bytes
 from wsredis.handshake.upgrade import WITH_BODY, read_handshake
 from wsredis.protocol.http import CHECKED_ORIGIN
 
@@ -128,7 +128,7 @@ def test_an_origin_with_a_space_is_none_whatever_the_host_is_called() -> None:
 )
 def test_a_refusal_is_answered_with_one_plain_sentence(error: HandshakeError, line: str) -> None:
     sent: list[Any] = []
-    (body,) = answer(error, lambda status, headers: sent.append((status, headers)))
+    (body,) = answer(error, lambda status, headers: sent.append((status, headers)), {})
     ((status, headers),) = sent
     assert status == line
     assert body.decode() == error.text + "\n"
@@ -138,3 +138,22 @@ def test_a_refusal_is_answered_with_one_plain_sentence(error: HandshakeError, li
     assert dict(headers)["X-Refused-By"] == "wsredis"
     assert set(error.headers) <= set(headers)
     assert re.fullmatch(r"[^\r\n]+", status)
+
+
+@pytest.mark.parametrize("software", ["uwsgi", "", "WSGIServer/0.2"])
+def test_a_426_names_the_protocol_where_the_server_allows_it(software: str) -> None:
+    sent: dict[str, str] = {}
+    error = HandshakeError(426, "Old.", [("Sec-WebSocket-Version", "13")])
+    answer(error, lambda status, headers: sent.update(headers), {"SERVER_SOFTWARE": software})
+    assert sent["Sec-WebSocket-Version"] == "13"
+    allowed = software != "WSGIServer/0.2"
+    assert sent.get("Upgrade") == ("websocket" if allowed else None)
+    assert sent.get("Connection") == ("Upgrade" if allowed else None)
+
+
+def test_a_426_on_a_taken_socket_names_the_protocol_too() -> None:
+    head = answer_bytes(HandshakeError(426, "Old.")).partition(b"\r\n\r\n")[0].split(b"\r\n")
+    assert {b"Upgrade: websocket", b"Connection: Upgrade, close"} <= set(head)
+    head = answer_bytes(HandshakeError(403, "No.")).partition(b"\r\n\r\n")[0].split(b"\r\n")
+    assert b"Connection: close" in head
+    assert not any(line.startswith(b"Upgrade:") for line in head)
