@@ -174,6 +174,11 @@ def test_it_can_be_run_as_a_module() -> None:
             2,
             "the message is not UTF-8 text: to publish",
         ),
+        (["disconnect"], 2, "no name: write --user NAME, --group NAME or --session KEY"),
+        (["disconnect", "--user", ""], 2, "'' is not a name: write at least one character"),
+        (["disconnect", "--user", "a", "--code", "1006"], 2, "code must be 1000, 1008, 1012"),
+        (["disconnect", "--user", "a", "--redis", "memory://"], 2, "memory:// is a broker inside"),
+        (["disconnect", "--user", "a", "--redis", NOWHERE], 1, "Redis at 127.0.0.1:1: "),
         (["serve", "nowhere"], 2, "write MODULE:APP, such as mysite.wsgi:application"),
         (["serve", ".nowhere:app"], 2, "write MODULE:APP, such as mysite.wsgi:application"),
         (["serve", "os:"], 2, "write MODULE:APP, such as mysite.wsgi:application"),
@@ -305,6 +310,37 @@ def test_serve_wraps_an_application_and_says_goodbye(redis: str, tmp_path: Path)
             with pytest.raises(Exception, match="1012"):
                 client.recv(timeout=30)
         assert server.wait(30) == 130
+
+
+def test_a_user_is_disconnected(redis: str, tmp_path: Path) -> None:
+    (tmp_path / "site_of_frank.py").write_text(
+        "from wsredis import Identity, WebSocketMiddleware\n"
+        "def identity(request):\n    return Identity(request.GET['user'], groups=('editors',))\n"
+        "app = WebSocketMiddleware(None, identity=identity)\n"
+    )
+    port = free_port()
+    place = ["--port", str(port), "--redis", redis]
+    with start("serve", "site_of_frank:app", *place, PYTHONPATH=str(tmp_path)) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == f"http://127.0.0.1:{port}/\n"
+        url = f"ws://127.0.0.1:{port}/ws/news?subscribe-user&user="
+        with connect(f"{url}alice") as alice, connect(f"{url}bob") as bob:
+            who = ["--user", "alice", "--group", "editors"]
+            how = ["--code", "4403", "--reason", "You were removed."]
+            assert run("disconnect", *who, *how, "--redis", redis) == (0, "1\n", "")
+            with pytest.raises(Exception, match=r"4403.* You were removed"):
+                alice.recv(timeout=30)
+            run("publish", "news", "hello", "--user", "bob", "--redis", redis)
+            assert bob.recv(timeout=30) == "hello"
+
+
+def test_a_disconnect_that_reaches_no_process_says_so(redis: str) -> None:
+    assert run("disconnect", "--session", "key", "--redis", redis) == (
+        0,
+        "0\n",
+        "No process was told: none serves websockets, or the site uses another Redis or key"
+        " prefix.\n",
+    )
 
 
 ALREADY = """
