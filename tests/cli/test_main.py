@@ -13,11 +13,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidHandshake
 from websockets.sync.client import connect
 
 from wsredis.cli.listen import add_listen_arguments, run_listen
@@ -429,7 +431,7 @@ def test_a_taken_port_is_named(redis: str, tmp_path: Path) -> None:
             assert "choose another" in err
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_demo_runs_and_leaves_no_process_behind(sign: signal.Signals) -> None:
     port = free_port()
     with start("demo", "--port", str(port), WSREDIS_TEST_DEMO=str(port)) as demo:
@@ -454,3 +456,55 @@ def test_the_demo_runs_and_leaves_no_process_behind(sign: signal.Signals) -> Non
     while left := with_variable("WSREDIS_TEST_DEMO", str(port)):
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
+
+
+def children(pid: int) -> list[int]:
+    """Return the child processes of a process."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True)
+    pairs = (map(int, line.split()) for line in listed.stdout.splitlines())
+    return [child for child, parent in pairs if parent == pid]
+
+
+def command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.skipif(find_spec("pyuwsgi") is None, reason="uWSGI is not the wheel")
+def test_the_server_of_the_demo_reloads_on_sighup() -> None:
+    port = free_port()
+    with start("demo", "--port", str(port)) as demo:
+        assert demo.stdout is not None
+        while "Ctrl-C" not in demo.stdout.readline():
+            assert demo.poll() is None
+        (master,) = (pid for pid in children(demo.pid) if b"--master" in command_of(pid))
+        url = f"ws://127.0.0.1:{port}/ws/chat?subscribe-broadcast"
+        with connect(url, open_timeout=30) as client:
+            os.kill(master, signal.SIGHUP)
+            with pytest.raises(Exception, match="1012"):
+                list(iter(lambda: client.recv(timeout=30), None))
+        deadline = time.monotonic() + 30
+        while True:  # until the new worker accepts
+            assert demo.poll() is None, "the demo has ended"
+            assert time.monotonic() < deadline
+            with suppress(OSError, InvalidHandshake), connect(url, open_timeout=30) as client:
+                assert client.recv(timeout=30)
+                break
+            time.sleep(0.05)
+        demo.send_signal(signal.SIGTERM)
+        demo.communicate(timeout=30)
+        assert demo.returncode == 0
+
+
+def test_a_demo_that_ignores_sighup_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `nohup wsredis demo` does."""
+    signals: dict[int, object] = {signal.SIGHUP: signal.SIG_IGN}
+    monkeypatch.setattr("signal.getsignal", signals.get)
+    monkeypatch.setattr("signal.signal", signals.__setitem__)
+    monkeypatch.setattr("wsredis.cli.demo.EmbeddedRedis", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["demo", "--port", str(free_port())])
+    assert signals[signal.SIGHUP] is signal.SIG_IGN
+    assert callable(signals[signal.SIGTERM])
