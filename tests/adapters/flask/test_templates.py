@@ -7,9 +7,9 @@ from html import unescape
 from typing import Any
 
 import pytest
-from flask import Flask, render_template_string
+from flask import Flask, render_template_string, url_for
 
-from wsredis.adapters.flask import websocket_script, websocket_uri
+from wsredis.adapters.flask import WSRedis, websocket_script, websocket_uri
 from wsredis.version import VERSION
 
 Make = Callable[..., Flask]
@@ -96,8 +96,6 @@ def test_only_none_and_the_empty_text_are_no_nonce(make: Make) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"static_url_path": ""}, {"static_folder": None}])
 def test_the_client_is_served(options: dict[str, Any]) -> None:
-    from wsredis.adapters.flask import WSRedis
-
     app = Flask("site", **options)
     WSRedis(app)
     client = app.test_client()
@@ -108,3 +106,31 @@ def test_the_client_is_served(options: dict[str, Any]) -> None:
     with client.get("/_wsredis/wsredis.mjs") as answer:
         assert answer.status_code == 200
     assert client.get("/_wsredis/../wsredis.py").status_code == 404
+
+
+@pytest.mark.parametrize("host", ["example.com", "chat.example.com:8443"])
+def test_the_client_is_served_with_host_matching(host: str) -> None:
+    app = Flask("site", host_matching=True, static_host="static.example.com")
+    WSRedis(app)
+    app.add_url_rule("/", view_func=lambda: websocket_script(), host="<name>", defaults={})
+    app.url_value_preprocessor(lambda endpoint, values: values and values.pop("name", None))
+    client = app.test_client()
+    page = client.get("/", base_url=f"https://{host}")
+    assert page.text == f'<script src="{SOURCE}"></script>'
+    with client.get(SOURCE, base_url=f"https://{host}") as answer:
+        assert answer.status_code == 200
+        assert "class WSRedis" in answer.text
+    missing = client.get("/_wsredis/none.js", base_url=f"https://{host}")
+    assert missing.status_code == 404
+    with app.test_request_context("/", base_url=f"https://{host}"):
+        other = url_for("wsredis.static", filename="wsredis.js", host="other.example.com")
+        assert other == "https://other.example.com/_wsredis/wsredis.js"
+
+
+def test_the_address_of_the_client_without_a_request_with_host_matching() -> None:
+    app = Flask("site", host_matching=True, static_host="static.example.com", static_folder=None)
+    app.config["SERVER_NAME"] = "example.com"
+    WSRedis(app)
+    with app.app_context():
+        address = url_for("wsredis.static", filename="wsredis.js", host="example.com")
+    assert address == "http://example.com/_wsredis/wsredis.js"
