@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from websockets.frames import Frame, Opcode
@@ -21,7 +22,7 @@ from wsredis.runtime.loop import Loop
 from wsredis.transports.receivers import Receivers
 from wsredis.transports.websocket import WebSocket
 
-__all__ = ["CHANNEL", "Client", "Place", "Recorder", "until"]
+__all__ = ["CHANNEL", "Client", "Place", "Recorder", "calls", "complete", "until"]
 
 CHANNEL = "ws:broadcast:news"
 
@@ -150,6 +151,28 @@ class Place:
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         return self.loop.run(function, *args)
+
+
+def calls(function: Callable[..., Any], *args: Any) -> int:
+    """Return how many functions of Python and of C a call makes."""
+    count = 0
+
+    def note(frame: Any, event: str, arg: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        function(*args)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def complete(steps: Iterable[object]) -> None:
+    """Do all steps of some work without a break."""
+    for _ in steps:
+        pass
 
 
 def until(condition: Callable[[], object], seconds: float = SECONDS) -> None:

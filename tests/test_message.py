@@ -68,7 +68,9 @@ def test_without_the_envelope_its_bytes_mean_nothing() -> None:
 
 
 def test_text_without_utf8_form_cannot_be_encoded() -> None:
-    with pytest.raises(ValueError, match=r"^the text has no UTF-8 form, as it contains surrogates"):
+    with pytest.raises(
+        ValueError, match=r"^the text cannot be encoded as UTF-8, because it contains surrogates"
+    ):
         encode("\ud800")
 
 

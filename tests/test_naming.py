@@ -59,12 +59,12 @@ def test_a_channel_is_named_after_prefix_audience_name_and_facility(
 
 @pytest.mark.parametrize("audience", NAMED)
 def test_a_channel_of_somebody_needs_a_name(audience: Audience) -> None:
-    with pytest.raises(ValueError, match=f"a {audience} channel takes a name"):
+    with pytest.raises(ValueError, match=f"a {audience} channel needs the name of its {audience}"):
         channel_name("ws", audience, "news")
 
 
 def test_a_broadcast_takes_no_name() -> None:
-    with pytest.raises(ValueError, match="a broadcast channel takes no name, not 'alice'"):
+    with pytest.raises(ValueError, match="a broadcast channel has no name: leave out 'alice'"):
         channel_name("ws", Audience.BROADCAST, "news", "alice")
 
 
@@ -167,7 +167,7 @@ def test_what_a_client_sent_is_quoted_short_and_in_printable_ascii(text: str, sh
 
 
 @given(PLACES, st.sampled_from(["ws", "users", "a.b"]), PLACES)
-def test_a_prefix_never_makes_a_channel_of_a_site_without_a_prefix(
+def test_no_channel_with_a_prefix_equals_one_without_a_prefix(
     place: tuple[Audience, str, str], prefix: str, other: tuple[Audience, str, str]
 ) -> None:
     assert channel(place, "").partition(":")[0] in RESERVED_PREFIXES

@@ -330,3 +330,26 @@ def test_a_version_that_was_released_before_is_refused(checkout: Checkout) -> No
     (checkout.folder / "README.md").touch()
     checkout.commit()
     assert checkout.release().startswith("release: The tag v1.2.3 is on another commit")
+
+
+@pytest.mark.parametrize(
+    ("script", "argument", "code"),
+    [("release", "--help", 0), ("release", "--upload", 2), ("test", "--help", 0)],
+)
+def test_a_script_prints_its_usage_and_begins_nothing(
+    tmp_path: Path, script: str, argument: str, code: int
+) -> None:
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / script, tmp_path / "scripts")
+    done = subprocess.run(
+        [sys.executable, f"scripts/{script}", argument],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == code
+    assert f"Usage: scripts/{script}" in done.stdout
+    assert "==" not in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["scripts"]

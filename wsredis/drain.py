@@ -15,19 +15,24 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gevent
 import gevent.monkey
 
 from .hub.hub import Hub
-from .runtime.loop import Loop
+from .hub.steps import in_steps
+from .runtime.loop import NEXT_TURN, Loop
 
 __all__ = ["attach", "detach", "install_signals"]
 
 _start_thread = gevent.monkey.get_original("_thread", "start_new_thread")
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+SPARE = 5.0
+"""Seconds beyond ``close_timeout`` in which many websockets are closed, in steps."""
 
 _hubs: weakref.WeakKeyDictionary[Hub, Loop] = weakref.WeakKeyDictionary()
 _before: dict[int, list[Any]] = {}  # a later handler may call an earlier one, and so `_handle`
@@ -44,7 +49,7 @@ def attach(hub: Hub, loop: Loop) -> None:
     if "uwsgi" in sys.modules:
         from .servers.uwsgi import on_exit
 
-        hub.exit_hooks = on_exit(loop, hub.drain, _drain_all)
+        hub.exit_hooks = on_exit(loop, partial(loop.spawn, hub.drain), _drain_all)
     else:
         atexit.register(_drain_all)
         install_signals()
@@ -119,12 +124,14 @@ def _drain(hub: Hub, done: Callable[[], None] | None = None) -> None:
     until = time.monotonic() + hub.config.close_timeout
     while next(hub.subscribers(), None) is not None and time.monotonic() < until:
         gevent.sleep(0.01)
-    for subscriber in tuple(hub.subscribers()):
-        subscriber.abort()
+    for step in in_steps(hub.subscribers()):
+        for subscriber in step:
+            subscriber.abort()
+        gevent.sleep(NEXT_TURN)
     if done is not None:
         done()
 
 
 def _drain_all() -> None:
     for hub, loop in list(_hubs.items()):
-        loop.run(_drain, hub, timeout=hub.config.close_timeout + 1)
+        loop.run(_drain, hub, timeout=hub.config.close_timeout + SPARE)

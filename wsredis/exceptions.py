@@ -5,6 +5,7 @@
     WSRedisError
     ├── ConfigurationError (ValueError)   an unknown or invalid option; says what to write
     ├── BrokerUnavailable                 Redis is unreachable, refuses, or the connection was lost
+    │   └── WrongServer                   a replica, a node of a cluster, or a Sentinel
     ├── HandshakeError                    a refused handshake; carries the HTTP response
     │   └── PermissionDenied              403: the client may not have what it requests
     └── EmbeddedUnavailable               no Redis server on this machine can be started
@@ -24,6 +25,7 @@ __all__ = [
     "HandshakeError",
     "PermissionDenied",
     "WSRedisError",
+    "WrongServer",
 ]
 
 NOT_PERMITTED = "This websocket is not permitted. Log in, or ask the site for access."
@@ -48,6 +50,14 @@ class BrokerUnavailable(WSRedisError):
     """A broker that cannot be reached, or refuses; the cause is chained.
 
     The text names the server without credentials: "Redis at HOST:PORT: ...".
+    """
+
+
+class WrongServer(BrokerUnavailable):
+    """A server that answers but does not carry messages to all subscribers.
+
+    The text is "Redis at HOST:PORT is a replica of HOST:PORT: ...", or names a node of a cluster
+    or a Sentinel; it says what to write instead.
     """
 
 

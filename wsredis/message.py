@@ -124,8 +124,8 @@ def encode(data: Data, envelope: bool = True) -> bytes:
             return data.encode()
         except UnicodeEncodeError:
             raise ValueError(
-                "the text has no UTF-8 form, as it contains surrogates (U+D800 to U+DFFF): remove"
-                " them, or publish bytes"
+                "the text cannot be encoded as UTF-8, because it contains surrogates (U+D800 to"
+                " U+DFFF): remove them, or publish bytes"
             ) from None
     return _BINARY + data if envelope else data
 

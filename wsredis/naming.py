@@ -75,7 +75,9 @@ def channel_name(prefix: str, audience: Audience, facility: str, name: str = "")
         ValueError: a name is missing, or given for a broadcast.
     """
     if (audience is Audience.BROADCAST) == bool(name):
-        raise ValueError(f"a {audience} channel takes {'no' if name else 'a'} name, not {name!r}")
+        if name:
+            raise ValueError(f"a broadcast channel has no name: leave out {name!r}")
+        raise ValueError(f"a {audience} channel needs the name of its {audience}")
     head, tail = _around(prefix, audience, facility)
     return f"{head}{encode_name(name)}:{tail}" if name else head + tail
 

@@ -27,9 +27,9 @@ __all__ = ["Process", "process_for"]
 log = logging.getLogger("wsredis.process")
 
 TOO_MANY = (
-    "max_connections=%d is more than the files that this process may open allow: of %d (ulimit -n),"
-    " the server may take %d, and websockets get %d. Raise the limit, or lower max_connections or"
-    " the server's worker_connections."
+    "max_connections=%d needs more files than this process may open: of %d (ulimit -n), the server"
+    " may take %d, so websockets get %d. Raise the limit, or lower max_connections or the server's"
+    " worker_connections."
 )
 
 TOO_FEW = (

@@ -168,8 +168,8 @@ class Publisher:
             BrokerUnavailable: Redis does not answer within the option ``publish_timeout``, or
                 refuses; the message may not have been published.
             TypeError: the message is not JSON-serializable.
-            ValueError: ``expire`` is out of range, text has no UTF-8 form, or the message makes too
-                many bytes of copies, one for each channel (see docs/operating.md).
+            ValueError: ``expire`` is out of range, text cannot be encoded as UTF-8, or the message
+                makes too many bytes of copies, one for each channel (see docs/operating.md).
         """
         payload, seconds = self._prepare(message, expire)
         if not self._channels:

@@ -7,13 +7,13 @@ from typing import Any
 
 from django.apps import AppConfig, apps
 from django.conf import settings
-from django.contrib.auth.signals import user_logged_in
 from django.core.signals import setting_changed
 
 from wsredis.config import configure_from
 
+from . import revoke
 from .conf import current_config
-from .identity import pin_session
+from .sessions import watch_sessions
 from .transactions import keep_together
 
 __all__ = ["WSRedisConfig"]
@@ -28,6 +28,11 @@ class WSRedisConfig(AppConfig):
     label = "wsredis"
     verbose_name = "Websockets"
 
+    def __init__(self, *args: Any) -> None:
+        """Watch the sessions before any application imports the session engine."""
+        super().__init__(*args)
+        watch_sessions()
+
     def ready(self) -> None:
         """Connect the core to the setting, the signals to their receivers, and add the finder."""
         from . import checks
@@ -35,11 +40,7 @@ class WSRedisConfig(AppConfig):
         checks.register_all()
         configure_from(current_config)
         keep_together()
-        if apps.is_installed("django.contrib.auth"):
-            from . import revoke
-
-            revoke.connect()
-        user_logged_in.connect(pin_session, dispatch_uid="wsredis.pin_session")
+        revoke.connect(current_config)
         setting_changed.connect(_in_tests, dispatch_uid="wsredis.in_tests")
         if apps.is_installed("django.contrib.staticfiles"):
             _find_client()

@@ -14,6 +14,7 @@ wsredis.W005  sessions are in a database whose driver blocks every greenlet (in 
 wsredis.W006  ``WSGI_APPLICATION`` does not serve websockets to Django's users (``--deploy``)
 wsredis.W007  messages do not leave the process (``--deploy``)
 wsredis.W008  other sites on the same Redis server may receive the messages of this one
+wsredis.W009  websockets cannot load the sessions of the site as its pages do
 ============  ===============================================================================
 """
 
@@ -41,6 +42,7 @@ from wsredis.identity import ANONYMOUS, anonymous
 from wsredis.middleware import WebSocketMiddleware
 from wsredis.naming import Audience, channel_name
 
+from ..options import cause
 from .application import DjangoWebSocketMiddleware, get_websocket_application
 from .conf import CALLBACKS, Options, callback, current_config, options, setting
 from .identity import identity_of
@@ -106,12 +108,7 @@ def _error(exc: ConfigurationError, identifier: str) -> checks.CheckMessage:
 
 
 def _middleware() -> Messages:
-    found = []
-    for name in settings.MIDDLEWARE:
-        try:
-            found.append((name, import_string(name)))
-        except Exception:  # Django reports it itself
-            continue
+    found = _importable()
     for name, middleware in found:
         ours = (DjangoWebSocketMiddleware, WebSocketMiddleware)
         wraps = isinstance(middleware, type) and issubclass(middleware, ours)
@@ -144,11 +141,53 @@ def _middleware() -> Messages:
         )
 
 
+def _importable() -> list[tuple[str, Any]]:
+    """Return the names and objects of ``MIDDLEWARE``, without those that cannot be imported."""
+    found = []
+    for name in settings.MIDDLEWARE:
+        try:
+            found.append((name, import_string(name)))
+        except Exception:  # Django reports it itself
+            continue
+    return found
+
+
 def _has(name: str, middleware: list[tuple[str, Any]]) -> bool:
     """Return whether a middleware or a subclass of it is in the list."""
-    return any(
-        name in (base.__name__ for base in getattr(found, "__mro__", ())) for _, found in middleware
+    return any(_is(found, name) for _, found in middleware)
+
+
+def _is(middleware: Any, name: str) -> bool:
+    """Return whether this is the middleware of that name, or a subclass of it."""
+    return name in (base.__name__ for base in getattr(middleware, "__mro__", ()))
+
+
+def _session_loading() -> Messages:
+    if not has_sessions():
+        return
+    hint = (
+        "Write a subclass of django.contrib.sessions.middleware.SessionMiddleware whose"
+        " process_request() sets request.session, or set WSREDIS['identity'] to a resolver."
     )
+    for name, found in _importable():
+        if _is(found, "SessionMiddleware") and not hasattr(found, "process_request"):
+            yield checks.Warning(
+                f"{name} has no process_request(), so websockets do not use it: they load the"
+                f" session of the cookie {settings.SESSION_COOKIE_NAME!r} by themselves.",
+                hint=hint,
+                id="wsredis.W009",
+            )
+            return
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    try:
+        handshake_request(environ).session.keys()
+    except Exception as exc:
+        yield checks.Warning(
+            f"All handshakes are refused: their session cannot be loaded ({cause(exc)}).",
+            hint=hint,
+            id="wsredis.W009",
+        )
 
 
 def _access() -> Messages:
@@ -299,5 +338,7 @@ def _wsgi_application() -> Messages:
     )
 
 
-_ALWAYS = _for_django(_setting, _middleware, _access, _channels, _sessions_under_gevent)
+_ALWAYS = _for_django(
+    _setting, _middleware, _session_loading, _access, _channels, _sessions_under_gevent
+)
 _DEPLOY = _for_django(_redis, _sessions_anywhere, _wsgi_application)

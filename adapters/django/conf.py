@@ -7,9 +7,9 @@
         "allowed_channels": "mysite.channels.allowed_channels",
     }
 
-Its keys are the fields of `Config` and the three callbacks below, in lower or in upper case. An
-option that it does not set comes from the environment variable ``WSREDIS_<NAME>``, or has its
-default.
+Its keys are the fields of `Config`, the three callbacks below and ``watch_sessions``, in lower or
+in upper case. A field that it does not set comes from the environment variable
+``WSREDIS_<NAME>``, or has its default.
 """
 
 from __future__ import annotations
@@ -32,7 +32,16 @@ from wsredis.identity import Identity
 from ..options import load
 from .identity import identity_of
 
-__all__ = ["CALLBACKS", "Options", "callback", "current_config", "options", "setting"]
+__all__ = [
+    "CALLBACKS",
+    "DJANGO_ONLY",
+    "WATCH_SESSIONS",
+    "Options",
+    "callback",
+    "current_config",
+    "options",
+    "setting",
+]
 
 Resolver = Callable[[Any], Identity | None]
 
@@ -42,6 +51,12 @@ CALLBACKS = {
     "endpoint": "mysite.channels.ChatEndpoint",
 }
 """The options that are callables or their dotted paths, each with an example of a path."""
+
+WATCH_SESSIONS = "watch_sessions"
+"""The option that is read when Django loads the application; see `.sessions`."""
+
+DJANGO_ONLY = frozenset({*CALLBACKS, WATCH_SESSIONS})
+"""The options that the core does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +102,8 @@ def setting() -> dict[str, Any]:
     """Return the setting with its keys in lower case.
 
     Raises:
-        ConfigurationError: it is not a dict, a key is unknown, or an option is set twice.
+        ConfigurationError: it is not a dict, a key is unknown, an option is set twice, or
+            ``watch_sessions`` is not valid.
     """
     said = getattr(settings, "WSREDIS", None)
     if said is None:
@@ -97,7 +113,7 @@ def setting() -> dict[str, Any]:
             f"WSREDIS must be a dict of options, not {type(said).__name__}: write"
             " WSREDIS = {'redis': 'redis://127.0.0.1:6379/0'}."
         )
-    known = [*option_names(), *CALLBACKS]
+    known = [*option_names(), *CALLBACKS, WATCH_SESSIONS]
     found: dict[str, Any] = {}
     for written, value in said.items():
         name = written.lower() if written in (str(written).lower(), str(written).upper()) else ""
@@ -108,6 +124,11 @@ def setting() -> dict[str, Any]:
         if name in found:
             raise ConfigurationError(f"WSREDIS sets {name!r} twice: leave {name.upper()!r} out.")
         found[name] = value
+    watched = found.get(WATCH_SESSIONS, True)
+    if not isinstance(watched, bool):
+        raise ConfigurationError(
+            f"WSREDIS[{WATCH_SESSIONS!r}] = {watched!r} is not valid: write True or False."
+        )
     return found
 
 
@@ -122,7 +143,7 @@ def callback(name: str, value: Any) -> Any:
 
 
 def _config(said: Mapping[str, Any]) -> Config:
-    given = {name: value for name, value in said.items() if name not in CALLBACKS}
+    given = {name: value for name, value in said.items() if name not in DJANGO_ONLY}
     try:
         return Config.make(**given)
     except ConfigurationError as exc:

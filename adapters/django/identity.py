@@ -12,7 +12,7 @@ from typing import Any
 from django.contrib.sessions.backends.cached_db import SessionStore as CachedDatabaseSession
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSession
 from django.contrib.sessions.backends.signed_cookies import SessionStore as SignedCookies
-from django.utils.crypto import get_random_string, salted_hmac
+from django.utils.crypto import salted_hmac
 
 from wsredis.identity import ANONYMOUS, Identity
 
@@ -21,7 +21,7 @@ __all__ = [
     "group_names",
     "identity_of",
     "limited",
-    "pin_session",
+    "name_in_cookie",
     "session_key",
     "user_name",
 ]
@@ -30,7 +30,7 @@ CLAIM = "_auth_user_id"
 """The key of a session under which its user's id is; `django.contrib.auth.SESSION_KEY`."""
 
 PIN = "_wsredis_session"
-"""The key of a session stored in its cookie, under which the random name set at login is."""
+"""The key of a session stored in its cookie, under which its random name is."""
 
 SALT = "wsredis.adapters.django.session"
 
@@ -83,20 +83,28 @@ def group_names(user: Any) -> tuple[str, ...]:
 def session_key(session: Any) -> str | None:
     """Return the name of a session in its channel; None if the session cannot be loaded.
 
-    It is the key under which the engine stores the session. Signed cookies have no such key, and
-    their content would be readable for everyone with access to Redis and changes with each write.
-    So for them the name is a hash, keyed with ``SECRET_KEY``, of a random name that the session
-    gets at login (`pin_session`), or before login of the cookie as it arrived. Before login the
-    name thus changes whenever the session does.
+    It is the key under which the engine stores the session, or that of `name_in_cookie`.
     """
     if session is None:
         return None
-    pin = session.get(PIN)  # makes the engine load the session
-    if not isinstance(session, SignedCookies):
-        return session.session_key or None
-    if not session.keys() or not (pin or session.session_key):
+    session.get(PIN)  # makes the engine load the session
+    if isinstance(session, SignedCookies):
+        return name_in_cookie(session, session.session_key)
+    return session.session_key or None
+
+
+def name_in_cookie(content: Any, cookie: str | None) -> str | None:
+    """Return the name of a session that is stored in its cookie; None if it has no content.
+
+    Such a session has no key, and its content would be readable for everyone with access to Redis
+    and changes with each write. So the name is a hash, keyed with ``SECRET_KEY``, of a random name
+    that the session gets when it is saved, or, if sessions are not watched, at a login (see
+    `.sessions`). Until then, the cookie is hashed instead.
+    """
+    pin = content.get(PIN)
+    if not content.keys() or not (pin or cookie):
         return None
-    return salted_hmac(SALT, str(pin or session.session_key), algorithm="sha256").hexdigest()
+    return salted_hmac(SALT, str(pin or cookie), algorithm="sha256").hexdigest()
 
 
 def limited(identity: Identity, session: Any) -> Identity:
@@ -114,10 +122,3 @@ def limited(identity: Identity, session: Any) -> Identity:
         row = session.model.objects.filter(session_key=session.session_key)
         ends = row.values_list("expire_date", flat=True).first()
     return replace(identity, expires=(ends or session.get_expiry_date()).timestamp())
-
-
-def pin_session(sender: Any, request: Any, **kwargs: Any) -> None:
-    """Give a session stored in its cookie a random name; a receiver of ``user_logged_in``."""
-    session = getattr(request, "session", None)
-    if isinstance(session, SignedCookies):
-        session[PIN] = get_random_string(32)

@@ -1,8 +1,11 @@
-"""Close the websockets of users who log out, are deactivated or deleted, or change groups.
+"""Close the websockets of sessions, accounts and groups that end or change.
 
-A disconnect is sent when the change is stored: at the end of the request, whose session is saved
-by then, or outside a request when the transaction commits. So a client that reconnects at once is
+A revocation is sent when the change is stored: at the end of the request, whose session is saved by
+then, or outside a request when the transaction commits. So a client that reconnects at once is
 checked against the new state.
+
+The receivers are connected to the models of users, groups and sessions, and to all their proxies,
+parents and children: Django sends the signals of a row with the class that the code has used.
 
 Changes of rows that send no signals, such as ``queryset.update()``, are not noticed: call
 `wsredis.disconnect` after them.
@@ -11,132 +14,322 @@ Changes of rows that send no signals, such as ``queryset.update()``, are not not
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from asgiref.local import Local
+from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_out
 from django.core.signals import request_finished, request_started
 from django.db import transaction
-from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
+from django.db.models.signals import (
+    class_prepared,
+    m2m_changed,
+    post_delete,
+    post_save,
+    pre_save,
+)
+from django.utils import timezone
 
+from wsredis.config import Config
 from wsredis.disconnect import disconnect
 from wsredis.exceptions import BrokerUnavailable
+from wsredis.protocol.closing import IDENTITY_CHANGED, IDENTITY_ENDED, Closing
 
-from .conf import current_config
 from .identity import given_name, session_key
 
-__all__ = ["connect"]
+__all__ = ["connect", "session_ended", "without_revocations"]
 
 log = logging.getLogger("wsredis.adapters.django")
 
-COME_BACK = 1012
-"""The close code for users who keep their access: the browser client reconnects."""
+NAMES = "user", "session", "group"
+"""The names that a revocation may have."""
+
+SESSION_ENDED = "the session has ended"
 
 _this = Local()
-"""``orders`` are the disconnects of this thread's or task's request; unset outside a request."""
+"""``revocations`` are those of this thread's or task's request; unset outside a request."""
+
+_configs: list[Callable[[], Config]] = []
+"""The functions that return the options with which revocations are sent."""
 
 
-def connect() -> None:
-    """Connect the receivers of the signals; called once per process."""
-    users = get_user_model()
+def connect(config: Callable[[], Config]) -> None:
+    """Connect the receivers of the signals; called once per application of wsredis.
+
+    Args:
+        config: returns the options of the core with which the site's websockets are served.
+    """
+    if config not in _configs:
+        _configs.append(config)
     request_started.connect(_begin, dispatch_uid="wsredis.revoke.begin")
     request_finished.connect(_finish, dispatch_uid="wsredis.revoke.finish")
     user_logged_out.connect(_logged_out, dispatch_uid="wsredis.revoke.logout")
-    pre_save.connect(_before, sender=users, dispatch_uid="wsredis.revoke.before")
-    post_save.connect(_saved, sender=users, dispatch_uid="wsredis.revoke.saved")
-    post_delete.connect(_deleted, sender=users, dispatch_uid="wsredis.revoke.user")
-    if through := getattr(getattr(users, "groups", None), "through", None):
-        m2m_changed.connect(_regrouped, sender=through, dispatch_uid="wsredis.revoke.groups")
-        post_delete.connect(_ungrouped, sender=Group, dispatch_uid="wsredis.revoke.group")
+    class_prepared.connect(_watch, dispatch_uid="wsredis.revoke.model")
+    for model in apps.get_models(include_auto_created=True):
+        _watch(model)
+    if apps.is_installed("django.contrib.auth") and (relation := _groups()):
+        _connect(m2m_changed, _regrouped, relation.through)
+
+
+# Revocations
 
 
 def _begin(**kwargs: Any) -> None:
-    _this.orders = []
+    _finish()  # of a request that the server has not closed
+    _this.revocations = {}
 
 
 def _finish(**kwargs: Any) -> None:
-    orders = getattr(_this, "orders", None)
-    if orders is not None:
-        del _this.orders
-        for order in orders:
-            order()
+    revocations = getattr(_this, "revocations", None)
+    if revocations is not None:
+        del _this.revocations
+        _send(list(revocations.values()))
 
 
-def _soon(using: str | None = None, **order: Any) -> None:
-    """Disconnect when the current change is stored."""
-    send = partial(_send, order)
-    if hasattr(_this, "orders"):
-        _this.orders.append(send)
-    else:
-        transaction.on_commit(send, using=using)
-
-
-def _send(order: dict[str, Any]) -> None:
-    """Disconnect now; a change must not fail because Redis is unavailable."""
+@contextmanager
+def without_revocations() -> Iterator[None]:
+    """Send no revocations for sessions that end in this block."""
+    revocations = getattr(_this, "revocations", None)
+    _this.revocations = {}
     try:
-        disconnect(**order, config=current_config())
-    except BrokerUnavailable as exc:
-        whose = " and ".join(name for name in ("user", "session", "group") if name in order)
-        log.error("the websockets of a %s could not be closed: %s", whose, exc)
+        yield
+    finally:
+        del _this.revocations
+        if revocations is not None:
+            _this.revocations = revocations
+
+
+def _revocation(closing: Closing, text: str, **names: str) -> dict[str, Any]:
+    """Return the arguments of `disconnect`; the text is for people."""
+    return {**names, "code": closing.code, "reason": replace(closing, text=text).reason}
+
+
+def _at_end(revocation: dict[str, Any]) -> bool:
+    """Send a revocation at the end of the request; return False if there is no request."""
+    revocations = getattr(_this, "revocations", None)
+    if revocations is not None:
+        names = tuple(revocation.get(name) for name in NAMES)
+        # A later one may be stricter: a user who gets other groups, and then is deactivated.
+        if names not in revocations or revocations[names]["code"] == IDENTITY_CHANGED.code:
+            revocations[names] = revocation
+    return revocations is not None
+
+
+def _soon(closing: Closing, text: str, using: str | None = None, **names: str) -> None:
+    """Send a revocation when the current change is stored."""
+    revocation = _revocation(closing, text, **names)
+    if not _at_end(revocation):
+        transaction.on_commit(partial(_send, [revocation]), using=using)
+
+
+def _send(revocations: list[dict[str, Any]]) -> None:
+    """Send revocations now; a change must not fail because Redis is unavailable.
+
+    Each attempt may wait for a Redis that does not answer, so none follows the first that fails.
+    """
+    for config in _configs if revocations else ():
+        for number, revocation in enumerate(revocations):
+            try:
+                disconnect(**revocation, config=config())
+            except BrokerUnavailable as exc:
+                whose = " and ".join(name for name in NAMES if name in revocation)
+                rest = len(revocations) - number - 1
+                more = f" (and {rest} more)" if rest else ""
+                log.error("the websockets of a %s%s could not be closed: %s", whose, more, exc)
+                break
+
+
+# Sessions
+
+
+def session_ended(name: str) -> None:
+    """Revoke a session that its store has deleted or given to another user.
+
+    Outside a request this is done at once, as only databases wait for a transaction.
+    """
+    revocation = _revocation(IDENTITY_ENDED, SESSION_ENDED, session=name)
+    if not _at_end(revocation):
+        _send([revocation])
 
 
 def _logged_out(request: Any, **kwargs: Any) -> None:
     if key := session_key(getattr(request, "session", None)):
-        _soon(session=key, reason="logged out")
+        _soon(IDENTITY_ENDED, "the user logged out", session=key)
 
 
-def _before(sender: Any, instance: Any, using: str, raw: bool, **kwargs: Any) -> None:
-    """Remember the stored user before a save."""
-    saved = kwargs.get("update_fields")
-    if instance.pk is None or (saved is not None and not _telling(sender) & set(saved)):
+def _session_deleted(instance: Any, using: str, **kwargs: Any) -> None:
+    """Revoke the session of a deleted row, unless it had expired and its websockets with it."""
+    loaded = instance.__dict__  # deferred fields of a deleted row can no longer be loaded
+    key, expires = loaded.get("session_key"), loaded.get("expire_date")
+    if key and (expires is None or expires > timezone.now()):
+        _soon(IDENTITY_ENDED, SESSION_ENDED, using, session=str(key))
+
+
+# Models
+
+
+def _watch(sender: Any, **kwargs: Any) -> None:
+    """Connect the receivers for a model, if it is one of users, groups or sessions."""
+    if sender._meta.apps is not apps:  # a model of a migration
         return
-    old = sender._base_manager.using(using).filter(pk=instance.pk).first()
-    instance.__dict__["_wsredis_before"] = old
+    if {field.name for field in sender._meta.concrete_fields} >= SESSION_FIELDS:
+        _connect(post_delete, _session_deleted, sender)
+    if not apps.is_installed("django.contrib.auth"):
+        return
+    users, relation = get_user_model(), _groups()
+    if _related(sender, users):
+        _connect(pre_save, _before_user, sender)
+        _connect(post_save, _user_saved, sender)
+        if _concrete(sender) is _concrete(users):
+            _connect(post_delete, _user_deleted, sender)
+    if relation is None:
+        return
+    groups = _group_model(relation)
+    if _related(sender, groups):
+        _connect(pre_save, _before_group, sender)
+        _connect(post_save, _group_saved, sender)
+        if _concrete(sender) is _concrete(groups):
+            _connect(post_delete, _group_deleted, sender)
+    if _concrete(sender) is relation.through and not relation.through._meta.auto_created:
+        _connect(post_save, _member_changed, sender)
+        _connect(post_delete, _member_changed, sender)
 
 
-def _saved(sender: Any, instance: Any, using: str, **kwargs: Any) -> None:
-    old = instance.__dict__.pop("_wsredis_before", None)
-    name = given_name(old) if old is not None else None
-    if name is None or all(
-        getattr(old, field, None) == getattr(instance, field, None) for field in _telling(sender)
-    ):
+SESSION_FIELDS = {"session_key", "session_data", "expire_date"}
+"""The fields by which a model of sessions is recognized: not all are derived from Django's."""
+
+
+def _connect(signal: Any, receiver: Callable[..., None], sender: Any) -> None:
+    signal.connect(receiver, sender=sender, dispatch_uid=f"wsredis.revoke{receiver.__name__}")
+
+
+def _concrete(model: Any) -> Any:
+    """Return the model that has the table: a proxy has none of its own."""
+    return model._meta.concrete_model
+
+
+def _related(sender: Any, model: Any) -> bool:
+    """Return whether a save of ``sender`` can change ``model``: a proxy, child or parent of it."""
+    one, other = _concrete(sender), _concrete(model)
+    return issubclass(one, other) or issubclass(other, one)
+
+
+def _groups() -> Any:
+    """Return the relation between users and groups, or None."""
+    relation = getattr(get_user_model(), "groups", None)
+    return relation if hasattr(relation, "through") else None
+
+
+def _group_model(relation: Any) -> Any:
+    return relation.rel.related_model if relation.reverse else relation.rel.model
+
+
+def _remember(
+    model: Any, fields: set[str], sender: Any, instance: Any, using: str, saved: Any
+) -> None:
+    """Remember the stored row of ``model`` before a save that may change these fields of it."""
+    fields = fields & {field.name for field in sender._meta.concrete_fields}
+    fields = fields if saved is None else fields & set(saved)
+    # Parents and children may have other primary keys than the model between them.
+    shared = model if issubclass(_concrete(sender), _concrete(model)) else sender
+    key = shared._meta.pk
+    value = getattr(instance, key.attname)
+    value = instance.pk if value is None else value
+    instance.__dict__.pop(BEFORE, None)
+    if fields and value is not None:
+        old = model._base_manager.using(using).filter(**{key.name: value}).first()
+        instance.__dict__[BEFORE] = (old, fields)
+
+
+BEFORE = "_wsredis_before"
+"""The attribute of an instance with the stored row and the names of the fields that are saved."""
+
+
+def _changed(instance: Any) -> tuple[Any, set[str]]:
+    """Return the row before a save, and the names of the fields that have changed."""
+    old, fields = instance.__dict__.pop(BEFORE, (None, set()))
+    if old is None:
+        return None, set()
+    return old, {name for name in fields if getattr(old, name) != getattr(instance, name)}
+
+
+# Users
+
+
+def _before_user(
+    sender: Any, instance: Any, using: str, update_fields: Any = None, **kwargs: Any
+) -> None:
+    users = get_user_model()
+    # These decide whether a session is still valid, and for which user.
+    fields = {users.USERNAME_FIELD, "password", "is_active"}
+    _remember(users, fields, sender, instance, using, update_fields)
+
+
+def _user_saved(instance: Any, using: str, **kwargs: Any) -> None:
+    old, changed = _changed(instance)
+    name = given_name(old) if changed else None
+    if name is None:
         return
     if getattr(instance, "is_active", True):
-        _soon(using, user=name, code=COME_BACK, reason="the account has changed")
+        _soon(IDENTITY_CHANGED, "the account has changed", using, user=name)
     else:
-        _soon(using, user=name, reason="the account is locked")
+        _soon(IDENTITY_ENDED, "the account was deactivated", using, user=name)
 
 
-def _telling(users: Any) -> set[str]:
-    """Return the fields that decide whether a session is still valid, and for which user."""
-    return {users.USERNAME_FIELD, "password", "is_active"}
-
-
-def _deleted(instance: Any, using: str, **kwargs: Any) -> None:
+def _user_deleted(instance: Any, using: str, **kwargs: Any) -> None:
     if name := given_name(instance):
-        _soon(using, user=name, reason="the account is gone")
+        _soon(IDENTITY_ENDED, "the account was deleted", using, user=name)
 
 
-def _regrouped(
-    instance: Any, action: str, reverse: bool, pk_set: Any, using: str, **kwargs: Any
-) -> None:
+# Groups
+
+
+def _regrouped(instance: Any, action: str, pk_set: Any, using: str, **kwargs: Any) -> None:
     """Close the websockets of users whose groups have changed; their clients reconnect at once."""
-    if action not in ("post_add", "post_remove", "pre_clear"):
+    if action != "pre_clear" and not (pk_set and action in ("post_add", "post_remove")):
         return
-    users: Iterable[Any] = [instance]
-    if reverse:
-        everybody = get_user_model()._base_manager.using(using)
-        users = everybody.filter(groups=instance) if action == "pre_clear" else ()
-        if pk_set:
-            users = everybody.filter(pk__in=pk_set)
+    everyone = get_user_model()._base_manager.using(using)
+    users: Iterable[Any]
+    if isinstance(instance, _concrete(get_user_model())):
+        users = [instance]
+    elif action == "pre_clear":
+        users = everyone.filter(groups=instance)
+    else:
+        users = everyone.filter(pk__in=pk_set)
     for user in users:
-        if name := given_name(user):
-            _soon(using, user=name, code=COME_BACK, reason="the groups have changed")
+        _regroup(user, using)
 
 
-def _ungrouped(instance: Any, using: str, **kwargs: Any) -> None:
-    _soon(using, group=instance.name, code=COME_BACK, reason="the group is gone")
+def _member_changed(instance: Any, using: str, **kwargs: Any) -> None:
+    """Close the websockets of the user in a row of a site's own model for the relation."""
+    relation = _groups()
+    field = relation.field
+    key = field.m2m_reverse_field_name() if relation.reverse else field.m2m_field_name()
+    _regroup(getattr(instance, key), using)
+
+
+def _regroup(user: Any, using: str) -> None:
+    if name := given_name(user):
+        _soon(IDENTITY_CHANGED, "the groups of the user have changed", using, user=name)
+
+
+def _before_group(
+    sender: Any, instance: Any, using: str, update_fields: Any = None, **kwargs: Any
+) -> None:
+    _remember(_group_model(_groups()), {"name"}, sender, instance, using, update_fields)
+
+
+def _group_saved(instance: Any, using: str, **kwargs: Any) -> None:
+    old, changed = _changed(instance)
+    if changed and old.name:
+        _soon(IDENTITY_CHANGED, "the group was renamed", using, group=old.name)
+
+
+def _group_deleted(instance: Any, using: str, **kwargs: Any) -> None:
+    if instance.name:
+        _soon(IDENTITY_CHANGED, "the group was deleted", using, group=instance.name)

@@ -65,7 +65,7 @@ class Worker:
             try:
                 _call(job)
             except (Exception, SystemExit):
-                log.exception("a function called by the thread %s failed", self._name)
+                log.exception("a function failed in the thread %s", self._name)
 
     def _end(self, pid: int) -> None:
         if pid == os.getpid():

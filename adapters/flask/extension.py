@@ -14,8 +14,8 @@ from wsredis.exceptions import ConfigurationError
 from .application import FlaskWebSocketMiddleware
 from .commands import commands
 from .conf import NAME, current_options
-from .logins import follow_logins
 from .publisher import Publisher
+from .sessions import follow_sessions
 from .templating import websocket_script, websocket_uri
 
 __all__ = ["WSRedis"]
@@ -54,7 +54,7 @@ class WSRedis:
         app.add_template_global(websocket_script)
         app.add_template_global(websocket_uri)
         app.cli.add_command(commands)
-        follow_logins(app)
+        follow_sessions(app)
 
     def publisher(self, facility: str | UUID = "", **to: Any) -> Publisher:
         """Return a `Publisher` with the options of the current application.

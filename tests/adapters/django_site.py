@@ -22,6 +22,8 @@ from django.db import connections
 from django.test import Client
 from websockets.sync.client import ClientConnection, connect
 
+from wsredis.adapters.django.revoke import without_revocations
+
 __all__ = ["Live", "empty", "live", "login", "person", "room", "serving", "tables"]
 
 
@@ -41,11 +43,15 @@ def empty() -> None:
 
 @pytest.fixture
 def person(db: None) -> Callable[..., Any]:
-    """Give a function that makes a user who is in some groups."""
+    """Give a function that makes a user who is in some groups.
+
+    It sends no revocation, which could arrive after a websocket of the test has opened.
+    """
 
     def make(name: str, *groups: str, **fields: Any) -> Any:
         user = get_user_model().objects.create_user(name, password="secret", **fields)
-        user.groups.set([Group.objects.get_or_create(name=group)[0] for group in groups])
+        with without_revocations():
+            user.groups.set([Group.objects.get_or_create(name=group)[0] for group in groups])
         return user
 
     return make

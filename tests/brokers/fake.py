@@ -14,6 +14,7 @@ from wsredis.brokers.copies import OPTION
 from wsredis.brokers.redis.feed import RedisFeed
 from wsredis.brokers.redis.resp import Parser
 from wsredis.brokers.redis.retained import SMALL
+from wsredis.brokers.redis.watch import Watch
 from wsredis.exceptions import BrokerUnavailable
 from wsredis.runtime.loop import Loop
 
@@ -106,6 +107,8 @@ class FakeRedis:
         self.kind = socket.socket
         self.fetched: Callable[[str], bytes | None] = {}.get
         self.gate: Event | None = None
+        self.run_id = "first"
+        self.looks = 0
         self._peers: queue.Queue[Peer] = queue.Queue()
         self._all: list[Any] = []
 
@@ -123,9 +126,14 @@ class FakeRedis:
 
         class Connection:
             sock = near
+            run_id = self.run_id
             close = near.close
 
         return Connection
+
+    def find_run_id(self) -> str:
+        self.looks += 1
+        return self.run_id
 
     def peer(self) -> Peer:
         """Wait for the next link, and do not tell it the limit of the output."""
@@ -147,7 +155,8 @@ class Broker:
         self._deadline = deadline
 
     def open(self, loop: Loop, deliver: Any) -> RedisFeed:
-        return RedisFeed(self._fake.connect, self._deadline, deliver, self._fetch)
+        watch = Watch(self._fake.find_run_id)
+        return RedisFeed(self._fake.connect, self._deadline, deliver, self._fetch, watch)
 
     def _fetch(self, key: str) -> bytes | None:
         return self._fake.fetched(key)

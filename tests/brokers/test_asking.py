@@ -8,7 +8,7 @@ import pytest
 from gevent.event import Event
 
 from wsredis.brokers.redis import asking
-from wsredis.brokers.redis.asking import FEW
+from wsredis.brokers.redis.asking import FEW, Asking
 from wsredis.brokers.redis.link import Link
 from wsredis.embedded import EmbeddedRedis
 from wsredis.exceptions import BrokerUnavailable
@@ -39,7 +39,7 @@ def refused(calls: list[Call], why: str) -> int:
     return count
 
 
-def test_while_redis_is_silent_only_a_few_wait(
+def test_while_redis_is_silent_at_most_two_handshakes_wait(
     fake: FakeRedis, listener: Any, eventually: Any
 ) -> None:
     fake.peer()
@@ -70,7 +70,7 @@ def test_a_redis_that_says_something_else_is_not_silent(
     assert waiting(calls) == CROWD
 
 
-def test_while_a_connection_is_being_made_only_a_few_wait(
+def test_while_a_connection_is_being_made_at_most_two_handshakes_wait(
     fake: FakeRedis, listen: Any, loop: Any, eventually: Any
 ) -> None:
     fake.gate = loop.run(Event)
@@ -86,7 +86,7 @@ def test_while_a_connection_is_being_made_only_a_few_wait(
     eventually(lambda: not listener.feed._asking._late)
 
 
-def test_once_an_attempt_has_failed_all_are_refused_at_once_until_one_succeeds(
+def test_after_a_failed_attempt_handshakes_are_refused_at_once_until_one_succeeds(
     fake: FakeRedis, listen: Any, loop: Any, eventually: Any
 ) -> None:
     fake.unavailable = True
@@ -128,3 +128,41 @@ def test_a_frozen_redis_makes_a_few_wait_and_no_one_when_it_is_lost(
         own_redis.thaw()
     eventually(lambda: listener.feed.stats.connected)
     assert listener.subscribe(NEWS) == []
+
+
+class Busy:
+    """A result that never comes, in a process whose waits take the listed times.
+
+    Args:
+        times: how long each wait takes, in seconds; later waits take as long as they should.
+    """
+
+    def __init__(self, *times: float) -> None:
+        self.times = list(times)
+        self.now = 0.0
+        self.waits = 0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.waits += 1
+        self.now += self.times.pop(0) if self.times else seconds
+
+
+@pytest.mark.parametrize(
+    ("times", "deadline", "waits"),
+    [
+        ([], 10, 5),  # nothing is busy: five parts of 0.02 seconds
+        ([0.1, 3, 0.1], 10, 3 + 5),
+        ([3, 3, 3], 8, 3),
+    ],
+)
+def test_time_in_which_the_process_is_busy_does_not_count(
+    monkeypatch: pytest.MonkeyPatch, times: list[float], deadline: float, waits: int
+) -> None:
+    busy = Busy(*times)
+    monkeypatch.setattr(asking, "time", busy)
+    result: Any = busy
+    assert Asking(deadline, "Redis")._wait_patiently(result, deadline) is None
+    assert busy.waits == waits

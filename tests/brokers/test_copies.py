@@ -108,7 +108,7 @@ def test_a_reply_that_is_not_understood_leaves_the_default(listener: Any, reply:
 # Messages of websockets
 
 
-def test_what_redis_has_not_acked_is_limited_and_the_rest_waits_in_order(
+def test_unacked_bytes_are_limited_and_further_messages_wait_in_order(
     fake: FakeRedis, listener: Any
 ) -> None:
     peer = fake.peer()

@@ -108,7 +108,7 @@ def test_a_key_of_another_type_is_no_log(
     """Else a string at this key would refuse every handshake of a new process."""
     admin.set(CONTROL, "mine")
     assert logged(listen(broker_at(own_redis.url))) == []
-    assert f"{CONTROL} is not a list: delete the key" in caplog.text
+    assert f"the key {CONTROL} belongs to wsredis but is not a list: delete it" in caplog.text
 
 
 def test_a_redis_that_does_not_answer_is_an_error_too(fake: FakeRedis, listen: Any) -> None:

@@ -131,7 +131,7 @@ BAD_NUMBERS = [
 
 
 @pytest.mark.parametrize(("name", "value"), BAD_NUMBERS)
-def test_a_number_with_which_no_call_would_succeed_is_a_configuration_error(
+def test_a_number_that_would_make_every_call_fail_is_a_configuration_error(
     name: str, value: str
 ) -> None:
     for where in (f"redis://localhost?{name}={value}", {"host": "localhost", name: float(value)}):
@@ -166,7 +166,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
     """Give the TLS port of a server and the certificate it shows."""
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("openssl is not on the PATH, and makes the certificate")
+        pytest.skip("there is no openssl on this machine to make a certificate")
     folder = tmp_path_factory.mktemp("tls")
     certificate, key = folder / "redis.crt", folder / "redis.key"
     subprocess.run(
@@ -183,7 +183,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
             with EmbeddedRedis(binary=binary, args=arguments) as _:
                 yield port, certificate
             return
-    pytest.skip("no Redis server here was built with TLS")
+    pytest.skip("no Redis server on this machine supports TLS")
 
 
 def _knows_tls(binary: str) -> bool:

@@ -119,7 +119,7 @@ def test_in_django_one_learns_who_may_log_in(bare: Callable[..., tuple[int, str]
     path = f"{Path(sys.prefix, 'bin')}{os.pathsep}{os.environ['PATH']}"
     code, said = bare("--django", PATH=path)
     assert code == 0
-    assert "Users: admin, john and mary; password of all: secret" in said
+    assert 'Log in as admin, john or mary with the password "secret".' in said
 
 
 def test_a_server_that_does_not_start_is_quoted(bare: Callable[..., tuple[int, str]]) -> None:

@@ -193,7 +193,7 @@ def test_it_can_be_run_as_a_module() -> None:
         (
             ["serve", "os:path"],
             2,
-            "cannot load os:path: os.path is a module; write MODULE:APP",
+            "cannot load os:path: os.path is of type module; write MODULE:APP",
         ),
         (
             ["serve", "wsredis.config.sources:_current"],

@@ -28,11 +28,20 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"redis": "localhost:6379"}, "write a URL like 'redis://"),
     ({"redis": "127.0.0.1"}, "write a URL like 'redis://"),
     # One origin without a list, a host without a scheme, an address of a page.
-    ({"origins": "https://example.com"}, "write origins like ['https://example.com'"),
-    ({"origins": ["example.com"]}, "write origins like ['https://example.com'"),
-    ({"origins": ["https://example.com/"]}, "write origins like ['https://example.com'"),
-    ({"origins": ["https://*.example.com"]}, "each in full, as there are no wildcards"),
-    ({"origins": ["chrome-extension://*"]}, "each in full, as there are no wildcards"),
+    (
+        {"origins": "https://example.com"},
+        "write origins in full, without wildcards, like ['https://example.com'",
+    ),
+    (
+        {"origins": ["example.com"]},
+        "write origins in full, without wildcards, like ['https://example.com'",
+    ),
+    (
+        {"origins": ["https://example.com/"]},
+        "write origins in full, without wildcards, like ['https://example.com'",
+    ),
+    ({"origins": ["https://*.example.com"]}, "origins in full, without wildcards"),
+    ({"origins": ["chrome-extension://*"]}, "origins in full, without wildcards"),
     # A prefix without one of its slashes.
     ({"prefix": "/ws"}, "write an ASCII path that begins and ends with a slash"),
     ({"prefix": "ws/"}, "write an ASCII path that begins and ends with a slash"),

@@ -136,9 +136,9 @@ def test_each_option_that_may_be_none_is_told_so_in_a_variable(
         (
             "ORIGINS",
             "example.com",
-            "WSREDIS_ORIGINS='example.com' is not valid: write origins like"
-            " 'https://example.com,capacitor://localhost', each in full, as there are no wildcards,"
-            " '*' for every origin, or none for the same origin only.",
+            "WSREDIS_ORIGINS='example.com' is not valid: write origins in full, without wildcards,"
+            " like 'https://example.com,capacitor://localhost', or '*' for every origin, or none"
+            " for the same origin only.",
         ),
         (
             "TRUSTED_PROXIES",

@@ -1,8 +1,8 @@
 """A client under test: ``python -P clients.py NAME ADDRESS``, with a name of `CLIENTS`.
 
-Each asks the fuzzing server for its cases and echoes in all of them. In Node and in Chromium that
-is the browser client, by `drive.mjs`, or for comparison their own ``WebSocket`` without it;
-`websockets` is what our own tests connect with.
+Each asks the fuzzing server for its cases and echoes in all of them. Node and Chromium run
+`drive.mjs` with the browser client, or for comparison with their own ``WebSocket`` alone.
+`websockets` is the library with which our own tests connect.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def static() -> Path:
 
 
 def node_program() -> str:
-    """Return the Node that Playwright brings along."""
+    """Return the Node that is part of Playwright."""
     import playwright
 
     return str(Path(playwright.__file__).parent / "driver" / "node")
@@ -84,7 +84,7 @@ def websockets(agent: str, address: str) -> None:
     from websockets.sync.client import ClientConnection, connect
 
     def visit(path: str, received: Callable[[ClientConnection, str | bytes], None]) -> None:
-        # A case takes a ping for a wrong answer.
+        # The cases treat a ping as a wrong answer.
         ws = connect(f"{address}/{path}", max_size=None, ping_interval=None, proxy=None)
         with ws:
             try:

@@ -1,11 +1,11 @@
-// What a client under test does: ask the fuzzing server for its cases, and echo in each of them.
-// Runs in a page and in Node, where `WSRedis` is there already; or without it, to compare.
+// The client under test: ask the fuzzing server for its cases, and echo in each of them. Runs in a
+// page and in Node, with `WSRedis`, which must be loaded first, or without it for comparison.
 
 const viaWSRedis = (url, received) =>
   new Promise((resolve) => {
     const ws = new WSRedis(url);
     ws.on("message", (data) => received(data, ws));
-    ws.on("reconnecting", () => ws.close()); // the case has ended; nobody is to come back
+    ws.on("reconnecting", () => ws.close()); // the case has ended; do not reconnect
     ws.on("close", resolve);
   });
 

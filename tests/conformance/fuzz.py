@@ -3,8 +3,8 @@
 ``python -P fuzz.py [argument of kosoku ...]``
 
 In sections 12 and 13 kosoku 0.1.0 raises an internal error for a message that is not compressed,
-because it passes those to the cases as text. RFC 7692 section 6 lets a peer send some messages
-uncompressed: wsredis does so with short messages, Node with all.
+because it passes it to the case as text. RFC 7692 section 6 allows a peer to send messages
+uncompressed: wsredis does so with short messages, and Node with all of them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from kosoku.cases import CASES
 COMPRESSION = ("12.", "13.")
 
 
-def mend(case: Any) -> None:
-    """Let a case get every message as bytes, as it gets those that were compressed."""
+def pass_bytes(case: Any) -> None:
+    """Make a case receive every message as bytes, like the compressed ones."""
     given = case.onMessage
 
     def on_message(self: Any, message: str | bytes, binary: bool) -> None:
@@ -32,5 +32,5 @@ def mend(case: Any) -> None:
 if __name__ == "__main__":
     for number, case in CASES.items():
         if number.startswith(COMPRESSION):
-            mend(case)
+            pass_bytes(case)
     main()

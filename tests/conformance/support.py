@@ -26,7 +26,7 @@ SECTIONS = {
     "12": "compression, five kinds of data",
     "13": "compression, seven offers",
 }
-"""What the cases are about, by the first part of their numbers; there are no 8 and 11."""
+"""What the cases are about, by the first part of their numbers; there are no sections 8 and 11."""
 
 CASES = {
     "1": 16, "2": 11, "3": 7, "4": 10, "5": 20, "6": 145, "7": 37, "9": 54, "10": 1, "12": 90,
@@ -53,16 +53,16 @@ def selected(cases: Sequence[str]) -> list[str]:
 
 
 def cases_of_server(port: int, output: Path, cases: Sequence[str], *, seconds: float) -> Results:
-    """Let the fuzzing client loose on a server that echoes at ``/``.
+    """Run the fuzzing client against a server that echoes at ``/``.
 
     Args:
         port: where it listens.
         output: a folder for the reports.
         cases: some of `SECTIONS`, or numbers of cases.
-        seconds: after which whoever hangs has failed.
+        seconds: the time limit; a server that takes longer has failed.
 
     Raises:
-        subprocess.TimeoutExpired: it did.
+        subprocess.TimeoutExpired: the cases took longer.
     """
     words = [*_fuzz(output), "-p", "2", *selected(cases), f"{HOST}:{port}"]
     done = subprocess.run(
@@ -72,7 +72,7 @@ def cases_of_server(port: int, output: Path, cases: Sequence[str], *, seconds: f
 
 
 def cases_of_client(name: str, output: Path, cases: Sequence[str], *, seconds: float) -> Results:
-    """Let a client of `clients` visit the fuzzing server; see `cases_of_server`."""
+    """Run a client of `clients` against the fuzzing server; see `cases_of_server`."""
     output.mkdir(parents=True, exist_ok=True)
     words = [*_fuzz(output), "-m", "fuzzingserver", *selected(cases), f"{HOST}:0"]
     with (output / "log").open("wb") as log:
@@ -106,7 +106,7 @@ def _address(stream: IO[bytes]) -> str:
 
 
 def _results(output: Path, said: str) -> Results:
-    """Read the reports; there are none where not all cases have come to an end."""
+    """Read the reports, which exist only if all cases have ended."""
     index = output / "index.json"
     assert index.exists(), said[-4000:]
     ((_, cases),) = json.loads(index.read_text()).items()
@@ -116,9 +116,9 @@ def _results(output: Path, said: str) -> Results:
 
 
 def verdict(behavior: str, close: str) -> str:
-    """Return one of `VERDICTS` for what a report says of the messages and of the end.
+    """Return one of `VERDICTS` for what a report says about the messages and the close.
 
-    Not strict is what a specification leaves open or only recommends; it counts as conformant.
+    Non-strict is what a specification leaves open or only recommends; it counts as conformant.
     """
     if behavior not in ("OK", "NON-STRICT", "INFORMATIONAL", "UNIMPLEMENTED"):
         return "failed"

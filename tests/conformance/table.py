@@ -68,16 +68,16 @@ def tables(records: Sequence[Record]) -> str:
 
 
 def put(page: str, name: str, text: str) -> str:
-    """Return the page with the text in its place of that name."""
+    """Return the page with the text between the comments of that name."""
     begin = BEGIN.format(name)
     before, _, rest = page.partition(begin)
     _, end, after = rest.partition(END)
-    assert end, f"the page has no place for {name}"
+    assert end, f"the page has no comments for {name}"
     return f"{before}{begin}\n{text}\n{end}{after}"
 
 
 def unexplained(page: str, records: Iterable[Record]) -> list[str]:
-    """Return the non-strict and informational cases of which our own words say nothing."""
+    """Return the non-strict and informational cases that the text of the page does not explain."""
     place = re.escape(BEGIN).replace(r"\{\}", r"\w+") + ".*?" + re.escape(END)
     words = set(re.findall(r"\b\d+(?:\.\d+)+\b", re.sub(place, "", page, flags=re.DOTALL)))
     verdicts = ("non-strict", "informational")
@@ -97,7 +97,7 @@ def _cell(counts: Counter[str]) -> str:
 
 
 def _remarkable(records: Sequence[Record]) -> list[str]:
-    """List the cases that did not simply pass, together where it is the same ones."""
+    """List the cases that did not simply pass; records with the same cases share a line."""
     lines = []
     for verdict in REMARKABLE:
         who: dict[tuple[str, ...], list[str]] = {}

@@ -18,7 +18,7 @@ CORE = ("1", "2", "3", "4", "5", "6", "7", "10")
 
 
 def best_of_three(run: Callable[..., Results], folder: Path, cases: Sequence[str]) -> Results:
-    """Run cases, and again those that fail: each gives us a second, and the machine may be busy."""
+    """Run cases, and repeat those that fail: each has a limit of a second, on a busy machine."""
     results: Results = {}
     for attempt in ("first", "second", "third"):
         results |= run(folder / attempt, cases, seconds=180)
@@ -41,7 +41,7 @@ def test_no_case_of_the_core_sections_fails(
     assert not {number: v for number, v in results.items() if v in ("failed", "unimplemented")}
 
 
-def test_short_messages_go_plain_although_compression_was_agreed_upon(
+def test_short_messages_are_sent_uncompressed_although_compression_was_negotiated(
     start: Callable[..., Any], tmp_path: Path
 ) -> None:
     site = start("uwsgi-gevent", app="echo.py", redis="memory://echo")

@@ -67,7 +67,7 @@ def test_a_text_replaces_what_stood_in_its_place() -> None:
     assert (
         page.index("# A page") < page.index("second") < page.index("<!-- end") < page.index("7.1")
     )
-    with pytest.raises(AssertionError, match="no place for clients"):
+    with pytest.raises(AssertionError, match="no comments for clients"):
         put(SMALL, "clients", "")
 
 

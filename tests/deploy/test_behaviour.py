@@ -101,7 +101,7 @@ def test_a_client_cannot_forge_the_headers_of_a_proxy(deployment: Deployment, ro
     assert deployment.refused(room, BROADCAST, **forged) == 403
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only there 127.0.0.2 is an address of its own")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the address 127.0.0.2")
 def test_proxy_headers_with_underscores_are_not_trusted(deployment: Deployment, room: str) -> None:
     evil = "https://evil.example"
     for twin in ("x_forwarded_host", "x-forwarded_host", "x_forwarded-host"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from wsredis.cli.main import main
-from wsredis.embedded import free_port
+from wsredis.embedded import EmbeddedRedis, free_port
 
 from ..servers.support import HOST, Site
 
@@ -73,6 +73,57 @@ def test_it_reports_that_a_database_number_does_not_separate_sites(
     first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith("ok      Redis        Channels of Redis do not depend on") is said
     assert first.endswith("Give each site its own key_prefix (WSREDIS_KEY_PREFIX).") is said
+
+
+@pytest.mark.parametrize(
+    ("options", "failed", "said"),
+    [
+        ((), False, ": role master, mode standalone"),
+        (("--replicaof", HOST, "1"), True, f" is a replica of {HOST}:1: write the address of the"),
+        (("--cluster-enabled", "yes"), True, " is a node of a Redis Cluster, which wsredis does"),
+    ],
+    ids=["primary", "replica", "cluster"],
+)
+def test_it_reports_the_role_of_the_server_and_stops_if_it_is_the_wrong_one(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    failed: bool,
+    said: str,
+) -> None:
+    with EmbeddedRedis(args=options) as redis:
+        monkeypatch.setenv("WSREDIS_REDIS", redis.url)
+        assert main(["doctor", f"ws://{HOST}:{free_port()}/ws/"]) == 1
+        lines = capsys.readouterr().out.splitlines()
+        start = "FAILED  Redis        " if failed else "ok      Redis        "
+        assert lines[0].startswith(f"{start}Redis at {HOST}:{redis.port}{said}")
+        assert any("name" in line for line in lines) is not failed
+        assert ("    WSREDIS_REDIS=redis://PRIMARY:6379/0" in lines) is failed
+        assert main(["doctor", f"ws://{HOST}:{free_port()}/ws/", "--json"]) == 1
+        report = json.loads(capsys.readouterr().out)
+        assert (report["diagnosis"]["fault"] == "wrong-redis") is failed
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("memory://", "ok      Redis        the memory of one process, without a server"),
+        (
+            "redis://{nowhere}",
+            "ok      Redis        not tested, because it cannot be reached from here: Redis at"
+            " {nowhere}: Error ",
+        ),
+    ],
+)
+def test_a_server_that_it_cannot_reach_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: str, said: str
+) -> None:
+    nowhere = f"{HOST}:{free_port()}"
+    monkeypatch.setenv("WSREDIS_REDIS", where.format(nowhere=nowhere))
+    assert main(["doctor", f"ws://{HOST}:{free_port()}/ws/"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(said.format(nowhere=nowhere))
+    assert lines[1].startswith("ok      name")
 
 
 def test_programs_read_json() -> None:

@@ -116,7 +116,7 @@ def test_a_message_does_not_come_back(play: Play, doctor: Doctor) -> None:
     port = play(look, *[polite] * 4, websocket(replies={Opcode.TEXT: others}))
     seen = doctor(port, "--publish", "--timeout", "3")
     assert seen.fault is None
-    assert seen.steps["message"] == "sent, and the site's endpoint sends nothing back"
+    assert seen.steps["message"] == "sent, but the site's endpoint sent nothing back"
 
 
 def test_a_message_ends_the_websocket(play: Play, doctor: Doctor) -> None:

@@ -226,7 +226,7 @@ def test_compression_is_left_out_on_both_ways(nginx: Nginx, site: Site, doctor: 
     assert (seen.fault, seen.steps["compression"]) == (None, "none")
 
 
-@pytest.mark.skipif(not HTTP2_ONLY, reason="this nginx speaks HTTP/1.1 at such a port too")
+@pytest.mark.skipif(not HTTP2_ONLY, reason="this nginx accepts HTTP/1.1 on such a port too")
 def test_only_http2_is_spoken(nginx: Nginx, doctor: Doctor) -> None:
     seen = doctor(nginx("", listen="http2").port)
     assert seen.fault == "http2-only"

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from wsredis.brokers.redis import role
 from wsredis.embedded import EmbeddedRedis
 
 from ..servers.support import each, eventually
@@ -58,6 +59,13 @@ def killed_subscriber(stage: Stage) -> None:
     stage.proxy.accept()
 
 
+def demoted(stage: Stage) -> None:
+    stage.admin.execute_command("REPLICAOF", "127.0.0.1", "1")
+    stage.gap()
+    stage.publish_some()
+    stage.admin.execute_command("REPLICAOF", "NO", "ONE")
+
+
 def all_are_told(stage: Stage) -> Findings:
     """Wait until Redis is there again; order holds, and each was closed because of this gap."""
     stage.back()
@@ -75,7 +83,7 @@ LOSSES = (black_holed, reset_and_refusing, killed_subscriber)
 
 
 @pytest.mark.parametrize(
-    "fault", [killed_and_restarted, frozen, *LOSSES], ids=lambda fault: fault.__name__
+    "fault", [killed_and_restarted, frozen, demoted, *LOSSES], ids=lambda fault: fault.__name__
 )
 def test_order_holds_and_everybody_is_told_of_the_gap(
     stage: MakeStage, setup: object, fault: Callable[[Stage], None]
@@ -102,6 +110,22 @@ def test_another_redis_at_the_same_address_is_found_and_everybody_is_told(
         there.proxy.lead_to(other.port)
         there.redis.kill()
         all_are_told(there)
+
+
+def test_another_redis_at_the_same_address_is_found_although_the_old_one_still_serves(
+    stage: MakeStage, setup: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(role, "AGAIN", 1.0)
+    monkeypatch.setattr(
+        role, "LIFETIME", 1.0
+    )  # of the publisher's connection; the site has its own
+    with EmbeddedRedis() as other:
+        there = stage(setup, direct=False)
+        began = time.monotonic()
+        there.proxy.lead_to(other.port)
+        all_are_told(there)
+        print(f"told {time.monotonic() - began:.2f} s after the change", end=" ")
+        assert there.site.lines("WARNING .*lost Redis.*leads to another server now")
 
 
 def test_another_address_of_the_same_name_is_found_and_everybody_is_told(

@@ -59,7 +59,11 @@ class Job:
                 check=False,
             )
         except subprocess.TimeoutExpired as exc:
-            text, code = (exc.stdout or b"").decode(errors="replace") + "it hangs\n", 1
+            text, code = (
+                (exc.stdout or b"").decode(errors="replace")
+                + f"no end after {exc.timeout:.0f} seconds\n",
+                1,
+            )
         else:
             text, code = done.stdout.decode(errors="replace"), done.returncode
         counts = COUNT.findall(text)
@@ -83,17 +87,28 @@ def plan(options: argparse.Namespace) -> list[Job]:
 
 def main() -> int:
     """Run all jobs, some at a time."""
-    parser = argparse.ArgumentParser(description="Fuzz wsredis.")
+    parser = argparse.ArgumentParser(description="Run the fuzz tests of wsredis.")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(NAMES))
-    parser.add_argument("--seconds", type=float, default=60, help="for each target; 0: no limit")
-    parser.add_argument("--inputs", type=int, default=0, help="for each target; 0: no limit")
-    parser.add_argument("--way", choices=["guided", "drawn"], help="both, unless one is named")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="workers at a time")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="duration of each target; 0 for no limit"
+    )
+    parser.add_argument(
+        "--inputs", type=int, default=0, help="inputs for each target; 0 for no limit"
+    )
+    parser.add_argument(
+        "--way",
+        choices=["guided", "drawn"],
+        help="guided by coverage, or drawn at random (default: both)",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="number of targets that run at a time"
+    )
     options = parser.parse_args()
     if unknown := set(options.targets) - set(NAMES):
-        parser.error(f"no such target: {', '.join(sorted(unknown))}")
+        names = ", ".join(sorted(unknown))
+        parser.error(f"unknown target {names}: write some of {', '.join(NAMES)}")
     if not options.seconds and not options.inputs:
-        parser.error("without a limit it would never end")
+        parser.error("no limit: write --seconds or --inputs above 0")
     with ThreadPoolExecutor(options.jobs) as pool:
         results = list(pool.map(Job.run, plan(options)))
     print(f"{sum(count for _, count in results):,} inputs")

@@ -41,9 +41,10 @@ NOT_OWN = (
     " forward the Host header."
 ).format
 NO_SITE = (
-    "Origin {} is not that of a website, so `origins` cannot list it. Open the page over http or"
-    " https, not as a local file or in a sandboxed frame."
+    "Origin {} is not that of a website. Open the page over http or https, not as a local file or"
+    " in a sandboxed frame."
 ).format
+OF_APPLICATION = " If it is that of an application, add it to `origins` as it is written here."
 BEHIND = {"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_HOST": "a.example:8443"}
 
 
@@ -77,7 +78,10 @@ BEHIND = {"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_HOST": "a.example:8443"}
         ),
         ({"HTTP_ORIGIN": ""}, NO_SITE('""')),
         ({"HTTP_ORIGIN": "null"}, NO_SITE("null")),
-        ({"HTTP_ORIGIN": "chrome-extension://abc"}, NO_SITE("chrome-extension://abc")),
+        (
+            {"HTTP_ORIGIN": "chrome-extension://abc"},
+            NO_SITE("chrome-extension://abc") + OF_APPLICATION,
+        ),
         (
             {"HTTP_ORIGIN": "\xe2\x80\xae\r\n\x1b[2J"},
             NO_SITE("%C3%A2%C2%80%C2%AE%0D%0A%1B[2J"),
@@ -96,7 +100,7 @@ def test_an_origin_that_is_not_listed_is_told_where_to_add_it() -> None:
     assert refused(listed, HTTP_ORIGIN="http://example.com").text == text
 
 
-def test_an_origin_that_cannot_be_listed_is_not_told_to_be_added() -> None:
+def test_the_origin_null_is_not_told_to_be_added() -> None:
     for config in (Config(), Config(origins=["http://localhost:8000"])):
         assert refused(config, HTTP_ORIGIN="null").text == NO_SITE("null")
 
@@ -106,6 +110,9 @@ def test_an_origin_that_was_checked_is_marked_and_no_other() -> None:
         asked = environ(HTTP_ORIGIN=origin)
         read_handshake(Request(asked), Config())
         assert asked.get(CHECKED_ORIGIN) == origin
+    asked = environ(HTTP_ORIGIN="null")
+    read_handshake(Request(asked), Config(origins=["null"]))
+    assert CHECKED_ORIGIN not in asked
 
 
 def test_an_origin_with_a_space_is_none_whatever_the_host_is_called() -> None:
@@ -157,3 +164,18 @@ def test_a_426_on_a_taken_socket_names_the_protocol_too() -> None:
     head = answer_bytes(HandshakeError(403, "No.")).partition(b"\r\n\r\n")[0].split(b"\r\n")
     assert b"Connection: close" in head
     assert not any(line.startswith(b"Upgrade:") for line in head)
+
+
+@pytest.mark.parametrize(
+    "name", ["connection", "Content-Length", "Content-Type", "Transfer-Encoding", "Upgrade"]
+)
+def test_a_refusal_cannot_have_a_header_of_the_response_itself(name: str) -> None:
+    error = HandshakeError(404, "There is no such room.", [("X-Room", "7"), (name, "1")])
+    with pytest.raises(ValueError, match=f"wsredis sets the header {name} itself"):
+        answer_bytes(error)
+    sent: list[Any] = []
+    (body,) = answer(error, lambda status, headers: sent.append((status, dict(headers))), {})
+    ((status, headers),) = sent
+    assert status == "500 Internal Server Error"
+    assert b"server error" in body
+    assert "X-Room" not in headers

@@ -72,6 +72,31 @@ def test_a_handshake_with_a_body_is_400() -> None:
     assert refused(CONTENT_LENGTH="1").status == refused(HTTP_TRANSFER_ENCODING="x").status == 400
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Connection",
+        "Content-Length",
+        "Sec-WebSocket-Accept",
+        "Sec-WebSocket-Extensions",
+        "Transfer-Encoding",
+        "upgrade",
+    ],
+)
+def test_an_endpoint_cannot_add_a_header_of_the_handshake(name: str) -> None:
+    with pytest.raises(ValueError, match=f"wsredis sets the header {name} itself"):
+        shake().answer(None, [("X-Room", "7"), (name, "1")])
+
+
+@pytest.mark.parametrize(("offered", "shown"), [(None, "none"), ("one, two", "one, two")])
+def test_a_subprotocol_that_was_not_offered_cannot_be_chosen(
+    offered: str | None, shown: str
+) -> None:
+    handshake = shake(HTTP_SEC_WEBSOCKET_PROTOCOL=offered)
+    with pytest.raises(ValueError, match=rf"choose one that it offers \({shown}\)\.$"):
+        handshake.answer("three", ())
+
+
 @pytest.mark.parametrize("version", [None, "", "8", "14", "13, 13", "x"])
 def test_another_version_is_426_and_told_which_one_is_spoken(version: str | None) -> None:
     refusal = refused(HTTP_SEC_WEBSOCKET_VERSION=version)

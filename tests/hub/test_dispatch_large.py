@@ -62,7 +62,7 @@ def size_of(client: Any) -> int:
 
 
 @pytest.mark.parametrize("members", [1, 200])
-def test_it_is_encoded_once_for_each_window_in_a_thread(
+def test_a_large_message_is_compressed_once_for_each_window_in_a_thread(
     place: Place, thread: Thread, members: int
 ) -> None:
     thread.go_on.set()
@@ -78,7 +78,7 @@ def test_it_is_encoded_once_for_each_window_in_a_thread(
     assert place.numbers()["delivered"] == len(clients)
 
 
-def test_other_channels_are_served_meanwhile(place: Place, thread: Thread) -> None:
+def test_other_channels_are_served_while_a_thread_compresses(place: Place, thread: Thread) -> None:
     client = place.connect(CHANNEL, bits=15)[0]
     other = place.connect(SPORT, bits=15)[0]
     place.publish(TEXT)
@@ -165,7 +165,7 @@ def test_a_thread_that_fails_costs_only_the_compression(
     assert size_of(client) == len(TEXT)
 
 
-def test_one_callback_compresses_little(
+def test_one_callback_compresses_a_limited_number_of_bytes(
     places: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Count the bytes that are compressed before other work of the loop runs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from websockets.frames import Opcode
 from wsredis.exceptions import BrokerUnavailable
 from wsredis.hub import channel as channel_module
 from wsredis.hub import dispatch as dispatch_module
-from wsredis.hub import gaps as gaps_module
+from wsredis.hub import steps
 from wsredis.hub.channel import JOIN_AT_MOST
 from wsredis.identity import Identity
 from wsredis.identity.revocation import LOG_LENGTH, LOG_SECONDS, Revocation
@@ -23,7 +24,7 @@ from wsredis.message import Message
 from wsredis.protocol.closing import CHANNEL_REFUSED, MESSAGES_LOST
 from wsredis.transports.websocket import WebSocket
 
-from ..place import CHANNEL, Client, Place, Recorder, until
+from ..place import CHANNEL, Client, Place, Recorder, complete, until
 
 CONTROL = "ws:control"
 
@@ -137,7 +138,7 @@ def test_a_revocation_from_after_the_gap_goes_first(place: Place) -> None:
 def test_a_message_that_comes_while_they_are_told_waits_for_all(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gaps_module, "BATCH_SIZE", 2)
+    monkeypatch.setattr(steps, "STEP", 2)
     clients = [place.connect(CHANNEL)[0] for _ in range(7)]
 
     def stage() -> None:
@@ -150,7 +151,7 @@ def test_a_message_that_comes_while_they_are_told_waits_for_all(
         assert client.read() == TOLD
 
 
-def test_an_error_on_the_way_to_many_is_a_gap_and_what_waits_comes_after_it(
+def test_an_error_on_the_way_to_many_is_a_gap_of_those_it_concerns(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (dispatch_module, channel_module):
@@ -172,11 +173,113 @@ def test_an_error_on_the_way_to_many_is_a_gap_and_what_waits_comes_after_it(
         place.publish("after " + "x" * JOIN_AT_MOST)  # not joined with the other one
 
     place.run(stage)
-    assert sorted(client.read() for client in clients) == [
-        (Opcode.TEXT, b"lost for some"),
-        *[TOLD] * 3,
-    ]
+    frames = [client.read() for client in clients]
+    assert sorted(frames) == [*[(Opcode.TEXT, b"lost for some")] * 3, TOLD]
+    for client, frame in zip(clients, frames, strict=True):
+        if frame != TOLD:
+            assert client.read()[1].startswith(b"after ")
+    assert place.numbers()["gaps"] == 1
+    assert place.numbers()["connections"] == 4  # the one that was told has not answered yet
+
+
+def test_an_error_on_the_way_to_one_keeps_it_where_gaps_close_nobody(
+    places: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = places(on_gap="keep")
+    client, _, _ = place.connect(CHANNEL)
+    write_all = dispatch_module.write_all
+
+    def fail_once(*args: Any) -> None:
+        monkeypatch.setattr(dispatch_module, "write_all", write_all)
+        raise MemoryError
+
+    monkeypatch.setattr(dispatch_module, "write_all", fail_once)
+    place.publish("lost")
     until(lambda: place.numbers()["gaps"] == 1)
+    place.publish("after")
+    assert client.read() == (Opcode.TEXT, b"after")
+    assert place.numbers()["gaps"] == 1
+
+
+@pytest.mark.parametrize("told_first", [0, 1, 2, 3])
+def test_while_many_are_told_of_a_gap_others_come_and_go(
+    place: Place, monkeypatch: pytest.MonkeyPatch, told_first: int
+) -> None:
+    """Each that stays is told once; one that comes is not, and gets what arrives then."""
+    monkeypatch.setattr(steps, "STEP", 2)
+    told: list[tuple[WebSocket, int]] = []
+    close = WebSocket.close
+
+    def note(connection: WebSocket, code: int, reason: str = "") -> None:
+        told.append((connection, code))
+        close(connection, code, reason)
+
+    monkeypatch.setattr(WebSocket, "close", note)
+    here = [place.connect(CHANNEL) for _ in range(7)]
+    place.hub._gaps._busy = True  # so that nothing else tells them
+
+    def stage() -> tuple[Client, WebSocket]:
+        place.hub._feed.stats.count_gap()
+        telling = place.hub._gaps._tell()
+        for number in range(told_first):
+            next(telling)
+            assert len(told) == 2 * (number + 1)
+        before = [connection for connection, _ in told]
+        leaving = next(each for _, each, _ in here if each not in before)
+        leaving.abort()
+        newcomer, _, _ = place.connect(CHANNEL)
+        complete(telling)
+        place.publish("after")
+        return newcomer, leaving
+
+    newcomer, left = place.run(stage)
+    assert newcomer.read() == (Opcode.TEXT, b"after")
+    expected = {(connection, MESSAGES_LOST.code): 1 for _, connection, _ in here}
+    assert {**Counter(told), (left, MESSAGES_LOST.code): 1} == expected
+    for client, connection, _ in here:
+        if connection is not left:
+            assert client.read() == TOLD
+
+
+def test_one_step_tells_a_limited_number_of_a_gap(place: Place) -> None:
+    for _ in range(2 * steps.STEP + 1):
+        connection = place.websocket(Recorder())
+        place.join(connection, [CHANNEL])
+
+    def numbers() -> list[int]:
+        place.hub._feed.stats.count_gap()
+        waiting = place.hub.subscribers
+        pending = [sum(each._pending_close is not None for each in waiting())]
+        for _ in place.hub._gaps._tell():
+            pending.append(sum(each._pending_close is not None for each in waiting()))
+        return pending
+
+    assert place.run(numbers) == [0, steps.STEP, 2 * steps.STEP, 2 * steps.STEP + 1]
+
+
+def test_a_refused_channel_with_many_is_closed_in_steps(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "STEP", 2)
+    sport = "ws:broadcast:sport"
+    connections = [place.connect(CHANNEL, sport)[1] for _ in range(5)]
+    monkeypatch.setattr(place.hub._feed, "refused", lambda: [CHANNEL, sport])
+    open_after: list[int] = []
+    sleep = gevent.sleep
+
+    def note(seconds: float) -> None:
+        open_after.append(sum(each.is_open for each in connections))
+        sleep(seconds)
+
+    def catch_up() -> None:
+        monkeypatch.setattr("wsredis.hub.hub.gevent.sleep", note)
+        try:
+            place.hub._catch_up()
+        finally:
+            monkeypatch.setattr("wsredis.hub.hub.gevent.sleep", sleep)
+
+    place.run(catch_up)
+    assert [count for count in open_after if count != 5] == [3, 1, 0]
 
 
 def test_what_was_revoked_meanwhile_is_asked_for_until_it_is_known(
@@ -361,7 +464,7 @@ def test_what_is_being_done_after_a_gap_is_not_begun_again(place: Place) -> None
 def test_others_have_their_turn_while_many_are_told(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gaps_module, "BATCH_SIZE", 1)
+    monkeypatch.setattr(steps, "STEP", 1)
     connections = [place.connect(CHANNEL)[1] for _ in range(4)]
 
     def watch() -> set[int]:

@@ -18,7 +18,7 @@ from wsredis.protocol.frames import FrameEncoding
 from wsredis.transports.stream import State
 from wsredis.transports.websocket import WebSocket
 
-from ..place import CHANNEL, Client, Place, Recorder, until
+from ..place import CHANNEL, Client, Place, Recorder, calls, until
 
 
 def test_a_message_reaches_those_who_are_subscribed_and_nobody_else(place: Place) -> None:
@@ -367,6 +367,16 @@ def test_the_numbers_are_those_that_are_listed(places: Callable[..., Place]) -> 
     place.run(connection.close)
     place.run(place.hub.drain)
     assert place.numbers()["draining"] == 1
+
+
+def test_the_cost_of_the_numbers_does_not_depend_on_the_number_of_clients(place: Place) -> None:
+    connection = place.websocket(Recorder(), ANONYMOUS)
+    place.join(connection, [CHANNEL])
+    few = place.run(calls, place.hub.numbers)
+    for _ in range(300):
+        place.join(place.websocket(Recorder(), ANONYMOUS), [CHANNEL])
+    assert place.run(calls, place.hub.numbers) == few
+    assert place.numbers()["connections"] == 301
 
 
 def test_a_hub_that_has_ended_does_nothing_any_more(places: Callable[..., Place]) -> None:

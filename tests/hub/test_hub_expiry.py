@@ -13,7 +13,8 @@ import pytest
 from websockets.frames import Opcode
 
 from wsredis.exceptions import BrokerUnavailable, HandshakeError
-from wsredis.hub.channel import JOIN_AT_MOST, Channel
+from wsredis.hub import steps
+from wsredis.hub.channel import BATCH_SIZE, JOIN_AT_MOST, Channel
 from wsredis.identity import ANONYMOUS, Identity
 from wsredis.identity.revocation import LOG_LENGTH, LOG_SECONDS, Revocation
 from wsredis.message import Message
@@ -55,6 +56,46 @@ def test_nothing_is_sent_after_a_revocation(place: Place) -> None:
     while frames[-1] != Opcode.CLOSE:
         frames.append(alice.read()[0])
     assert frames in ([Opcode.CLOSE], [Opcode.TEXT, Opcode.CLOSE])
+
+
+def test_many_are_closed_before_later_messages_are_delivered(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "STEP", 1)
+    clients = [place.connect(CHANNEL, identity=ALICE)[0] for _ in range(5)]
+    other, _, _ = place.connect(CHANNEL, identity=BOB)
+
+    def stage() -> None:
+        place.publish(Revocation(user="alice", at=time.time()).encode().decode(), CONTROL)
+        place.publish("after")
+
+    place.run(stage)
+    assert [client.read()[0] for client in clients] == [Opcode.CLOSE] * 5
+    assert other.read() == (Opcode.TEXT, b"after")
+    assert place.numbers()["revoked"] == 5
+
+
+def test_earlier_messages_do_not_wait_until_many_are_closed(place: Place) -> None:
+    for _ in range(2 * BATCH_SIZE):
+        join(place, BOB)
+    revocation = Message(CONTROL, Revocation(user="alice", at=time.time()).encode())
+
+    def delivered() -> list[int]:
+        messages = [Message(CHANNEL, b"earlier"), revocation]
+        return [place.hub.stats.delivered for _ in place.hub.deliver(messages)]
+
+    assert place.run(delivered) == [BATCH_SIZE]
+
+
+def test_one_callback_closes_a_limited_number(place: Place) -> None:
+    for _ in range(2 * steps.STEP + 1):
+        join(place, ALICE)
+    revocation = Message(CONTROL, Revocation(group="editors", at=time.time()).encode())
+
+    def revoked() -> list[int]:
+        return [place.hub.stats.revoked for _ in place.hub.deliver([revocation])]
+
+    assert place.run(revoked)[:3] == [steps.STEP, 2 * steps.STEP, 2 * steps.STEP + 1]
 
 
 def test_what_waits_for_one_who_is_revoked_is_not_sent(place: Place) -> None:
@@ -266,6 +307,7 @@ def test_a_socket_is_closed_when_its_identity_expires(place: Place) -> None:
     until_when = place.hub._expiry._until
     assert until_when == {connection: alice.expires}
     place.run(until_when.update, {connection: time.time()})
+    place.hub._expiry._earliest = 0.0
     assert client.close_code() == IDENTITY_ENDED.code
     client.sock.close()
     until(lambda: endpoint.codes == [IDENTITY_ENDED.code])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,11 +13,13 @@ from wsredis.config import Config
 from wsredis.hub import keepalive as module
 from wsredis.hub.keepalive import BUCKETS, Keepalive
 from wsredis.hub.stats import HubStats
+from wsredis.hub.steps import STEP
 from wsredis.identity import ANONYMOUS
+from wsredis.protocol.frames import FRAME_ENCODINGS
 from wsredis.transports.stream import State
 from wsredis.transports.websocket import WebSocket
 
-from ..place import CHANNEL, Client, Place, Recorder, until
+from ..place import CHANNEL, Client, Place, Recorder, complete, until
 
 SLOWLY = {"ping_interval": 3100, "pong_timeout": 1000}
 """The test says when it is time; an answer to a ping has ten of them."""
@@ -40,7 +42,7 @@ def tick(place: Place, times: int = 1) -> None:
 
     def ping() -> None:
         for _ in range(times):
-            place.hub._everybody.ping()
+            complete(place.hub._everybody.ping())
 
     place.run(ping)
 
@@ -214,8 +216,8 @@ def test_who_is_closing_is_neither_pinged_nor_told_that_we_are_alive(
 
     def turn() -> None:
         for _ in range(BUCKETS):
-            place.hub._everybody.ping()
-            place.hub._everybody.send_heartbeat()
+            complete(place.hub._everybody.ping())
+            complete(place.hub._everybody.send_heartbeat())
 
     place.run(turn)
     client.send(Opcode.CLOSE, (4000).to_bytes(2))
@@ -233,8 +235,8 @@ def test_who_is_joining_is_neither_pinged_nor_told_that_we_are_alive(
 
     def turn() -> None:
         for _ in range(BUCKETS * 3):
-            place.hub._everybody.ping()
-            place.hub._everybody.send_heartbeat()
+            complete(place.hub._everybody.ping())
+            complete(place.hub._everybody.send_heartbeat())
 
     place.run(turn)
     assert connection.state is State.JOINING
@@ -242,6 +244,144 @@ def test_who_is_joining_is_neither_pinged_nor_told_that_we_are_alive(
     place.run(connection.open, near.detach())
     place.publish("first")
     assert Client(far).read() == (Opcode.TEXT, b"first")
+
+
+# Steps
+
+
+class Many:
+    """Subscribers of one bucket, and the calls that they got."""
+
+    def __init__(self, count: int, **options: Any) -> None:
+        self.stats = HubStats()
+        self.everybody = Keepalive(Config(**options), self.stats)
+        self.heard: list[tuple[str, Any]] = []
+        self.here: list[Any] = [Socket(self) for _ in range(count)]
+        self.everybody._buckets[0].update(self.here)
+
+    def counts(self, work: Iterator[None]) -> list[int]:
+        """Return how many calls each step made."""
+        counts = []
+        for _ in work:
+            counts.append(len(self.heard))
+            self.heard.clear()
+        return counts
+
+
+class Socket:
+    """A stand-in for a subscriber that notes what it is told."""
+
+    is_open = True
+    encoding: Any = FRAME_ENCODINGS[0]
+
+    def __init__(self, many: Many) -> None:
+        self.many = many
+        self.bucket = 0
+        self.since = 0.0
+        self.is_silent = False
+
+    def ping(self) -> None:
+        self.many.heard.append(("ping", self))
+
+    def write(self, data: bytes) -> None:
+        self.many.heard.append(("write", self))
+
+    def close(self, code: int, reason: str) -> None:
+        self.many.heard.append(("close", self))
+        self.many.everybody.end_handshake(self)
+
+    def abort(self) -> None:
+        self.many.heard.append(("abort", self))
+        self.many.everybody.remove(self)
+
+
+STEPS = [STEP, STEP, 1]
+
+
+def test_a_bucket_is_pinged_in_steps() -> None:
+    many = Many(2 * STEP + 1)
+    assert many.counts(many.everybody.ping()) == STEPS
+
+
+def test_the_silent_ones_of_a_bucket_are_ended_in_steps() -> None:
+    many = Many(2 * STEP + 1, ping_interval=31, pong_timeout=1)
+    for one in many.here:
+        one.is_silent = True
+    many.everybody._ping_at = 1
+    assert many.counts(many.everybody.ping()) == STEPS
+    assert many.stats.timeouts == 2 * STEP + 1
+    assert len(many.everybody) == 0
+
+
+def test_heartbeats_are_sent_in_steps() -> None:
+    many = Many(2 * STEP + 1, heartbeat="--beat--")
+    assert many.counts(many.everybody.send_heartbeat()) == STEPS
+
+
+def test_those_that_close_too_slowly_are_ended_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    many = Many(2 * STEP + 1)
+    for one in many.here:
+        many.everybody.expect_end(one)
+    clock.now += 1
+    late = Socket(many)
+    many.everybody.add(late)
+    many.everybody.expect_end(late)
+    assert many.counts(many.everybody.sweep()) == []
+    clock.now += 1
+    assert many.counts(many.everybody.sweep()) == STEPS
+    assert list(many.everybody) == [late]
+    assert many.stats.timeouts == 2 * STEP + 1
+
+
+def test_one_that_ends_with_another_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    many = Many(2)
+    for one in many.here:
+        many.everybody.expect_end(one)
+    many.here[0].abort = lambda: [many.everybody.remove(one) for one in many.here]
+    clock.now += 10
+    complete(many.everybody.sweep())
+    assert many.heard == []
+    assert many.stats.timeouts == 1
+
+
+def test_handshakes_that_are_not_answered_are_ended_in_steps() -> None:
+    many = Many(2 * STEP + 1)
+    for one in many.here:
+        many.everybody.begin_handshake(one)
+    assert many.counts(many.everybody.sweep()) == STEPS
+    assert many.stats.handshake_timeouts == 2 * STEP + 1
+
+
+def test_between_the_steps_others_come_and_go_and_each_that_stays_is_pinged_once() -> None:
+    many = Many(2 * STEP)
+    pings = many.everybody.ping()
+    next(pings)
+    pinged = {one for _, one in many.heard}
+    gone = next(one for one in many.here if one not in pinged)
+    many.everybody.remove(gone)
+    newcomer = Socket(many)
+    many.everybody.add(newcomer)
+    complete(pings)
+    counted = Counter(one for _, one in many.heard if one is not gone)
+    assert counted == dict.fromkeys((one for one in many.here if one is not gone), 1)
+
+
+def test_one_that_is_here_all_the_time_is_met_once_while_others_come_and_go() -> None:
+    many = Many(50)
+    staying, going = many.here[:25], many.here[25:]
+    met: list[Socket] = []
+    for one in many.everybody:
+        met.append(one)
+        if going:
+            many.everybody.remove(going.pop())
+            many.everybody.add(Socket(many))
+    counted = Counter(met)
+    assert [counted[one] for one in staying] == [1] * 25
+    assert max(counted.values()) == 1
 
 
 # Heartbeats
@@ -256,7 +396,7 @@ def test_each_gets_one_heartbeat_in_a_round_in_its_own_encoding(
 
     def turn() -> None:
         for _ in range(BUCKETS):
-            place.hub._everybody.send_heartbeat()
+            complete(place.hub._everybody.send_heartbeat())
 
     place.run(turn)
     for client in clients:
@@ -288,7 +428,7 @@ def test_who_does_not_answer_the_close_in_time_is_ended(
         place.run(ended[index][1].close)
 
     def states() -> list[State]:
-        place.run(place.hub._everybody.sweep)
+        place.run(lambda: complete(place.hub._everybody.sweep()))
         return [connection.state for _, connection, _ in ended]
 
     close(0)

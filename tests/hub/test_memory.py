@@ -13,6 +13,7 @@ from websockets.frames import Frame, Opcode
 
 from wsredis.config import Config
 from wsredis.hub import memory as module
+from wsredis.hub import steps
 from wsredis.hub.encoding import Encoded
 from wsredis.hub.memory import OVERHEAD, BufferMemory
 from wsredis.hub.stats import HubStats
@@ -21,7 +22,7 @@ from wsredis.protocol.frames import FRAME_ENCODINGS
 from wsredis.transports.send_buffer import SendBuffer
 from wsredis.transports.stream import State
 
-from ..place import CHANNEL, Client, Place, until
+from ..place import CHANNEL, Client, Place, complete, until
 
 PLAIN = FRAME_ENCODINGS[0]
 
@@ -64,7 +65,7 @@ def test_a_chunk_counts_once_however_many_wait_for_it() -> None:
         max_size=60,
     )
 )
-def test_what_is_counted_is_what_the_buffers_contain(steps: list[tuple[int, str, int]]) -> None:
+def test_the_counted_memory_is_that_of_the_buffers(steps: list[tuple[int, str, int]]) -> None:
     memory = new_memory()
     buffers = [SendBuffer(memory) for _ in range(3)]
     messages = [said(text) for text in ("a1 a22 a333", "a4", "b1 b22", "b" * 30)]
@@ -114,7 +115,9 @@ def fill(place: Place, size: int, channel: str = CHANNEL) -> tuple[Client, Any, 
     return client, connection, endpoint
 
 
-def test_the_heaviest_are_closed_and_the_others_stay(places: Callable[..., Place]) -> None:
+def test_the_websockets_that_take_most_memory_are_closed_and_others_are_not(
+    places: Callable[..., Place],
+) -> None:
     place = places(max_buffer_memory=200_000)
     light = [fill(place, 1000) for _ in range(10)]
     heavy = [fill(place, size) for size in (60_000, 70_000, 80_000)]
@@ -124,7 +127,7 @@ def test_the_heaviest_are_closed_and_the_others_stay(places: Callable[..., Place
     assert place.numbers()["slow_consumers"] == 1
 
 
-def test_a_message_that_many_wait_for_closes_nobody(places: Callable[..., Place]) -> None:
+def test_a_message_that_many_clients_wait_for_counts_once(places: Callable[..., Place]) -> None:
     place = places(max_buffer_memory=400_000)
     crowd = [fill(place, 100) for _ in range(20)]
     place.publish("x" * 200_000)
@@ -140,7 +143,7 @@ def test_a_message_that_many_wait_for_closes_nobody(places: Callable[..., Place]
 def test_unfinished_messages_count_and_are_ended_when_there_are_too_many(
     places: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "AT_ONCE", 2)
+    monkeypatch.setattr(steps, "STEP", 2)
     place = places(max_buffer_memory=150_000)
     light, heavy = place.connect(CHANNEL), [place.connect(CHANNEL) for _ in range(4)]
     for client, connection, _ in heavy:
@@ -152,6 +155,62 @@ def test_unfinished_messages_count_and_are_ended_when_there_are_too_many(
     assert sorted(states) == [State.OPEN] * 2 + [State.CLOSED] * 2
     place.publish("still here")
     assert light[0].read()[1] == b"still here"
+
+
+class Heavy:
+    """A stand-in for a subscriber for which so many bytes wait."""
+
+    def __init__(self, memory: BufferMemory, size: int, kicked: list[int]) -> None:
+        self.memory, self.size, self.kicked = memory, size, kicked
+        memory.total += size
+
+    @property
+    def buffered(self) -> int:
+        return self.size
+
+    def kick(self, code: int, reason: str) -> bool:
+        self.memory.total -= self.size
+        self.kicked.append(self.size)
+        self.size = 0
+        return True
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 100])
+def test_the_heaviest_of_all_steps_go_first(
+    place: Place, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.setattr(steps, "STEP", step)
+    kicked: list[int] = []
+    heavy: list[Any] = []
+    memory = BufferMemory(Config(max_buffer_memory=80_000), HubStats(), lambda: iter(heavy))
+    memory._relieving = True  # the test says when
+    heavy += [Heavy(memory, size, kicked) for size in (9000, 40_000, 0, 20_000, 1000, 30_000)]
+    place.run(memory._close_heaviest)
+    assert kicked == [40_000]
+    memory._limit = 30_000
+    place.run(memory._close_heaviest)
+    assert kicked == [40_000, 30_000, 20_000]
+
+
+def test_a_limited_number_is_closed_in_one_step(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kicked: list[int] = []
+    heavy: list[Any] = []
+    memory = BufferMemory(Config(max_buffer_memory=1), HubStats(), lambda: iter(heavy))
+    memory._relieving = True
+    heavy += [Heavy(memory, 10, kicked) for _ in range(2 * steps.STEP + 1)]
+    seen: list[int] = []
+    sleep = module.gevent.sleep
+
+    def note(seconds: float) -> None:
+        seen.append(len(kicked))
+        sleep(seconds)
+
+    monkeypatch.setattr(module.gevent, "sleep", note)
+    place.run(memory._close_heaviest)
+    monkeypatch.undo()
+    assert seen == [0, 0, 0, steps.STEP, 2 * steps.STEP, 2 * steps.STEP + 1]
 
 
 def test_one_with_nothing_to_free_is_looked_at_and_stays(
@@ -193,7 +252,7 @@ def test_a_message_has_to_be_finished_in_time_while_it_is_read(
 
     def pass_over(seconds: float) -> None:
         clock.now += seconds
-        place.run(place.hub.memory.sweep)
+        place.run(lambda: complete(place.hub.memory.sweep()))
 
     client, connection, endpoint = place.connect(CHANNEL)
     other, _, _ = place.connect(CHANNEL)
@@ -214,6 +273,31 @@ def test_a_message_has_to_be_finished_in_time_while_it_is_read(
     place.publish("still here")
     assert other.read()[1] == b"still here"
     assert place.numbers()["timeouts"] == 1
+
+
+def test_unfinished_messages_are_ended_in_steps(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(steps, "STEP", 2)
+    clients = [place.connect(CHANNEL) for _ in range(5)]
+    for client, connection, _ in clients:
+        client.sock.sendall(Frame(Opcode.TEXT, b"begun", fin=False).serialize(mask=True))
+        until(lambda c=connection: c in place.hub.memory._unfinished)
+    clock.now += 61
+
+    def sweep() -> list[int]:
+        counts = []
+        for _ in place.hub.memory.sweep():
+            counts.append(sum(connection.is_open for _, connection, _ in clients))
+            if len(counts) == 1:
+                place.hub.memory.release(clients[2][1])  # it has finished it
+        return counts
+
+    assert place.run(sweep) == [3, 2, 1]
+    assert clients[2][1].is_open
+    assert clients[2][1] not in place.hub.memory._unfinished
 
 
 def test_a_finished_message_is_counted_out(place: Place) -> None:
@@ -308,7 +392,7 @@ def test_retained_messages_count_towards_the_send_buffer(
 # Pongs
 
 
-def test_a_slow_reader_gets_the_newest_pong_only(place: Place) -> None:
+def test_only_the_newest_pong_waits_for_a_slow_reader(place: Place) -> None:
     client, connection, _ = fill(place, 1000)
     before = place.numbers()["buffer_memory"]
     pings = b"".join(

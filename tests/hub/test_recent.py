@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from wsredis.hub.recent import Recent, RecentRevocations
+from wsredis.hub.steps import STEP
 from wsredis.identity import ANONYMOUS, Identity
 from wsredis.identity.revocation import Revocation
 from wsredis.protocol.closing import FORBIDDEN, IDENTITY_ENDED
+
+from ..place import calls, complete
 
 ALICE = Identity("alice", ("editors", "staff"), "one")
 ENDED = IDENTITY_ENDED.code, IDENTITY_ENDED.reason
@@ -93,16 +95,16 @@ def test_each_is_kept_for_its_time_from_its_arrival() -> None:
     keep(recent, 10.0, user="alice")
     keep(recent, 20.0, user="bob")
     recent.add(Recent(30.0, -500.0, 0.0, Revocation(user="carol")))  # from the log
-    recent.expire(60.0)
+    complete(recent.expire(60.0))
     assert len(recent) == 4
-    recent.expire(75.0)
+    complete(recent.expire(75.0))
     assert names(recent) == ["bob", "carol"]
     assert recent.end_of(newcomer()) is None
-    recent.expire(90.0)
+    complete(recent.expire(90.0))
     assert names(recent) == ["carol"]
-    recent.expire(91.0)
+    complete(recent.expire(91.0))
     assert (len(recent), recent.by_name) == (0, {})
-    recent.expire(1000.0)
+    complete(recent.expire(1000.0))
 
 
 def test_tickets_from_before_the_dropped_revocations_are_not_accepted() -> None:
@@ -122,22 +124,6 @@ def test_tickets_from_before_the_dropped_revocations_are_not_accepted() -> None:
     assert recent.end_of(newcomer(bob, 101.0)) == ENDED
 
 
-def calls(function: Any, *args: Any) -> int:
-    """Return how many functions of Python and of C a call makes."""
-    count = 0
-
-    def note(frame: Any, event: str, arg: Any) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(note)
-    try:
-        function(*args)
-    finally:
-        sys.setprofile(None)
-    return count
-
-
 @pytest.mark.parametrize("kind", ["user", "session", "group"])
 def test_the_cost_for_a_new_client_does_not_depend_on_the_number_of_revocations(kind: str) -> None:
     recent = RecentRevocations(60)
@@ -146,3 +132,12 @@ def test_the_cost_for_a_new_client_does_not_depend_on_the_number_of_revocations(
     for number in range(2000):
         keep(recent, **{kind: f"somebody{number}"})
     assert calls(recent.end_of, newcomer()) == few
+
+
+def test_those_that_are_too_old_are_removed_in_steps() -> None:
+    recent = RecentRevocations(60)
+    for number in range(2 * STEP + 1):
+        keep(recent, user=f"user{number}")
+    keep(recent, 50.0, user="bob")
+    assert [len(recent) for _ in recent.expire(100.0)] == [STEP + 2, 2, 1]
+    assert names(recent) == ["bob"]

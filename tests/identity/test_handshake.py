@@ -64,7 +64,7 @@ def test_the_marker_is_answered_where_no_other_offer_is_spoken(
         (None, {}, None),
     ],
 )
-def test_an_origin_is_kept_if_it_has_been_checked(
+def test_a_checked_origin_is_marked_as_checked(
     origins: tuple[str, ...] | None, changes: dict[str, str], kept: str | None
 ) -> None:
     request = Request(environ(**changes))

@@ -109,7 +109,7 @@ def test_some_servers_are_known_to_drop_twins(software: str) -> None:
         ({"proxies": []}, "write proxies="),
         ({"proxies": "127.0.0.1"}, "write proxies="),
         ({"proxies": ["*"]}, "is not valid"),
-        ({"proxies": ["0.0.0.0/0"]}, "not of all addresses"),
+        ({"proxies": ["0.0.0.0/0"]}, "but not all addresses"),
         ({"proxies": ["unix"], "user_header": ""}, "is not a header name"),
         ({"proxies": ["unix"], "user_header": "X-User:"}, "is not a header name"),
         ({"proxies": ["unix"], "user_header": "X_User"}, "is not a header name"),

@@ -113,12 +113,12 @@ test("the heartbeat is sent and swallowed", async (t) => {
   assert.deepEqual(seen, ["hello"]);
 });
 
-test("a link without a sign of life for three intervals is left for a new one", async (t) => {
+test("a connection without data for three intervals is replaced by a new one", async (t) => {
   const server = await Server.start(t);
   const ws = client(t, server.url(), { heartbeat: HEARTBEAT, heartbeatInterval: 20 });
   await server.next(opened);
   const [{ reason }] = await heard(ws, "reconnecting");
-  assert.match(reason, /no sign of life/);
+  assert.match(reason, /no data from the server/);
   assert.equal((await server.next(message)).text, HEARTBEAT);
   assert.equal((await server.next(message)).text, HEARTBEAT);
   await server.next(opened);

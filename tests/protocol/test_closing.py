@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
 from websockets.frames import EXTERNAL_CLOSE_CODES
 
 from wsredis.protocol.closing import (
+    ABNORMAL,
     CLOSINGS,
     HANDSHAKE_TIMEOUT,
+    MAX_CONTROL,
     MAX_REASON,
+    RESTART,
     SENDABLE,
     VALID,
     Closing,
@@ -28,6 +32,20 @@ def test_a_reason_begins_with_its_word_and_fits_into_a_close_frame(closing: Clos
     assert closing.reason.split()[0] == closing.word
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", closing.word)
     assert len(closing.reason.encode()) <= MAX_REASON
+
+
+def test_a_reason_consists_of_its_word_and_its_text_in_parentheses() -> None:
+    assert RESTART.reason == "restart (the server restarts)"
+
+
+def test_a_closing_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        RESTART.text = "the server is full"  # type: ignore[misc]
+    assert not hasattr(RESTART, "__dict__")
+
+
+def test_the_limits_and_the_code_for_no_close_frame_are_those_of_rfc_6455() -> None:
+    assert (MAX_CONTROL, MAX_REASON, ABNORMAL) == (125, 123, 1006)
 
 
 def test_each_word_stands_for_one_thing() -> None:
@@ -50,6 +68,8 @@ def test_what_a_client_does_after_a_code(code: int, when: str) -> None:
 def test_a_server_may_send_the_codes_of_the_registry_but_that_of_clients() -> None:
     assert {code for code in VALID if code < 3000} == EXTERNAL_CLOSE_CODES - {1010}
     assert {code for code in VALID if code >= 3000} == set(range(3000, 5000))
+    assert {code for code in SENDABLE if code < 3000} == {1000, 1008, 1012, 1013}
+    assert {code for code in SENDABLE if code >= 3000} == set(range(3000, 5000))
     assert SENDABLE | {closing.code for closing in CLOSINGS} <= VALID
 
 

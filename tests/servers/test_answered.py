@@ -23,7 +23,7 @@ SETUPS = [
     ),
 ]
 
-ADVICE = "use gunicorn's worker class gevent in place of GeventWebSocketWorker"
+ADVICE = "use gunicorn's worker class gevent instead of GeventWebSocketWorker"
 
 
 @pytest.mark.servers

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.servers
 
 BAD = {
     "orgins": ("https://example.com", "WSREDIS_ORGINS: did you mean WSREDIS_ORIGINS?"),
-    "origins": ("example.com", "WSREDIS_ORIGINS='example.com' is not valid: write origins like"),
+    "origins": ("example.com", "WSREDIS_ORIGINS='example.com' is not valid: write origins in full"),
     "key_prefix": ("user", "WSREDIS_KEY_PREFIX='user' is not valid: write a name"),
     "max_message_size": ("1MB", "WSREDIS_MAX_MESSAGE_SIZE='1MB' is not valid: write bytes above"),
 }

@@ -29,7 +29,9 @@ print(look()[0] / room, look()[1] - held)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much room there is")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux reports the size of the descriptor table"
+)
 @pytest.mark.parametrize(
     ("count", "limit", "most", "expected"),
     [(2, 4, 8, 2), (1.6, 4, 8, 2), (8, 2, 8, 2), (8, 4, 2, 2), (4, 4, 4, 4), (0.5, 4, 8, 1)],

@@ -114,7 +114,9 @@ def test_disconnected_clients_leave_nothing_behind(server: Site, room: str) -> N
     assert server.get("/")[0] == 200
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much room there is")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux reports the size of the descriptor table"
+)
 def test_no_crowd_has_to_wait_for_room_for_its_descriptors(server: Site, room: str) -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     with server.connect(room, BROADCAST):

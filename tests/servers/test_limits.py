@@ -37,7 +37,9 @@ def status(site: Site, target: str, **headers: str) -> int:
 # How many
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits another process")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux can set the limit of another process"
+)
 @pytest.mark.parametrize(("hard", "most"), [(1500, 128), (256, 16)], ids=["raised", "not-raised"])
 def test_idle_connections_to_a_threaded_worker_cost_no_websocket_its_place(
     start: Start, room: str, hard: int, most: int

@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 
 from wsredis.embedded import EmbeddedRedis, free_port
+from wsredis.exceptions import WrongServer
 
 from ..faults.proxy import Proxy
 from .support import HOST, Setup, Site, each, eventually
@@ -50,6 +51,27 @@ def test_without_redis_at_the_start_it_is_503_until_redis_comes(
     assert site.get("/page")[0] == 200
     with redis:
         eventually(lambda: status(site, room) == 101, "Redis is noticed")
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        (("--replicaof", HOST, "1"), f"is a replica of {HOST}:1: write the address of the primary"),
+        (("--cluster-enabled", "yes"), "is a node of a Redis Cluster, which wsredis does not"),
+    ],
+    ids=["replica", "cluster"],
+)
+def test_the_log_says_which_server_is_the_wrong_one_and_the_client_gets_503(
+    start: Start, setup: Setup, room: str, kind: tuple[str, ...], wrong: str
+) -> None:
+    with EmbeddedRedis(args=kind) as redis:
+        site = start(setup, redis=redis.url)
+        for _ in range(3):
+            assert status(site, room) == 503
+        assert len(site.lines(f"WARNING .*cannot connect, retrying: Redis at .* {wrong}")) == 1
+        with pytest.raises(WrongServer, match=wrong):
+            site.broadcast(room, "x")
+        assert site.get("/page")[0] == 200
 
 
 def test_while_redis_is_unavailable_sockets_stay_and_newcomers_get_503(

@@ -111,7 +111,7 @@ def test_the_documented_redis_user_suffices_and_clients_stay_inside_the_prefix(
 
 
 @pytest.mark.parametrize("without", OPTIONAL, ids=lambda words: " ".join(words) or "whole")
-def test_a_user_of_0_1_has_all_features(
+def test_a_redis_user_with_the_permissions_of_0_1_has_all_features(
     start: Callable[..., Site], own_redis: EmbeddedRedis, without: tuple[str, ...], room: str
 ) -> None:
     with Redis(port=own_redis.port) as admin:
@@ -154,7 +154,13 @@ def test_a_user_of_0_1_has_all_features(
             assert disconnect(user="alice", config=config) == 1
             assert wire.close_code() == 4401
         refused = {entry["object"] for entry in admin.acl_log()}
-        assert refused <= {"config|get", "getrange", "exists", *(word[1:] for word in without)}
+        assert refused <= {
+            "config|get",
+            "getrange",
+            "exists",
+            "info",
+            *(word[1:] for word in without),
+        }
 
 
 def test_the_redis_user_of_a_site_cannot_reach_another_prefix(own_redis: EmbeddedRedis) -> None:

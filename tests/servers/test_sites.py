@@ -21,7 +21,7 @@ WHO = {"x_user": "broadcast", "x_groups": "ws,control,user", "x_session": "alice
 
 
 @pytest.mark.parametrize("number", [0, 3], ids=["one-database", "several-databases"])
-def test_sites_with_prefixes_of_their_own_do_not_hear_each_other(
+def test_sites_with_different_prefixes_receive_nothing_from_each_other(
     start: Callable[..., Site], own_redis: EmbeddedRedis, number: int
 ) -> None:
     first = own_redis.url.rpartition("/")[0]

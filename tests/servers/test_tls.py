@@ -149,7 +149,9 @@ def test_closed_websockets_leave_no_descriptor(secure: Site, room: str) -> None:
         eventually(lambda: descriptors() <= before + 1, "the descriptors are back")
 
 
-@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="the limit is the process's own")
+@pytest.mark.skipif(
+    not hasattr(resource, "prlimit"), reason="the limit of another process cannot be set"
+)
 def test_the_descriptors_of_tls_tunnels_count_towards_the_limit(secure: Site, room: str) -> None:
     for pid in secure.pids():
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (128 + 17, 128 + 17))

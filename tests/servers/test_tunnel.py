@@ -116,7 +116,9 @@ def take(receive: Callable[[int], bytes], size: int, eventually: Eventually) -> 
     return bytes(got)
 
 
-@pytest.mark.skipif(not hasattr(OPENSSL, "SSL_key_update"), reason="OpenSSL is not to be reached")
+@pytest.mark.skipif(
+    not hasattr(OPENSSL, "SSL_key_update"), reason="Python's OpenSSL library cannot be called"
+)
 def test_a_client_that_wants_new_keys_and_reads_nothing_is_heard_and_gets_all_in_the_end(
     ends: Ends, eventually: Eventually
 ) -> None:

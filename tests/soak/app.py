@@ -20,7 +20,7 @@ OPTIONS: dict[str, Any] = json.loads(os.environ["SOAK_OPTIONS"])
 
 
 def who(request: Any) -> Identity:
-    """Believe what the request says."""
+    """Return the identity that the headers of the request name."""
     headers = request.headers
     return Identity(
         user=headers.get("X-User"),
@@ -30,12 +30,12 @@ def who(request: Any) -> Identity:
 
 
 def everything(request: Any, requested: Iterable[str]) -> Iterable[str]:
-    """Grant all that is asked for."""
+    """Grant all requested channels."""
     return requested
 
 
 def page(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer with the census, or with who listens."""
+    """Respond with the census, or with the subscriptions alone."""
     count = census if environ["PATH_INFO"] == "/census" else listening
     body = json.dumps(count(application)).encode()
     start_response(

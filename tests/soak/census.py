@@ -41,7 +41,7 @@ class _MallInfo(ctypes.Structure):
 
 
 def census(application: Any) -> dict[str, Any]:
-    """Count what this worker holds.
+    """Count the objects and resources of this worker.
 
     Args:
         application: a `WebSocketMiddleware`.
@@ -55,7 +55,7 @@ def census(application: Any) -> dict[str, Any]:
 
 
 def listening(application: Any) -> dict[str, Any]:
-    """Return who listens to what in this worker; quick enough to be asked while many are there."""
+    """Return the subscriptions of this worker; quick enough while many clients are connected."""
     hub = application._process_here().hub
     return {
         "pid": os.getpid(),
@@ -80,7 +80,7 @@ def _objects() -> Counter[str]:
 
 
 def rooms(process: Any) -> list[Any]:
-    """Return a `wsredis.process.Process`, and all objects that it is made of, each once."""
+    """Return a `wsredis.process.Process` and all objects of which it consists, each once."""
     found = [process]
     for room in found:
         for name in _attributes(room):
@@ -93,7 +93,7 @@ def rooms(process: Any) -> list[Any]:
 
 
 _FOREIGN = (Config, Loop)
-"""Parts that hold nothing of a websocket."""
+"""Parts without data of websockets."""
 
 
 def _attributes(room: Any) -> list[str]:
@@ -102,10 +102,10 @@ def _attributes(room: Any) -> list[str]:
 
 
 def containers(room: Any) -> Iterator[tuple[str, int]]:
-    """Go through what an object holds in containers of its own: the names and the sizes.
+    """Yield the names and sizes of an object's containers.
 
-    Of a container of containers their sizes count, so that buckets are seen as what is in them.
-    Numbers that are called after what is owed count as well.
+    For a container of containers, such as buckets, the sizes of the inner ones are added up.
+    Numbers that count what still has to be released are yielded as well.
     """
     for name in _attributes(room):
         value = getattr(room, name, None)
@@ -123,22 +123,22 @@ _OWED = ("_unacked", "count", "size")
 
 
 def _descriptors() -> Counter[str]:
-    """Count open descriptors by what they lead to."""
+    """Count open descriptors of sockets and of other files."""
     kinds = Counter[str]()
     for number in os.listdir("/proc/self/fd"):
         try:
             target = os.readlink(f"/proc/self/fd/{number}")
-        except FileNotFoundError:  # the one that listed them
+        except FileNotFoundError:  # the descriptor of the folder itself
             continue
         kinds["descriptors of sockets" if target.startswith("socket:") else "descriptors"] += 1
     return kinds
 
 
 def _memory() -> dict[str, int]:
-    """Return what is in use: Python's blocks, malloc's bytes, and the kernel's anonymous bytes.
+    """Return the memory in use: Python's blocks, malloc's bytes, and the kernel's anonymous bytes.
 
-    The first two are what is held; the last is what the system has given, which keeps whole pages
-    for a single live object on each. What is free and can be given back is given back first.
+    The first two count live objects. The last counts pages, and a page stays allocated as long as
+    it contains a single live object. Free memory is returned to the system first, if possible.
     """
     _libc.malloc_trim(0)
     _libc.mallinfo2.restype = _MallInfo

@@ -21,7 +21,7 @@ kept: list[Any] = []
 
 
 def greenlet(connection: WebSocket) -> None:
-    """Leave a greenlet that waits for what never comes."""
+    """Leave a greenlet that waits forever."""
     gevent.spawn(Event().wait)
 
 
@@ -38,7 +38,7 @@ def descriptor(connection: WebSocket) -> None:
 
 
 def memory(connection: WebSocket) -> None:
-    """Keep something for each socket that has been."""
+    """Keep some memory for each socket."""
     kept.append([bytes(1000) for _ in range(500)])
 
 
@@ -48,17 +48,17 @@ def object_(connection: WebSocket) -> None:
 
 
 def channel(connection: WebSocket) -> None:
-    """Keep a channel that nobody listens to."""
+    """Keep a channel without subscribers."""
     connection._host._channels.setdefault(f"soak:broadcast:left{connection.fd}", Channel())
 
 
 def subscription(connection: WebSocket) -> None:
-    """Subscribe to something and forget about it."""
+    """Subscribe to a channel and never unsubscribe."""
     gevent.spawn(connection._host._feed.subscribe, [f"soak:broadcast:old{connection.fd}"])
 
 
 def slot(connection: WebSocket) -> None:
-    """Take a slot that nobody gives back."""
+    """Take a slot and never release it."""
     connection._host.limits.take()  # type: ignore[attr-defined]
 
 
@@ -75,10 +75,11 @@ KINDS: dict[str, Callable[[WebSocket], None]] = {
 
 
 def install(application: Any, kinds: list[str]) -> None:
-    """Let every fourth socket leak as named.
+    """Make every fourth socket leak the given resources.
 
-    ``hole`` and ``twice`` spoil every 50th delivery, each another one: most bring one message only,
-    and none is left to be doubled where it was taken. With ``deaf`` no revocation is carried out.
+    ``hole`` and ``twice`` drop and duplicate the first message of every 50th delivery. They affect
+    different deliveries, because most consist of one message, and a dropped one cannot be
+    duplicated. With ``deaf``, revocations are ignored.
     """
     chosen = [KINDS[kind] for kind in kinds if kind in KINDS]
     seen = 0
@@ -96,7 +97,7 @@ def install(application: Any, kinds: list[str]) -> None:
 
     application._endpoint = Leaking
     if "deaf" in kinds:
-        Expiry.apply = lambda self, message: 0  # type: ignore[method-assign]
+        Expiry.apply = lambda self, message: iter(())  # type: ignore[method-assign]
     spoil: dict[str, Callable[[list[Message]], list[Message]]] = {
         "hole": lambda messages: messages[1:],
         "twice": lambda messages: messages + messages[:1],

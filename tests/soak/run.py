@@ -25,21 +25,28 @@ from parts.server import Server
 KEPT = Path("test-output") / "soak"
 
 SPARE = 300
-"""Descriptors that a process needs beside its websockets."""
+"""Descriptors that a process needs in addition to its websockets."""
 
 
 def main() -> int:
-    """Run it all and tell how it went."""
-    parser = argparse.ArgumentParser(description="Soak wsredis.")
-    parser.add_argument("--seconds", type=float, default=180, help="of coming and going")
-    parser.add_argument("--sockets", type=int, default=2000, help="at a time")
-    parser.add_argument("--seed", type=int, default=None, help="of all chance")
-    parser.add_argument("--pace", type=float, default=1.0, help="of coming, and of messages")
+    """Run the soak test and return the exit code."""
+    parser = argparse.ArgumentParser(description="Run a soak test of wsredis.")
     parser.add_argument(
-        "--overflow", choices=["close", "drop-oldest", "keep-latest"], default="close"
+        "--seconds", type=float, default=180, help="duration, without the pauses for checks"
     )
-    parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds, see course.py")
-    parser.add_argument("--leaks", default="", help="what the site does wrong, see leaks.py")
+    parser.add_argument("--sockets", type=int, default=2000, help="number of open sockets")
+    parser.add_argument("--seed", type=int, default=None, help="seed of all random choices")
+    parser.add_argument("--pace", type=float, default=1.0, help="multiple of the default rates")
+    parser.add_argument(
+        "--overflow",
+        choices=["close", "drop-oldest", "keep-latest"],
+        default="close",
+        help="the option of the site",
+    )
+    parser.add_argument(
+        "--patience", type=float, default=PATIENCE, help="seconds to wait for a state"
+    )
+    parser.add_argument("--leaks", default="", help="faults of the site, see leaks.py")
     options = parser.parse_args()
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
     if problem := _room_for(options.sockets):
@@ -63,7 +70,7 @@ def main() -> int:
             course.run()
         print(table(course))
         if course.violations:
-            print(f"BROKEN: {len(course.violations)} findings", *course.violations, sep="\n  ")
+            print(f"FAILED: {len(course.violations)} violations", *course.violations, sep="\n  ")
             KEPT.mkdir(parents=True, exist_ok=True)
             shutil.copy(server.log, KEPT / "uwsgi.log")
             return 1
@@ -74,12 +81,12 @@ def main() -> int:
 
 
 def _room_for(sockets: int) -> str:
-    """Raise the limit of descriptors as far as is needed, or say that it cannot be done."""
+    """Raise the limit of descriptors if necessary; return the problem if that is not allowed."""
     needed = sockets + SPARE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < needed:
         if hard != resource.RLIM_INFINITY and hard < needed:
-            return f"{sockets} sockets need {needed} file descriptors, and {hard} are allowed"
+            return f"{sockets} sockets need {needed} file descriptors, but only {hard} are allowed"
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
     return ""
 

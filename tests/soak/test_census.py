@@ -21,12 +21,12 @@ class Room:
     __slots__ = ("_buckets", "_of", "_unacked", "flag", "text", "waiting")
 
 
-def test_containers_are_counted_with_what_is_in_them() -> None:
+def test_the_elements_of_containers_are_counted() -> None:
     room = Room()
     room._buckets = [{1, 2}, set(), {3}]
     room._of = {"a": 7}
     room._unacked = 512
-    room.text = "words are no container"
+    room.text = "a str is not counted"
     room.waiting = deque([1, 2])
     room.flag = True
     found = dict(containers(room))
@@ -40,7 +40,7 @@ def process() -> Iterator[Process]:
     process.close()
 
 
-def test_a_hub_holds_what_its_websockets_need_and_nothing_after_them(
+def test_a_hub_holds_nothing_after_its_websockets(
     places: Callable[..., Place],
 ) -> None:
     place = places()
@@ -53,7 +53,7 @@ def test_a_hub_holds_what_its_websockets_need_and_nothing_after_them(
         }
 
     def talk() -> dict[str, int]:
-        """Let a websocket come, say something and go; return what was held for it."""
+        """Open a websocket, send a message and disconnect; return what was held meanwhile."""
         client, connection, _ = place.connect(CHANNEL)
         client.send(Opcode.TEXT, b"hello")
         until(lambda: place.run(lambda: connection.received) == 1)
@@ -62,7 +62,7 @@ def test_a_hub_holds_what_its_websockets_need_and_nothing_after_them(
         client.sock.close()
         return full
 
-    talk()  # after which the control channel is subscribed to, and a receiver is there to be lent
+    talk()  # after which the control channel is subscribed to, and a receiver is spare
     empty = held()
     full = talk()
     more = {name for name in full if full[name] > empty[name]}
@@ -70,14 +70,14 @@ def test_a_hub_holds_what_its_websockets_need_and_nothing_after_them(
     assert held() == empty
 
 
-def test_every_room_of_a_process_is_looked_into(process: Process) -> None:
+def test_all_parts_of_a_process_are_found(process: Process) -> None:
     names = {type(room).__name__ for room in rooms(process)}
     assert names >= {"Process", "Hub", "Limits", "Expiry", "Keepalive", "Dispatch", "Gaps"}
     assert names >= {"MemoryFeed", "MemoryBroker", "Receivers"}
     assert not {"Config", "Loop"} & names
 
 
-def test_what_may_grow_is_there(process: Process) -> None:
+def test_the_parts_that_may_grow_exist(process: Process) -> None:
     there = {
         f"{type(room).__name__}.{name}" for room in rooms(process) for name, _ in containers(room)
     }

@@ -15,17 +15,17 @@ def plans(seed: int, count: int = 400) -> list[Plan]:
     return [draw(random, number, 200) for number in range(count)]
 
 
-def test_a_seed_repeats_who_they_are() -> None:
+def test_a_seed_repeats_the_plans() -> None:
     assert plans(1) == plans(1)
     assert plans(1) != plans(2)
 
 
-def test_each_kind_comes_in_every_twenty() -> None:
+def test_each_kind_is_among_twenty_clients() -> None:
     kinds = Counter(plan.kind for plan in plans(3))
     assert kinds == {Kind.USUAL: 340, Kind.STUCK: 20, Kind.HASTY: 20, Kind.MUTE: 20}
 
 
-def test_all_that_is_asked_for_has_a_channel_and_what_is_published_has_one() -> None:
+def test_each_requested_key_has_a_channel() -> None:
     for plan in plans(4):
         asked = parse_channel_request(plan.target().partition("?")[2]).requested
         assert len(asked) == len(plan.subscribe) + bool(plan.publish)
@@ -33,7 +33,7 @@ def test_all_that_is_asked_for_has_a_channel_and_what_is_published_has_one() -> 
         assert plan.publish is None or len(plan.channels([plan.publish])) == 1
 
 
-def test_who_gets_stuck_is_where_much_is_said_and_says_nothing() -> None:
+def test_stuck_clients_subscribe_to_the_busy_channel_and_publish_nothing() -> None:
     stuck = [plan for plan in plans(5) if plan.kind is Kind.STUCK]
     assert {plan.facility for plan in stuck} == {HEAVY}
     assert not any(plan.publish or plan.deflate for plan in stuck)

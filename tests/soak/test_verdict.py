@@ -32,11 +32,11 @@ def worker(**changes: Any) -> dict[str, Any]:
     return census
 
 
-def test_nothing_is_left_where_all_is_as_before() -> None:
+def test_nothing_is_left_if_nothing_has_changed() -> None:
     assert left_behind([QUIET, QUIET], [QUIET, QUIET], {CONTROL: 2}) == []
 
 
-def test_less_than_before_is_no_leak_and_spare_receivers_are_none() -> None:
+def test_fewer_objects_and_spare_receivers_are_no_leak() -> None:
     now = worker(held__greenlets=2)
     now["held"]["Receivers._spare"] = 128
     assert left_behind([QUIET], [now], {CONTROL: 1}) == []
@@ -69,7 +69,7 @@ def test_a_subscription_that_is_left_is_named(redis: dict[str, int]) -> None:
     assert line.startswith("Redis has subscriptions")
 
 
-def test_all_agree_about_who_listens() -> None:
+def test_equal_subscriptions_are_no_mismatch() -> None:
     one = worker(channels=[NEWS], wanted=[NEWS, CONTROL], stats__connections=2)
     two = worker(channels=[NEWS, "x"], wanted=["x", NEWS, CONTROL], stats__connections=1)
     redis = {NEWS: 2, "x": 1, CONTROL: 2}
@@ -80,14 +80,14 @@ def test_all_agree_about_who_listens() -> None:
     ("wanted", "sockets", "changes", "redis", "words"),
     [
         ({NEWS}, 2, {}, {}, "2 clients"),
-        ({NEWS, "x"}, 1, {}, {}, "clients and workers differ about 1 channels, such as x"),
+        ({NEWS, "x"}, 1, {}, {}, "clients and workers differ in 1 channels, such as x"),
         ({NEWS}, 1, {"wanted": [NEWS, "x", CONTROL]}, {}, "hub and feed differ"),
-        ({NEWS}, 1, {}, {"x": 1}, "workers and Redis differ about 1 channels, such as x"),
+        ({NEWS}, 1, {}, {"x": 1}, "workers and Redis differ in 1 channels, such as x"),
         ({NEWS}, 1, {}, {NEWS: 2}, "workers and Redis differ"),
         ({NEWS}, 1, {}, {CONTROL: 0}, "workers and Redis differ"),
     ],
 )
-def test_who_does_not_agree_is_named(
+def test_a_mismatch_is_named(
     wanted: set[str], sockets: int, changes: dict[str, Any], redis: dict[str, int], words: str
 ) -> None:
     there = {"channels": [NEWS], "wanted": [NEWS, CONTROL], "stats__connections": 1}
@@ -104,7 +104,7 @@ def test_who_does_not_agree_is_named(
         ("anonymous", 2**22, 2**22 + 64_001),
     ],
 )
-def test_memory_comes_back_to_the_start(name: str, allowed: int, too_much: int) -> None:
+def test_memory_returns_to_the_baseline(name: str, allowed: int, too_much: int) -> None:
     more = {"stats__accepted": 2000}
     start = QUIET["memory"][name]
     fits = worker(**more, **{f"memory__{name}": start + allowed})

@@ -14,7 +14,7 @@ BIG = "x" * 70_000
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535])
-def test_what_clients_send_is_understood(size: int) -> None:
+def test_the_server_library_parses_frames_of_clients(size: int) -> None:
     protocol = Protocol(SERVER, state=State.OPEN)
     protocol.receive_data(frame(TEXT, b"y" * size))
     (event,) = protocol.events_received()
@@ -23,7 +23,7 @@ def test_what_clients_send_is_understood(size: int) -> None:
 
 @pytest.mark.parametrize("bits", [0, 15])
 @pytest.mark.parametrize("step", [1, 7, 10**6])
-def test_what_servers_send_is_understood_in_any_pieces(bits: int, step: int) -> None:
+def test_frames_of_servers_are_parsed_from_chunks_of_any_size(bits: int, step: int) -> None:
     texts = ["", "hello", "é" * 100, BIG]
     data = b"".join(encode_message(text.encode(), False, bits) for text in texts)
     data += b"\x89\x02hi" + encode_close(1012, "bye")
@@ -39,6 +39,6 @@ def test_what_servers_send_is_understood_in_any_pieces(bits: int, step: int) -> 
 
 
 @pytest.mark.parametrize("data", [b"\x81\x80abcd", b"\x01\x01a", b"\xc1\x01a", b"\x82\x01a"])
-def test_what_is_no_frame_of_a_server_is_refused(data: bytes) -> None:
+def test_an_invalid_frame_of_a_server_is_refused(data: bytes) -> None:
     with pytest.raises(WireError):
         Reader(False).feed(data)

@@ -19,7 +19,7 @@ from wsredis.transports.opening import READ_SIZE
 from wsredis.transports.stream import State
 from wsredis.transports.websocket import WebSocket
 
-from ..place import CHANNEL, Client, Place, until
+from ..place import CHANNEL, Client, Place, complete, until
 from .support import HANDSHAKE, Deferred, head, rest, wait
 
 
@@ -158,7 +158,7 @@ def test_one_answered_while_another_is_refused_at_the_deadline_stays(
     place.run(first._reader.stop)
     client.sock.close()  # noticed when the refusal is sent, in the same iteration of the loop
     until(lambda: endpoint.codes == [1006])
-    place.run(place.hub._everybody.sweep)
+    place.run(lambda: complete(place.hub._everybody.sweep()))
     assert second.state is State.OPEN
     assert place.numbers()["handshake_timeouts"] == 1
 
@@ -182,7 +182,7 @@ def test_without_an_answer_it_is_refused_at_the_deadline(places: Callable[..., P
 def test_it_may_be_answered_until_the_deadline(place: Place) -> None:
     """A sweep finds it pending, and the deadline has not passed."""
     _client, connection = wait(place, Deferred())
-    place.run(place.hub._everybody.sweep)
+    place.run(lambda: complete(place.hub._everybody.sweep()))
     assert connection.state is State.JOINING
     place.run(connection.accept)
     assert connection.state is State.OPEN
@@ -271,10 +271,10 @@ def test_it_is_answered_once(place: Place) -> None:
         (lambda c: c.close(1005), "1005 is not a close code that a server may send"),
         (lambda c: c.accept(headers=[("X-Evil", "a\r\nb: c")]), "printable ASCII"),
         (lambda c: c.accept(headers=[("X Evil", "a")]), "'X Evil' is not a valid header name"),
-        (lambda c: c.accept(headers=[("Sec-WebSocket-Accept", "x")]), "part of the handshake"),
-        (lambda c: c.accept(headers=[("Upgrade", "x")]), "part of the handshake"),
+        (lambda c: c.accept(headers=[("Sec-WebSocket-Accept", "x")]), "itself: leave it out"),
+        (lambda c: c.accept(headers=[("Upgrade", "x")]), "itself: leave it out"),
         (lambda c: c.refuse(200, "No."), "write 300 to 599"),
-        (lambda c: c.refuse(403, "No.", [("Connection", "keep-alive")]), "part of the handshake"),
+        (lambda c: c.refuse(403, "No.", [("Connection", "keep-alive")]), "itself: leave it out"),
     ],
 )
 def test_what_cannot_be_sent_is_an_error_and_leaves_it_pending(
@@ -325,14 +325,39 @@ def test_an_endpoint_that_fails_refuses_it(
     assert bool(failed) is (status[0] == "5")
 
 
+def test_a_refused_client_gets_no_message_that_was_published_meanwhile(place: Place) -> None:
+    client, connection = wait(place, Deferred())
+    place.publish("for members only")
+    until(lambda: place.numbers()["send_buffer_bytes"] > 0)
+    place.run(connection.refuse, 403, "This room is for members.")
+    assert head(client)[0] == "HTTP/1.1 403 Forbidden"
+    assert rest(client) == "This room is for members.\n"
+
+
+TRY_AGAIN = "This websocket cannot be opened at the moment; try again."
+DENIED = "This websocket is not permitted. Log in, or ask the site for access."
+
+
 @pytest.mark.parametrize(
-    ("code", "status"),
-    [(1012, "503 Service Unavailable"), (1013, "503 Service Unavailable"), (4401, "403 Forbidden")],
+    ("code", "status", "text"),
+    [
+        (1009, "403 Forbidden", DENIED),
+        (1011, "503 Service Unavailable", TRY_AGAIN),
+        (1012, "503 Service Unavailable", TRY_AGAIN),
+        (1014, "503 Service Unavailable", TRY_AGAIN),
+        (4401, "403 Forbidden", DENIED),
+    ],
 )
 @pytest.mark.parametrize("early", [False, True])
 def test_one_that_has_to_leave_is_refused(
-    place: Place, code: int, status: str, early: bool
+    place: Place,
+    caplog: pytest.LogCaptureFixture,
+    code: int,
+    status: str,
+    text: str,
+    early: bool,
 ) -> None:
+    caplog.set_level(logging.INFO, "wsredis")
     endpoint = Deferred()
     if early:  # while its request is still on its way
         connection = place.websocket(endpoint, Identity("alice"))
@@ -345,8 +370,9 @@ def test_one_that_has_to_leave_is_refused(
         client, connection = wait(place, endpoint)
         assert place.run(connection.kick, code, "sorry")
     assert head(client)[0] == f"HTTP/1.1 {status}"
-    assert "sorry" not in rest(client)
+    assert rest(client) == f"{text}\n"
     assert connection.close_reason == "sorry"
+    until(lambda: f"refused {status[:3]} user=alice" in caplog.text)
 
 
 def test_an_endpoint_may_close_instead_of_refusing(place: Place) -> None:

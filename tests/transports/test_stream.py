@@ -25,7 +25,7 @@ from wsredis.message import Message, encode
 from wsredis.protocol.closing import IDENTITY_ENDED, MESSAGES_LOST, RESTART, SLOW
 from wsredis.transports.stream import State, Stream
 
-from ..place import CHANNEL, Place, until
+from ..place import CHANNEL, Place, complete, until
 
 SPORT = "ws:broadcast:sport"
 
@@ -254,9 +254,9 @@ def test_what_is_retained_comes_first(place: Place) -> None:
 # Slow readers
 
 
-def stuck(place: Place, *channels: str, encoding: Encoding = EVENTS) -> tuple[Reader, EventStream]:
+def stuck(place: Place, *channels: str, **options: Any) -> tuple[Reader, EventStream]:
     """Return a reader that does not read, for which bytes wait already."""
-    events, stream = connect(place, *channels, buffer=4096, encoding=encoding)
+    events, stream = connect(place, *channels, buffer=4096, **options)
 
     def fill() -> None:
         while not stream.send_buffer_size:
@@ -343,7 +343,7 @@ def test_pings_find_a_reader_that_is_stuck(places: Callable[..., Place]) -> None
 
     def ping() -> None:
         for _ in range(BUCKETS * 2):
-            place.hub._everybody.ping()
+            complete(place.hub._everybody.ping())
 
     place.run(ping)
     assert stream.state is State.OPEN
@@ -358,8 +358,7 @@ def test_pings_find_a_reader_that_is_stuck(places: Callable[..., Place]) -> None
 
 
 def test_one_whose_identity_is_revoked_gets_nothing_that_waits(place: Place) -> None:
-    events, stream = stuck(place, CHANNEL)
-    stream.identity = Identity("alice")
+    events, stream = stuck(place, CHANNEL, identity=Identity("alice"))
     bob, _ = connect(place, CHANNEL, identity=Identity("bob"))
     place.publish("waits")
     until(lambda: place.numbers()["delivered"] == 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from ..config import Config
@@ -10,7 +10,16 @@ from .base import Broker
 from .log import Log
 from .store import Store
 
-__all__ = ["Broker", "Log", "Store", "broker_for", "log_for", "shared_channels", "store_for"]
+__all__ = [
+    "Broker",
+    "Log",
+    "Store",
+    "broker_for",
+    "describe_server",
+    "log_for",
+    "shared_channels",
+    "store_for",
+]
 
 COMMON_PREFIXES = "ws", ""
 """The key prefixes of sites that have not chosen one: the default, and that of ws4redis."""
@@ -24,6 +33,7 @@ class _Backend(NamedTuple):
     broker: _Publishing
     store: Store
     database: str
+    describe: Callable[[], str]
 
 
 _backends: dict[object, _Backend] = {}
@@ -64,6 +74,17 @@ def shared_channels(config: Config) -> str | None:
     )
 
 
+def describe_server(config: Config) -> str:
+    """Return the server of a configuration with its role and mode; it connects for that.
+
+    Raises:
+        ConfigurationError: redis-py does not understand the URL or the arguments.
+        WrongServer: the server is a replica, a node of a cluster or a Sentinel.
+        BrokerUnavailable: the server does not answer or refuses.
+    """
+    return _backend_for(config).describe()
+
+
 def _backend_for(config: Config) -> _Backend:
     where = config.redis
     key = (
@@ -78,7 +99,10 @@ def _backend_for(config: Config) -> _Backend:
             from .memory.store import MemoryStore
 
             _backends[key] = _Backend(
-                MemoryBroker.named(where, config.envelope), MemoryStore.named(where), "0"
+                MemoryBroker.named(where, config.envelope),
+                MemoryStore.named(where),
+                "0",
+                lambda: "the memory of one process, without a server",
             )
         else:
             from .redis.broker import RedisBroker
@@ -86,5 +110,7 @@ def _backend_for(config: Config) -> _Backend:
             from .redis.store import RedisStore
 
             client = RedisClient(config)
-            _backends[key] = _Backend(RedisBroker(client), RedisStore(client), client.database)
+            _backends[key] = _Backend(
+                RedisBroker(client), RedisStore(client), client.database, client.describe
+            )
     return _backends[key]

@@ -89,7 +89,7 @@ def run_demo(options: argparse.Namespace) -> int:
             return 1
         print(f"The chat is at http://127.0.0.1:{options.port}/ - open it in two windows.")
         if chat.people:
-            print(f"Users: {chat.people}; password of all: secret")
+            print(f'Log in as {chat.people} with the password "secret".')
         if not redis.startswith("memory:"):
             print(f"Publish from a second terminal:\n\n    {hint}\n")
         with suppress(KeyboardInterrupt):  # the normal end
@@ -113,13 +113,13 @@ _CHATS = {
     "django": Chat(
         f"{DJANGO_CHAT}.wsgi:application",
         "hall",
-        "admin, john and mary",
+        "admin, john or mary",
         _fill_django,
         (("django", "wsredis[django]"),),
     ),
     "flask": Chat(
         "wsredis.examples.flask_chat.wsgi:application",
-        people="alice, bob and carol",
+        people="alice, bob or carol",
         needs=(("flask", "wsredis[flask]"), ("flask_login", "Flask-Login")),
     ),
 }

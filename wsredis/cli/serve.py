@@ -28,13 +28,13 @@ def _load(place: str) -> Any:
     except ModuleNotFoundError as exc:
         raise ValueError(
             f"cannot load {place}: there is no module {exc.name!r}; install it, or run this in the"
-            " folder that has it"
+            " folder that contains it"
         ) from exc
     application = getattr(loaded, name, None)
     if not callable(application):
         what = f"{module} has no {name!r}"
         if application is not None:
-            what = f"{module}.{name} is a {type(application).__name__}"
+            what = f"{module}.{name} is of type {type(application).__name__}"
         elif hasattr(loaded, name):
             what = f"{module}.{name} is None; a function that makes it must return it"
         raise ValueError(

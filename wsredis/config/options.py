@@ -98,7 +98,7 @@ class Config:
     key_prefix: str = _option(
         "ws", str,
         "a name without colons or white space, or '' for none; not broadcast, user, group, session,"
-        " ticket or wsredis, with which names without a prefix begin",
+        " ticket or wsredis, because names without a prefix begin with these",
     )  # fmt: skip
     """First part of every channel: ``ws:broadcast:news``. Each site on one Redis server needs a
     prefix of its own: a database number does not separate channels."""
@@ -116,10 +116,10 @@ class Config:
 
     origins: tuple[str, ...] | None = _option(
         None, _or_none(_names),
-        "origins like ['https://example.com', 'capacitor://localhost'], each in full, as there are"
-        " no wildcards, ['*'] for every origin, or None for the same origin only",
-        "origins like 'https://example.com,capacitor://localhost', each in full, as there are no"
-        " wildcards, '*' for every origin, or none for the same origin only",
+        "origins in full, without wildcards, like ['https://example.com', 'capacitor://localhost'],"
+        " or ['*'] for every origin, or None for the same origin only",
+        "origins in full, without wildcards, like 'https://example.com,capacitor://localhost', or"
+        " '*' for every origin, or none for the same origin only",
     )  # fmt: skip
     """Origins that may connect (RFC 6454); None accepts only the origin of the request's host.
     Those of applications, such as ``tauri://localhost``, and ``null`` are compared as written."""

@@ -209,7 +209,7 @@ def _other_refusal(seen: str, status: int) -> Fault:
                 "to test as a user with access", ('wsredis doctor URL --cookie "sessionid=..."',)
             ),
             Remedy(
-                "or with a facility that is open to all clients",
+                "or with a facility that the site grants (the default is a random one)",
                 ("wsredis doctor URL --facility NAME",),
             ),
         )

@@ -7,13 +7,14 @@ import os
 import sys
 from collections.abc import Callable
 
-from ..brokers import shared_channels
+from ..brokers import describe_server, shared_channels
 from ..config import Config
+from ..exceptions import BrokerUnavailable, WrongServer
 from ..protocol.http import is_token
 from .address import Address
 from .client import Client
 from .examination import Examination
-from .report import Report
+from .report import Fault, Remedy, Report
 
 __all__ = ["add_doctor_arguments", "run_doctor"]
 
@@ -68,7 +69,10 @@ def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
         help="cookie to send, such as that of a logged-in user (repeatable)",
     )
     parser.add_argument(
-        "--facility", default="", metavar="NAME", help="facility to use instead of a random one"
+        "--facility",
+        default="",
+        metavar="NAME",
+        help="facility to subscribe to, if the site does not grant a random one",
     )
     parser.add_argument(
         "--publish",
@@ -145,8 +149,9 @@ def run_doctor(options: argparse.Namespace) -> int:
     """Open websockets as a browser on the site's pages does, and print what to fix.
 
     It only subscribes to the broadcast channel of one facility, by default a random one. If
-    WSREDIS_REDIS is set, it also says whether other sites on that Redis server may share channels.
-    Exit codes: 0 no fault, 1 a fault, 2 invalid arguments.
+    WSREDIS_REDIS is set, it also says whether other sites on that Redis server may share channels,
+    and which role the server has; a server that is not a primary is a fault. Exit codes: 0 no
+    fault, 1 a fault, 2 invalid arguments.
     """
     address = Address.parse(options.url, options.facility)
     headers = list(options.header)
@@ -155,9 +160,32 @@ def run_doctor(options: argparse.Namespace) -> int:
     client = Client(address, options.origin or address.origin, headers, options.timeout)
     say: Callable[[str], object] = (lambda line: None) if options.json else _print
     report = Report(address.url(), say)
-    if "WSREDIS_REDIS" in os.environ and (shared := shared_channels(Config.make())) is not None:
-        report.passed("Redis", f"{shared} {CHOOSE_PREFIX}")
-    Examination(client, options.wait, options.publish, _tell).run(report)
+    if "WSREDIS_REDIS" in os.environ:
+        _examine_redis(report)
+    if report.ok:
+        Examination(client, options.wait, options.publish, _tell).run(report)
     if options.json:
         _print(report.json())
     return 0 if report.ok else 1
+
+
+def _examine_redis(report: Report) -> None:
+    """Examine the Redis server of the environment, which may not be reachable from here."""
+    config = Config.make()
+    if (shared := shared_channels(config)) is not None:
+        report.passed("Redis", f"{shared} {CHOOSE_PREFIX}")
+    try:
+        report.passed("Redis", describe_server(config))
+    except WrongServer as exc:
+        report.failed(
+            "Redis",
+            Fault(
+                str(exc),
+                "wrong-redis",
+                "wsredis needs a server that is a primary and not in cluster mode: messages that"
+                " are published elsewhere do not reach all subscribers.",
+                Remedy("the environment of the site", ("WSREDIS_REDIS=redis://PRIMARY:6379/0",)),
+            ),
+        )
+    except BrokerUnavailable as exc:
+        report.passed("Redis", f"not tested, because it cannot be reached from here: {exc}")

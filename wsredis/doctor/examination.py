@@ -153,7 +153,7 @@ class Examination:
                 "no pong, though the server's own frames arrive",
                 "one-way",
                 "The 101 arrives at the client, but the client's frames do not reach the server,"
-                " as with uWSGI's router without its option for websockets.",
+                " as with uWSGI's router without http-websockets.",
                 remedies.uwsgi_router(),
             )
         return Fault(
@@ -229,7 +229,7 @@ class Examination:
             raise self._gone(gone) from None
         finally:
             ws.close()
-        return "sent, and the site's endpoint sends nothing back"
+        return "sent, but the site's endpoint sent nothing back"
 
     # Idle websockets
 

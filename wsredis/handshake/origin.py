@@ -23,9 +23,10 @@ NOT_OWN = (
     " forward the Host header."
 )
 NO_SITE = (
-    "Origin {origin} is not that of a website, so `origins` cannot list it. Open the page over http"
-    " or https, not as a local file or in a sandboxed frame."
+    "Origin {origin} is not that of a website. Open the page over http or https, not as a local"
+    " file or in a sandboxed frame."
 )
+OF_APPLICATION = " If it is that of an application, add it to `origins` as it is written here."
 NO_ORIGIN = "A handshake with cookies needs an Origin header. Send one, or send no cookies."
 _PORTS = {"http": 80, "https": 443}
 
@@ -65,7 +66,8 @@ def _explain(origin: str, environ: dict[str, Any], config: Config) -> str:
     """Return why an origin is refused; without a Host header, the server's name is not shown."""
     shown = printable(origin) or '""'
     if _parse(origin) is None:
-        return NO_SITE.format(origin=shown)
+        advice = OF_APPLICATION if "://" in origin else ""
+        return NO_SITE.format(origin=shown) + advice
     if config.origins is not None:
         return NOT_LISTED.format(origin=shown)
     host = "(none)"

@@ -57,11 +57,15 @@ class Dispatch:
         loop: the loop it runs on.
         stats: the counters, for delivered messages.
         drops: whether messages may be dropped from a send buffer, see `Config.overflow`.
-        on_failure: called when messages were not delivered because of an error.
+        on_failure: called with the subscribers that did not get messages because of an error.
     """
 
     def __init__(
-        self, loop: Loop, stats: HubStats, drops: bool, on_failure: Callable[[], None]
+        self,
+        loop: Loop,
+        stats: HubStats,
+        drops: bool,
+        on_failure: Callable[[Sequence[Subscriber]], None],
     ) -> None:
         self._loop = loop
         self._stats = stats
@@ -226,6 +230,6 @@ class Dispatch:
             write_all(subscribers, encoded[encoding], encoded if self._drops else None)
         except Exception:
             log.exception("messages could not be delivered")
-            self._on_failure()
+            self._on_failure(tuple(subscribers))
         else:
             self._stats.delivered += delivered

@@ -12,7 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import gevent
 
@@ -24,7 +24,7 @@ from ..message import Message
 from ..protocol.closing import MESSAGES_LOST
 from ..runtime.logs import get_logger
 from ..runtime.loop import NEXT_TURN
-from .channel import BATCH_SIZE
+from .steps import in_steps
 from .subscriber import Subscriber
 
 __all__ = ["Gaps"]
@@ -40,6 +40,9 @@ class Gaps:
         feed: the feed of the hub; its ``deliver`` is replaced after a gap.
         subscribers: returns all subscribers of the process, including joining ones.
         catch_up: applies the revocations that were missed; may block, raises BrokerUnavailable.
+
+    Attributes:
+        failures: times that messages could not be written to some subscribers.
     """
 
     def __init__(
@@ -56,15 +59,21 @@ class Gaps:
         self._deliver = feed.deliver
         self._subscribers = subscribers
         self._catch_up = catch_up
+        self.failures = 0
         self._told = self._caught_up = 0  # gaps so far
         self._busy = False
         self._stats.on_gap = self._on_gap
 
-    def fail(self) -> None:
-        """Count a gap and close all subscribers at once, before further messages are delivered."""
-        self._stats.count_gap()
-        for _ in self._tell():
-            pass
+    def fail(self, subscribers: Sequence[Subscriber]) -> None:
+        """Count a failed delivery, and close the subscribers that it concerns at once.
+
+        Args:
+            subscribers: those that did not get a message because of an error.
+        """
+        self.failures += 1
+        if self._closes:
+            for subscriber in subscribers:
+                subscriber.close(MESSAGES_LOST.code, MESSAGES_LOST.reason)
 
     def check(self) -> None:
         """Continue the recovery from a gap if necessary; called periodically."""
@@ -95,16 +104,16 @@ class Gaps:
             self._busy = False
 
     def _tell(self) -> Iterator[None]:
-        """Close the subscribers from before the gap; yield so that other work can run.
+        """Close the subscribers whose handshake began before the gap, in steps.
 
         It may run twice concurrently; only a run that finishes has closed all of them.
         """
         gaps, lost_at = self._stats.gaps, self._stats.lost_at
         if self._closes and self._told != gaps:
-            before = [s for s in self._subscribers() if s.channels and s.since < lost_at]
-            for start in range(0, len(before), BATCH_SIZE):
-                for subscriber in before[start : start + BATCH_SIZE]:
-                    subscriber.close(MESSAGES_LOST.code, MESSAGES_LOST.reason)
+            for step in in_steps(self._subscribers()):
+                for subscriber in step:
+                    if subscriber.channels and subscriber.since < lost_at:
+                        subscriber.close(MESSAGES_LOST.code, MESSAGES_LOST.reason)
                 yield
         self._told = max(self._told, gaps)
         if gaps == self._stats.gaps:

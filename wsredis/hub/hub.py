@@ -42,6 +42,7 @@ from .keepalive import BUCKETS, Keepalive
 from .limits import Limits
 from .memory import BufferMemory
 from .stats import HubStats
+from .steps import Repeated, in_steps
 from .subscriber import Sender, Subscriber
 
 __all__ = ["Hub"]
@@ -88,21 +89,16 @@ class Hub:
         drops = config.overflow != "close"
         self._dispatch = Dispatch(loop, self.stats, drops, self._gaps.fail)
         self._timers = [
-            self._every(config.ping_interval / BUCKETS, self._everybody.ping),
-            self._every(min(0.25, config.close_timeout / 4), self._everybody.sweep),
-            self._every(min(1.0, config.message_timeout / 4), self.memory.sweep),
-            self._every(0.5, self._expire),
+            Repeated(loop, config.ping_interval / BUCKETS, self._everybody.ping),
+            Repeated(loop, min(0.25, config.close_timeout / 4), self._everybody.sweep),
+            Repeated(loop, min(1.0, config.message_timeout / 4), self.memory.sweep),
+            Repeated(loop, 0.5, self._expire),
         ]
         self.heartbeats: Sequence[str | bytes] = ()  # ignored when a client sends them
         if config.heartbeat is not None:
             self.heartbeats = config.heartbeat, config.heartbeat.encode()
             interval = config.heartbeat_interval / BUCKETS
-            self._timers.append(self._every(interval, self._everybody.send_heartbeat))
-
-    def _every(self, seconds: float, callback: Callable[[], None]) -> Any:
-        timer = self._loop.gevent.timer(seconds, seconds, ref=False)
-        timer.start(callback)
-        return timer
+            self._timers.append(Repeated(loop, interval, self._everybody.send_heartbeat))
 
     # Joining and leaving
 
@@ -267,8 +263,11 @@ class Hub:
                     while dispatch.should_yield():
                         yield
                 elif name == self._control:
+                    dispatch.flush()  # closing many takes time
                     for revocation in run:
-                        self.stats.revoked += self._expiry.apply(revocation)
+                        for closed in self._expiry.apply(revocation):
+                            self.stats.revoked += closed
+                            yield
                         yield
         finally:
             dispatch.flush()
@@ -308,10 +307,12 @@ class Hub:
 
     # Time
 
-    def _expire(self) -> None:
-        """Close subscribers whose identity has expired, and continue the recovery from a gap."""
-        self.stats.revoked += self._expiry.expire()
+    def _expire(self) -> Iterator[None]:
+        """Continue the recovery from a gap, and close subscribers whose identity has expired."""
         self._gaps.check()
+        for closed in self._expiry.expire():
+            self.stats.revoked += closed
+            yield
 
     def _catch_up(self) -> None:
         """Apply the revocations that were missed, and close subscribers of refused channels.
@@ -321,25 +322,30 @@ class Hub:
         """
         self._apply_log()
         deaf = [self._channels[name] for name in self._feed.refused() if name in self._channels]
-        for subscriber in {member for channel in deaf for member in channel.members}:
-            subscriber.close(CHANNEL_REFUSED.code, CHANNEL_REFUSED.reason)
+        for step in in_steps(member for channel in deaf for member in tuple(channel.members)):
+            for subscriber in step:
+                subscriber.close(CHANNEL_REFUSED.code, CHANNEL_REFUSED.reason)
             gevent.sleep(NEXT_TURN)
 
     # The end
 
     def drain(self) -> None:
-        """Refuse new subscribers and close all others with 1012 (service restart)."""
+        """Refuse new subscribers and close all others with 1012 (service restart).
+
+        Blocks the calling greenlet until all of them have been told, not until they have ended.
+        """
         self.draining = True
-        for subscriber in tuple(self.subscribers()):
-            subscriber.close(RESTART.code, RESTART.reason)
+        for step in in_steps(self.subscribers()):
+            for subscriber in step:
+                subscriber.close(RESTART.code, RESTART.reason)
+            gevent.sleep(NEXT_TURN)
 
     def close(self) -> None:
         """End every socket and the feed at once."""
         self.draining = True
-        for subscriber in tuple(self.subscribers()):
+        for subscriber in self.subscribers():
             subscriber.abort()
         for timer in self._timers:
-            timer.stop()
             timer.close()
         self._timers = []
         self._dispatch.close()
@@ -348,7 +354,7 @@ class Hub:
     # Numbers
 
     def subscribers(self) -> Iterator[Subscriber]:
-        """Iterate over all subscribers, including those that are joining."""
+        """Iterate over all subscribers, including those that are joining; see `Keepalive`."""
         return iter(self._everybody)
 
     NUMBERS = (
@@ -370,7 +376,7 @@ class Hub:
             "broker_connected": int(feed.connected),
             "draining": int(self.draining),
             **asdict(self.stats),
-            "gaps": feed.gaps,
+            "gaps": feed.gaps + self._gaps.failures,
             "reconnects": feed.reconnects,
             "unpublished": feed.unpublished,
         }

@@ -1,7 +1,8 @@
 """All subscribers of this process, and the timers that detect dead ones.
 
 Subscribers are spread over buckets that are pinged one after the other, so that they are not all
-pinged at the same time. The transports define the bytes of a ping.
+pinged at the same time. Work on many of them is done in steps (see `.steps`), between which
+subscribers may join and leave. The transports define the bytes of a ping.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ..message import Message
 from ..protocol.closing import HANDSHAKE_TIMEOUT
 from .encoding import Encoded
 from .stats import HubStats
+from .steps import first_due, in_steps
 from .subscriber import Subscriber
 
 __all__ = ["BUCKETS", "Keepalive"]
@@ -47,8 +49,12 @@ class Keepalive:
         return here and subscriber not in self._closing
 
     def __iter__(self) -> Iterator[Subscriber]:
+        """Iterate over all subscribers, while others may join and leave.
+
+        A subscriber that stays until the end is yielded once, any other at most once.
+        """
         for bucket in self._buckets:
-            yield from bucket
+            yield from tuple(bucket)
 
     def __len__(self) -> int:
         return sum(map(len, self._buckets))
@@ -79,34 +85,46 @@ class Keepalive:
         """Start the deadline for the end of a closing client."""
         self._closing[subscriber] = time.monotonic() + self._close_timeout
 
-    def ping(self) -> None:
-        """End subscribers of one bucket that did not answer the last ping; ping another bucket."""
-        for subscriber in tuple(self._buckets[(self._ping_at - self._pong_ticks) % BUCKETS]):
-            if subscriber.is_silent:
-                self._stats.timeouts += 1
-                subscriber.abort()
-        for subscriber in tuple(self._buckets[self._ping_at]):
-            subscriber.ping()
+    def ping(self) -> Iterator[None]:
+        """End subscribers of one bucket that did not answer the last ping; ping another bucket.
+
+        All steps must be done before the next call, or a client could have too little time to
+        answer.
+        """
+        for step in in_steps(tuple(self._buckets[(self._ping_at - self._pong_ticks) % BUCKETS])):
+            for subscriber in step:
+                if subscriber.is_silent:
+                    self._stats.timeouts += 1
+                    subscriber.abort()
+            yield
+        for step in in_steps(tuple(self._buckets[self._ping_at])):
+            for subscriber in step:
+                subscriber.ping()
+            yield
         self._ping_at = (self._ping_at + 1) % BUCKETS
 
-    def send_heartbeat(self) -> None:
+    def send_heartbeat(self) -> Iterator[None]:
         """Send the heartbeat to the next bucket."""
-        for subscriber in tuple(self._buckets[self._heartbeat_at]):
-            if subscriber.is_open:
-                subscriber.write(self._heartbeat[subscriber.encoding])
+        for step in in_steps(tuple(self._buckets[self._heartbeat_at])):
+            for subscriber in step:
+                if subscriber.is_open:
+                    subscriber.write(self._heartbeat[subscriber.encoding])
+            yield
         self._heartbeat_at = (self._heartbeat_at + 1) % BUCKETS
 
-    def sweep(self) -> None:
+    def sweep(self) -> Iterator[None]:
         """End subscribers that have not answered a close frame, or got no answer, in time."""
         now = time.monotonic()
         late = [each for each, deadline in self._handshakes.items() if deadline <= now]
-        for subscriber in late:
-            if subscriber in self._handshakes:  # an endpoint may have answered another's handshake
-                self._stats.handshake_timeouts += 1
-                subscriber.close(HANDSHAKE_TIMEOUT.code, HANDSHAKE_TIMEOUT.reason)
-        while self._closing:
-            subscriber, deadline = next(iter(self._closing.items()))
-            if deadline > now:
-                return
-            self._stats.timeouts += 1
-            subscriber.abort()
+        for step in in_steps(late):
+            for subscriber in step:
+                if subscriber in self._handshakes:  # it may have been answered meanwhile
+                    self._stats.handshake_timeouts += 1
+                    subscriber.close(HANDSHAKE_TIMEOUT.code, HANDSHAKE_TIMEOUT.reason)
+            yield
+        while late := first_due(self._closing, now):
+            for subscriber in late:
+                if self._closing.pop(subscriber, None) is not None:  # else it ended meanwhile
+                    self._stats.timeouts += 1
+                    subscriber.abort()
+            yield

@@ -12,8 +12,11 @@ Invariants:
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from heapq import merge
+from operator import itemgetter
 
 import gevent
 
@@ -22,17 +25,17 @@ from ..protocol.closing import MESSAGE_TIMEOUT, SLOW
 from ..runtime.logs import get_logger
 from ..runtime.loop import NEXT_TURN
 from .stats import HubStats
+from .steps import in_steps
 from .subscriber import Subscriber
 
 __all__ = ["OVERHEAD", "BufferMemory"]
+
+WEIGHT = itemgetter(0)
 
 log = get_logger("wsredis.memory")
 
 OVERHEAD = 128
 """Bytes counted for a chunk in a send buffer besides its own: objects and a place in the queue."""
-
-AT_ONCE = 500
-"""Subscribers that are looked at before other work of the loop may run."""
 
 
 class BufferMemory:
@@ -91,7 +94,7 @@ class BufferMemory:
         """Count a message out that is finished, or whose client has ended."""
         self.total -= self._unfinished.pop(subscriber, (0, 0.0))[0]
 
-    def sweep(self) -> None:
+    def sweep(self) -> Iterator[None]:
         """Close clients that have not finished a message in time, except while they are paused."""
         now = time.monotonic()
         late = []
@@ -99,12 +102,17 @@ class BufferMemory:
             if deadline > now:
                 break  # the others are newer
             late.append(subscriber)
-        for subscriber in late:
-            size, _ = self._unfinished.pop(subscriber, (0, 0.0))
-            self._unfinished[subscriber] = size, now + self._timeout
-            if not subscriber.paused:
-                self._stats.timeouts += 1
-                subscriber.close(MESSAGE_TIMEOUT.code, MESSAGE_TIMEOUT.reason)
+        for step in in_steps(late):
+            for subscriber in step:
+                size, deadline = self._unfinished.get(subscriber, (0, math.inf))
+                if deadline > now:
+                    continue  # it has finished the message meanwhile, or ended
+                del self._unfinished[subscriber]
+                self._unfinished[subscriber] = size, now + self._timeout
+                if not subscriber.paused:
+                    self._stats.timeouts += 1
+                    subscriber.close(MESSAGE_TIMEOUT.code, MESSAGE_TIMEOUT.reason)
+            yield
 
     def _relieve(self) -> None:
         if not self._relieving:
@@ -115,21 +123,19 @@ class BufferMemory:
         """Close the subscribers that take most, until an eighth of the memory is free again."""
         try:
             log.warning("send buffers and unfinished messages take %d bytes", self.total)
-            weights = []
-            for number, subscriber in enumerate(list(self._subscribers())):
-                if weight := subscriber.buffered:
-                    weights.append((weight, number, subscriber))
-                if number % AT_ONCE == AT_ONCE - 1:
-                    gevent.sleep(NEXT_TURN)
-            weights.sort(reverse=True)
-            for number, (weight, _, subscriber) in enumerate(weights):
-                if self.total <= self._limit - self._limit // 8:
-                    break
-                self._stats.slow_consumers += subscriber.kick(SLOW.code, SLOW.reason)
-                # What remains is a message that it is sending, or it was closing already.
-                if subscriber.buffered > weight // 2:
-                    subscriber.abort()
-                if number % AT_ONCE == AT_ONCE - 1:
-                    gevent.sleep(NEXT_TURN)
+            sorted_steps = []
+            for step in in_steps(self._subscribers()):
+                weights = [(weight, each) for each in step if (weight := each.buffered)]
+                sorted_steps.append(sorted(weights, key=WEIGHT, reverse=True))
+                gevent.sleep(NEXT_TURN)
+            for heaviest in in_steps(merge(*sorted_steps, key=WEIGHT, reverse=True)):
+                for weight, subscriber in heaviest:
+                    if self.total <= self._limit - self._limit // 8:
+                        return
+                    self._stats.slow_consumers += subscriber.kick(SLOW.code, SLOW.reason)
+                    # What remains is a message that it is sending, or it was closing already.
+                    if subscriber.buffered > weight // 2:
+                        subscriber.abort()
+                gevent.sleep(NEXT_TURN)
         finally:
             self._relieving = False

@@ -16,16 +16,19 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from ..identity import Identity
 from ..identity.revocation import LOG_LENGTH, Revocation
 from ..protocol.closing import IDENTITY_ENDED, default_reason
+from .index import Name, rarest_name
+from .steps import STEP
 from .subscriber import Subscriber
 
-__all__ = ["RecentRevocations"]
+__all__ = ["Recent", "RecentRevocations"]
 
-Name = tuple[str, str]
 Names = tuple[str | None, str | None, str | None]
 
 
@@ -80,7 +83,7 @@ class RecentRevocations:
             newest = max(old.revocation, revocation, key=lambda one: one.at)
             recent = Recent(arrived, max(old.when, when), max(old.at, at), newest)
         self._by_age[names] = recent
-        self.by_name.setdefault(_rarest(names), {})[names] = recent
+        self.by_name.setdefault(rarest_name(revocation), {})[names] = recent
         if len(self._by_age) > self._most:
             names, oldest = next(iter(self._by_age.items()))
             self._remove(names)
@@ -91,14 +94,15 @@ class RecentRevocations:
         self._dropped_when = max(self._dropped_when, when)
         self._dropped_at = max(self._dropped_at, at)
 
-    def expire(self, now: float) -> None:
-        """Remove the revocations that arrived too long ago."""
-        old = now - self._seconds
-        while self._by_age:
-            names, oldest = next(iter(self._by_age.items()))
-            if oldest.arrived >= old:
-                return
-            self._remove(names)
+    def expire(self, now: float) -> Iterator[None]:
+        """Remove the revocations that arrived too long ago, in steps."""
+        arrived = now - self._seconds
+        while old := [
+            n for n, each in islice(self._by_age.items(), STEP) if each.arrived < arrived
+        ]:
+            for names in old:
+                self._remove(names)
+            yield
 
     def end_of(self, subscriber: Subscriber) -> tuple[int, str] | None:
         """Return the close code and reason for a subscriber that a revocation applies to, or None.
@@ -119,8 +123,7 @@ class RecentRevocations:
         return None
 
     def _remove(self, names: Names) -> None:
-        del self._by_age[names]
-        name = _rarest(names)
+        name = rarest_name(self._by_age.pop(names).revocation)
         same = self.by_name[name]
         del same[names]
         if not same:
@@ -128,13 +131,6 @@ class RecentRevocations:
 
 
 _NONE: dict[Names, Recent] = {}
-
-_KINDS = "session", "user", "group"
-
-
-def _rarest(names: Names) -> Name:
-    """Return the name of a revocation that the fewest subscribers have."""
-    return next((kind, name) for kind, name in zip(_KINDS, names, strict=True) if name is not None)
 
 
 def _names(identity: Identity) -> list[Name]:

@@ -155,7 +155,8 @@ def _checked_names(argument: str, names: Any) -> list[str]:
     found = list(names) if isinstance(names, list | tuple | set | frozenset) else [names]
     if not found or not all(isinstance(name, str) and name for name in found):
         raise ConfigurationError(
-            f"{argument} must be a name that is not empty: leave it out to require none."
+            f"{argument} must be a non-empty string or a list of these: leave it out to require"
+            " none."
         )
     return found
 
@@ -189,8 +190,8 @@ def _checked_key(key: str | bytes, algorithms: Sequence[str]) -> str | bytes:
             get_default_algorithms()[name].prepare_key(key)
         except Exception:  # its text may contain the key
             raise ConfigurationError(
-                f"The key cannot be used for {name}: write a secret for HS256, else a public key"
-                " in PEM."
+                f"The key cannot be used for {name}: write a secret for HS256, HS384 and HS512, and"
+                " a public key in PEM for all other algorithms."
             ) from None
     return key
 

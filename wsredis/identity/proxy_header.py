@@ -71,7 +71,7 @@ class ProxyHeaderResolver:
         except ValueError as exc:
             raise ConfigurationError(
                 f"proxies={proxies!r} is not valid: write addresses, networks like '10.0.0.0/8'"
-                " (not of all addresses), or 'unix'."
+                " (but not all addresses), or 'unix'."
             ) from exc
         self._user, *rest = map(_variable, names)
         self._groups = rest[0] if rest else None

@@ -66,7 +66,7 @@ def check_headers(headers: Iterable[tuple[Any, Any]], reserved: Iterable[str] = 
             raise ValueError(f"The value of the header {name} is not a str of printable ASCII.")
         lower = name.lower()
         if any(lower == r or (r.endswith("-") and lower.startswith(r)) for r in reserved):
-            raise ValueError(f"The header {name} is part of the handshake: leave it out.")
+            raise ValueError(f"wsredis sets the header {name} itself: leave it out.")
 
 
 def http_head(status: str, headers: Iterable[tuple[str, str]]) -> bytes:

@@ -18,9 +18,9 @@ OPENED = "wsgi.websocket"
 """The key of the environ for a websocket that the server has opened, as gevent-websocket does."""
 
 OPENED_BY_SERVER = (
-    "the server has answered the handshake itself and is not used with wsredis, so the websocket is"
-    " closed: use gunicorn's worker class gevent in place of GeventWebSocketWorker, and"
-    " gevent.pywsgi without the handler_class of gevent-websocket"
+    "the server has answered the handshake itself, so wsredis cannot serve the websocket and closes"
+    " it: use gunicorn's worker class gevent instead of GeventWebSocketWorker, or gevent.pywsgi"
+    " without the handler_class of gevent-websocket"
 )
 
 NO_SOCKET = (
@@ -62,5 +62,5 @@ def close_opened(websocket: Any) -> list[bytes]:
     try:
         websocket.close()
     except Exception as exc:  # the client may have disconnected
-        log.info("it could not be closed: %s", exc)
+        log.info("the websocket that the server had opened could not be closed: %s", exc)
     return []

@@ -137,7 +137,7 @@ def on_exit(loop: Loop, drain: Callable[[], None], wait: Callable[[], None]) -> 
 
     Args:
         loop: the loop of the hub.
-        drain: closes all websockets without waiting; called on the loop.
+        drain: begins to close all websockets; called on the loop, must not block.
         wait: closes all websockets and waits a moment for the clients; called from any thread.
 
     Returns:

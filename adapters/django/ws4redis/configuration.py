@@ -11,7 +11,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from wsredis.adapters.django.conf import CALLBACKS, setting
+from wsredis.adapters.django.conf import DJANGO_ONLY, setting
 from wsredis.adapters.options import cause
 from wsredis.config import Config
 from wsredis.exceptions import ConfigurationError
@@ -28,7 +28,7 @@ def current_config() -> Config:
     Raises:
         ConfigurationError: a setting is not valid.
     """
-    said = {name: value for name, value in setting().items() if name not in CALLBACKS}
+    said = {name: value for name, value in setting().items() if name not in DJANGO_ONLY}
     said.setdefault("subprotocols", ("*",))
     # The server removes the prefix itself; a proxy may have done so before.
     said |= {"prefix": "/", "redis": redis_options(), "envelope": False}

@@ -142,7 +142,7 @@ def _payload(message: Any) -> bytes | None:
     """Return the payload for Redis; None for a heartbeat."""
     if message is None:
         raise ValueError(
-            "the message is None: write str or bytes (RedisMessage of a heartbeat is None)"
+            "the message is None: write str or bytes (RedisMessage returns None for a heartbeat)"
         )
     if not isinstance(message, (str, bytes, bytearray, memoryview)):
         kind = type(message).__name__

@@ -56,7 +56,7 @@ def test_checks_are_registered_once() -> None:
         (
             {"origins": ["example.com"]},
             "WSREDIS['origins'] = ",
-            "Write origins like ['https://example.com'",
+            "Write origins in full, without wildcards, like ['https://example.com'",
         ),
         ({"redis": "localhost"}, "WSREDIS['redis'] = 'localhost' is not valid", "Write a URL like"),
         ({"expire": None}, "WSREDIS['expire'] = None is not valid", "Write whole seconds"),

@@ -147,7 +147,7 @@ def test_after_a_logout_the_old_cookie_is_anonymous(
     engine: str, person: Person, login: Login
 ) -> None:
     if engine == "signed_cookies":
-        pytest.skip("nobody but the browser forgets a signed cookie")
+        pytest.skip("a signed cookie stays valid after a logout")
     client = login(person("alice"))
     cookie = client.cookies["sessionid"].value
     client.logout()

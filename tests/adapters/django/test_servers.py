@@ -83,6 +83,10 @@ def test_a_site_has_websockets(
             assert server.get("/static/wsredis/wsredis.js")[0] in (200, 404)
             visitor.close(4000, "enough")
             assert seen.recv(timeout=SECONDS) == "None False went"
+        with server.open(query) as alice:
+            server.get("/enter?username=bob&password=secret")
+            assert closed(alice) == 4401
+        server.get("/enter?username=alice&password=secret")
         with server.open(query) as alice, server.open(query) as vanishing:
             vanishing.socket.close()
             Publisher(room, groups=["editors"]).publish("again")

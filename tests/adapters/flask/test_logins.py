@@ -1,4 +1,4 @@
-"""Session keys and websockets when a user logs in or out."""
+"""Session keys and websockets when a user logs in or out, or a session ends otherwise."""
 
 from __future__ import annotations
 
@@ -10,20 +10,32 @@ from typing import Any
 
 import flasksite
 import pytest
-from flask import Flask
+import redis
+from flask import Flask, session
 from websockets.exceptions import InvalidStatus
 
-from wsredis.adapters.flask import Publisher, session_key
+from wsredis.adapters.flask import Publisher, WSRedis, session_key
 
 from ..support import SECONDS, Browser, closed
 
 Live = Callable[..., Browser]
 Make = Callable[..., Flask]
+Kinds = dict[str, dict[str, Any]]
 
 
 @pytest.fixture
 def address(room: str) -> str:
     return f"/ws/{room}?subscribe-broadcast&subscribe-user&subscribe-session"
+
+
+@pytest.fixture
+def kinds(redis_client: redis.Redis) -> Kinds:
+    """Return the options for each kind of session."""
+    return {
+        "signed": {},
+        "redis": {"SESSION_TYPE": "redis", "SESSION_REDIS": redis_client},
+        "store": {"STORE": True},
+    }
 
 
 def hears(ws: Any, app: Flask, room: str) -> None:
@@ -107,6 +119,67 @@ def test_a_login_of_ones_own_says_itself_whose_websockets_end(
         assert beside.close_code is None
 
 
+@pytest.mark.parametrize("kind", ["signed", "redis", "store"])
+@pytest.mark.parametrize("change", ["clear", "change_user", "forget_user", "forget_key"])
+def test_a_session_that_ends_otherwise_closes_its_websockets(
+    live: Live, make: Make, kinds: Kinds, address: str, kind: str, change: str
+) -> None:
+    browser = live(make(**kinds[kind]))
+    other = Browser(browser.host)
+    for each in (browser, other):
+        each.get("/enter?name=alice")
+    key = browser.get("/key")[1]
+    with browser.open(address) as ws, other.open(address) as beside:
+        browser.get(f"/session/{change}")
+        assert closed(ws) == 4401
+        beside.ping().wait(SECONDS)
+        assert beside.close_code is None
+    assert browser.get("/key")[1] != key
+
+
+def test_a_session_that_gets_another_id_closes_its_websockets(
+    live: Live, make: Make, kinds: Kinds, address: str
+) -> None:
+    browser = live(make(**kinds["redis"]))
+    browser.get("/enter?name=alice")
+    with browser.open(address) as ws:
+        browser.get("/session/regenerate")
+        assert closed(ws) == 4401
+    with browser.open(address):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["signed", "redis", "store"])
+def test_other_changes_of_a_session_close_nothing(
+    make: Make, kinds: Kinds, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr(
+        "wsredis.adapters.flask.sessions.disconnect", lambda session, config: ended.append(session)
+    )
+    client = make(**kinds[kind]).test_client()
+    for change in ("put", "clear"):
+        client.get(f"/session/{change}")  # nobody has a websocket under a key
+    client.get("/enter?name=alice")
+    for change in ("put", "look", "nothing"):
+        assert client.get(f"/session/{change}").status_code == 200
+    assert ended == []
+    with client.get("/leave"):
+        pass
+    assert len(ended) == 1
+
+
+def test_a_page_that_does_not_look_at_the_session_does_not_vary_by_it() -> None:
+    app = Flask("site")  # Flask-Login looks at each session
+    app.secret_key = "a key that only the tests know"
+    WSRedis(app)
+    app.add_url_rule("/look", "look", view_func=lambda: session.get("basket", "none"))
+    app.add_url_rule("/nothing", "nothing", view_func=lambda: "nothing")
+    client = app.test_client()
+    assert "Vary" not in client.get("/nothing").headers
+    assert client.get("/look").headers["Vary"] == "Cookie"
+
+
 def test_all_websockets_of_a_user_may_be_closed(live: Live, make: Make, address: str) -> None:
     app = make()
     browser = live(app)
@@ -146,7 +219,5 @@ def test_a_redis_that_is_unavailable_stops_nobody(
 
 
 def test_without_flask_login_nothing_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    from wsredis.adapters.flask import WSRedis
-
     monkeypatch.setitem(sys.modules, "flask_login", None)
     WSRedis(Flask("site"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
 from wsredis.embedded import EmbeddedRedis
@@ -131,6 +132,20 @@ def test_messages_reach_whom_they_are_for(
     with websockets.open(subscribe, john) as again:
         first = {hear(again) for _ in range(4)}
     assert first == {"for users", "for sessions", "for groups", "for all"}
+
+
+def test_a_login_as_somebody_else_closes_the_websockets_of_the_first(
+    servers: tuple[Process, Process],
+) -> None:
+    pages, websockets = servers
+    john = enter(pages, "john")
+    enter(pages, "mary")  # she is in her group then
+    with websockets.open("subscribe-user&subscribe-session", john) as ws:
+        assert pages.get("/login/mary", john)[0] == 200
+        with pytest.raises(ConnectionClosed) as closed:
+            list(iter(lambda: hear(ws), None))  # until it is closed
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4401
 
 
 def test_a_websocket_publishes_and_a_page_fetches(servers: tuple[Process, Process]) -> None:

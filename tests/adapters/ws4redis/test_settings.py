@@ -46,6 +46,14 @@ def test_settings_are_read_when_they_are_used() -> None:
     assert current_config().expire == 3600
 
 
+@pytest.mark.parametrize("watch", [True, False])
+def test_the_session_engine_is_replaced_unless_wsredis_says_otherwise(watch: bool) -> None:
+    with override_settings(WSREDIS={"watch_sessions": watch, "max_message_size": 7}):
+        assert current_config().max_message_size == 7
+        replaced = django_settings.SESSION_ENGINE == "wsredis.adapters.django.sessions"
+        assert replaced == watch
+
+
 def test_what_is_assigned_to_the_module_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(settings, "WS4REDIS_HEARTBEAT", "--heartbeat--")

@@ -18,21 +18,21 @@ from .verdict import left_behind, mismatches, not_given_back
 __all__ = ["ROUNDS", "Course"]
 
 ROUNDS = 4
-"""The time is divided among them, if each is long enough; at the end of the first is the start."""
+"""The number of rounds, if each is long enough; the first one ends with the baseline."""
 
 ROUND_SECONDS = 4.0
-"""That a round takes at least."""
+"""The minimum duration of a round."""
 
 LONG_ROUND = 3 * (OPTIONS["ping_interval"] + OPTIONS["pong_timeout"])
-"""Seconds of a round in which some who answer no ping are surely cut."""
+"""Seconds of a round in which some clients that answer no ping are certainly disconnected."""
 
 PATIENCE = 30.0
-"""Seconds in which everything that was said must have been heard and all agree who listens, in
-which everybody must know that messages may have been lost, and in which nothing may be left of
-those who have gone."""
+"""Seconds until all messages must have been received and all subscriptions must agree, until all
+clients must know that messages may have been lost, and until nothing may be left of clients that
+have disconnected."""
 
 BURST = 200
-"""Messages published while the workers have no link to Redis: some are lost."""
+"""The number of messages published while the workers have no link to Redis: some are lost."""
 
 
 class Course:
@@ -51,7 +51,7 @@ class Course:
     Attributes:
         violations: descriptions of failed checks.
         counts: the numbers of events.
-        start, end: the workers' censuses at the first and the last quiet moment.
+        start, end: the workers' censuses at the baseline and at the end of the last round.
         quiet: for each round, the seconds until nothing was left.
         most: the maximum number of concurrent sockets.
     """
@@ -85,7 +85,7 @@ class Course:
         self.crowd = Crowd(server.port, config, self.talk, Random(seed), pace)
 
     def run(self) -> None:
-        """Go through all rounds; what is wrong is in `violations` then."""
+        """Run all rounds; `violations` then describes what is wrong."""
         try:
             for number in range(self._rounds):
                 self._go_round(number)
@@ -98,20 +98,23 @@ class Course:
         self._check_who_is_there()
         if number == 0:
             self._reload()
-        if number in (0, self._rounds // 2):  # in the first, so that what it makes once is made
+        if number in (
+            0,
+            self._rounds // 2,
+        ):  # in the first, so that the baseline includes its effects
             self._cut()
         self.crowd.run(self._round / 2, self._sockets)
         self._check_who_is_there()
-        self.crowd.everybody_leaves()
+        self.crowd.all_leave()
         self._be_quiet(number)
 
     def _say(self, text: str) -> None:
         self._tell(f"{time.monotonic() - self._began:6.1f} s: {text}")
 
-    # While they are there
+    # While clients are connected
 
     def _check_who_is_there(self) -> None:
-        """Hold still: all is heard, and clients, workers and Redis agree about who listens."""
+        """Pause the clients until they have received all messages and all subscriptions agree."""
         crowd, talk = self.crowd, self.talk
         self.most = max(self.most, len(crowd.members))
         crowd.hold()
@@ -126,7 +129,7 @@ class Course:
 
         if not self._wait(settled):
             for line in late[:5]:
-                talk.wrong("never heard", line)
+                talk.wrong("never received", line)
             odd = odd or self._mismatches()
             self.violations += odd
         crowd.go_on()
@@ -137,9 +140,9 @@ class Course:
         members = list(self.crowd.members.values())
         coming = [m.name for m in members if m.stage in (Stage.CONNECTING, Stage.LEAVING)]
         if coming:
-            return [f"{len(coming)} are still on their way, such as {coming[0]}"]
+            return [f"{len(coming)} clients are still connecting or closing, such as {coming[0]}"]
         if stay := [m.name for m in members if m.revoked]:
-            return [f"{len(stay)} should have been sent away, such as {stay[0]}"]
+            return [f"{len(stay)} revoked clients are still connected, such as {stay[0]}"]
         hearings = [m.hearing for m in members if m.reads and m.plan.kind is Kind.USUAL]
         return self.talk.settled(h for h in hearings if h is not None)
 
@@ -150,7 +153,7 @@ class Course:
         return mismatches(wanted, len(there), workers, self._server.subscriptions())
 
     def _wait(self, until: Callable[[], bool]) -> bool:
-        """Let time pass, and look now and then."""
+        """Run the clients until a condition is met; return False if it takes too long."""
         deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
             self.crowd.run(0.2)
@@ -158,32 +161,34 @@ class Course:
                 return True
         return False
 
-    # Trouble
+    # Faults
 
     def _cut(self) -> None:
-        """Cut the workers' links to Redis: whoever was there must be told that something lacks."""
+        """Break the workers' links to Redis: all connected clients must be told of the gap."""
         gaps = [worker["stats"]["gaps"] for worker in self._server.listening()]
 
         def cut() -> None:
             if (links := self._server.cut()) != WORKERS:
-                self.violations.append(f"{links} links to Redis are no {WORKERS}")
+                self.violations.append(f"{links} links to Redis were broken instead of {WORKERS}")
             for _ in range(BURST):
                 self.crowd.publish()
 
-        self._upset(cut, "the links to Redis were cut")
+        self._upset(cut, "the links to Redis were broken")
         after = [worker["stats"]["gaps"] for worker in self._server.listening()]
         if after != [gap + 1 for gap in gaps]:
-            self.violations.append(f"the gaps were {gaps} and are {after}: each is one more")
+            self.violations.append(
+                f"the workers' gaps were {gaps} and are {after}, not one more each"
+            )
 
     def _reload(self) -> None:
-        """Let new workers take over."""
+        """Replace the workers."""
         old = frozenset(worker["pid"] for worker in self._server.listening())
         self._upset(self._server.reload, "the workers were replaced", old)
 
     def _upset(
         self, what: Callable[[], object], title: str, gone: frozenset[int] = frozenset()
     ) -> None:
-        """Do something that everybody must be told of, and let it pass."""
+        """Cause a fault that all clients must be told of, and wait until it is over."""
         crowd = self.crowd
         crowd.hold()
         there = [m for m in crowd.members.values() if m.reads]
@@ -196,15 +201,15 @@ class Course:
         self._server.wait_for_workers(but=gone)
         crowd.run(1, self._sockets)
         crowd.trouble = False
-        self._say(f"{title}; {len(there)} sockets were there")
+        self._say(f"{title}; {len(there)} sockets were open")
         for member in there:
             if reproach := _reproach(member):
                 self.talk.wrong("not told of a gap", f"{member.name} {reproach} when {title}")
 
-    # When they are gone
+    # When all clients have disconnected
 
     def _be_quiet(self, number: int) -> None:
-        """Wait until nothing is left of anybody."""
+        """Wait until nothing is left of any client."""
         began = time.monotonic()
         start, left = self.start, [""]
         while left and time.monotonic() < began + self._patience:
@@ -221,10 +226,11 @@ class Course:
         self.violations += [f"{line}, {moment}" for line in left]
         self.violations += [f"{line}, {moment}" for line in not_given_back(self.start, self.end)]
         opened = self.crowd.counts["opened"]
-        self._say(f"round {number}: {opened:,} sockets so far; quiet in {self.quiet[-1]:.1f} s")
+        waited = self.quiet[-1]
+        self._say(f"round {number}: {opened:,} sockets so far; nothing left after {waited:.1f} s")
 
     def _judge(self) -> None:
-        """Check what can be said at the end only."""
+        """Check what can only be checked at the end."""
         self.violations += [f"{kind}: {count:,} times" for kind, count in self._worst()]
         self.violations += self.talk.shown
         self.violations += [f"the log says: {line}" for line in self._server.complaints()[:5]]
@@ -235,23 +241,23 @@ class Course:
         )
         if self.talk.dropped > counted:
             self.violations.append(
-                f"{self.talk.dropped} messages lack, {counted} are counted as dropped"
+                f"{self.talk.dropped} messages are missing, and {counted} were counted as dropped"
             )
         needed = ["slow_consumers" if self._overflow == "close" else "messages_dropped", "gaps"]
         if self._round > LONG_ROUND:
             needed.append("timeouts")
         for name in needed:
             if not total[name]:
-                self.violations.append(f"it proves little: {name} is 0")
+                self.violations.append(f"the run was too short or too small: {name} is 0")
 
     def _worst(self) -> list[tuple[str, int]]:
         return self.talk.violations.most_common()
 
 
 def _reproach(member: Member) -> str:
-    """Return what is wrong with how somebody has ended, if anything is."""
+    """Return what is wrong with how a client was disconnected; "" if nothing is."""
     if member.stage is not Stage.ENDED:
-        return "is still there"
+        return "is still connected"
     if member.plan.kind is Kind.USUAL and member.code not in (1012, 1013, REVOKED):
-        return f"was closed with {member.code or 'nothing'}"
+        return f"ended with {member.code or 'no close frame'}"
     return ""

@@ -22,19 +22,19 @@ LIFE = 20.0
 """Seconds that a client stays, on average."""
 
 RETAINING = frozenset(f"room{number}" for number in range(0, 20, 3))
-"""Facilities whose last message is retained, so that whoever comes hears it first."""
+"""Facilities whose last message is retained, so that new subscribers receive it first."""
 
 RETAINED_SECONDS = 600
 """Seconds for which it is retained."""
 
 REVOKED = 4401
-"""The close code of those who are sent away by a revocation."""
+"""The close code of revoked clients."""
 
 STALL = 1.0
-"""Seconds for which the usual client stalls; less than a ping waits for its pong."""
+"""Seconds for which a usual client stalls; less than `pong_timeout`."""
 
 HEAVY_SIZE = 16_000
-"""Bytes of a message to those who may not take it."""
+"""Bytes of a message to the facility of clients that stop reading."""
 
 Names = tuple[Audience, str, str]
 
@@ -70,7 +70,7 @@ class Crowd:
         self.longest = 0.0
         self._config = config
         self._random = random
-        self._held = False  # nobody leaves or stalls
+        self._held = False  # no client leaves or stalls
         self._epoll = select.epoll()
         self._events: dict[int, int] = {}
         self._polled = time.monotonic()
@@ -80,15 +80,15 @@ class Crowd:
         self._publishers: dict[Member, None] = {}
 
     def close(self) -> None:
-        """End everything at once."""
+        """Abort all connections."""
         for member in list(self.members.values()):
             member.abort(reset=True)
         self._epoll.close()
 
-    # What members tell
+    # Called by members
 
     def opened(self, member: Member) -> None:
-        """Plan the life of somebody who has come in."""
+        """Schedule what a client does after its websocket has opened."""
         self.counts["opened"] += 1
         if member.plan.publish and member.plan.kind is Kind.USUAL:
             self._publishers[member] = None
@@ -100,13 +100,13 @@ class Crowd:
                 self._later(self._random.uniform(0, LIFE / 2), self._stall, member)
 
     def refused(self, member: Member, status: str) -> None:
-        """Take note of a handshake that was answered with an error."""
+        """Record a refused handshake."""
         self.counts["refused"] += 1
         if not self.trouble:
-            self.talk.wrong("a handshake refused", f"{member.name} got {status}")
+            self.talk.wrong("a refused handshake", f"{member.name} received {status}")
 
     def leaves(self, member: Member, how: str) -> None:
-        """Take note of an end: it has left, was refused, or has lost its connection."""
+        """Record the end of a client: it has left, was refused, or its connection was lost."""
         fd = member.socket.fileno()
         self._watch(member, 0)
         del self.members[fd]
@@ -114,21 +114,21 @@ class Crowd:
         if member.plan.kind is Kind.HASTY:
             self.counts["aborted handshakes"] += 1
         elif member.stage is Stage.CONNECTING and how == "lost":
-            self.counts["handshakes cut"] += 1
+            self.counts["lost handshakes"] += 1
             if not self.trouble:
-                self.talk.wrong("a handshake cut", member.name)
+                self.talk.wrong("a handshake without a response", member.name)
         elif member.hearing is not None:
-            rude = how == "left" or member.code is None
-            self.codes[("left" if how == "left" else "cut") if rude else str(member.code)] += 1
+            abrupt = how == "left" or member.code is None
+            self.codes[how if abrupt else str(member.code)] += 1
             usual = member.plan.kind is Kind.USUAL
             if member.code == REVOKED and not member.revoked:
-                self.talk.wrong("sent away without a revocation", member.name)
+                self.talk.wrong("closed with 4401 without a revocation", member.name)
             elif usual and how == "lost" and member.code not in (1000, 1012, 1013, REVOKED):
                 what = f"a close frame with {member.code}" if member.code else "no close frame"
-                self.talk.wrong("an end without need", f"{member.name} got {what}")
+                self.talk.wrong("an unexpected end", f"{member.name} received {what}")
 
     def waits(self, member: Member) -> None:
-        """Watch for what a member needs now."""
+        """Watch the socket of a member for reading and writing, as it needs now."""
         if member.stage is not Stage.ENDED:
             reading = 0 if member.stalled else select.EPOLLIN
             self._watch(member, reading | (select.EPOLLOUT if member.wants_to_write else 0))
@@ -145,18 +145,18 @@ class Crowd:
         elif events != before:
             self._epoll.modify(fd, events)
 
-    # What happens
+    # The loop
 
     def run(self, seconds: float, sockets: int = 0, until: Callable[[], Any] | None = None) -> bool:
-        """Let time pass.
+        """Run the clients for some time.
 
         Args:
-            seconds: how much, at most.
-            sockets: how many there should be; 0: nobody comes, and nothing is published.
-            until: ends it before.
+            seconds: the maximum duration.
+            sockets: how many should be open; with 0, none is opened and nothing is published.
+            until: a condition that ends it earlier.
 
         Returns:
-            Whether ``until`` has come true.
+            Whether ``until`` is true.
         """
         now = time.monotonic()
         end = now + seconds
@@ -179,7 +179,7 @@ class Crowd:
         return until is not None and bool(until())
 
     def _act(self, seconds: float, sockets: int) -> None:
-        """Do what has its time in so many seconds."""
+        """Do what is due in a period of this many seconds."""
         for _ in self._often("join", seconds, max(20, sockets / 8)):
             if len(self.members) < sockets:
                 self._join(sockets)
@@ -192,7 +192,7 @@ class Crowd:
         for _ in self._often("heavy", seconds, 10):
             self._send((Audience.BROADCAST, HEAVY, ""), HEAVY_SIZE)
         for _ in self._often("revoke", seconds, 2):
-            self._send_away()
+            self._revoke()
 
     def _often(self, what: str, seconds: float, rate: float) -> Iterator[int]:
         self._credit[what] += seconds * rate * self.pace  # type: ignore[assignment]
@@ -207,7 +207,7 @@ class Crowd:
         self.waits(member)
 
     def publish(self) -> None:
-        """Publish to a channel of somebody."""
+        """Publish to a channel of a random client."""
         if not self.members:
             return
         plan = self._random.choice(list(self.members.values())).plan
@@ -227,18 +227,18 @@ class Crowd:
         (channel,) = publisher.channels
         expire = RETAINED_SECONDS if facility in RETAINING else 0
         reached = publisher.publish(f"{self.talk.next(channel)} {'x' * size}", expire=expire)
-        self.counts["published to nobody"] += self.trouble and not reached
+        self.counts["published without receivers"] += self.trouble and not reached
         self.counts["published by the publisher"] += 1
 
-    def _send_away(self) -> None:
-        """Order somebody to be disconnected, from outside of the workers."""
+    def _revoke(self) -> None:
+        """Revoke the session of a random client, from outside of the workers."""
         member = self._random.choice(list(self.members.values())) if self.members else None
         if member is not None and member.stage is Stage.OPEN and not member.revoked:
             member.revoked = True
             disconnect(session=member.plan.identity.session, code=REVOKED, config=self._config)
             self.counts["revocations"] += 1
 
-    # The lives of members
+    # Scheduled actions of members
 
     def _later(self, seconds: float, what: Callable[[Member], None], member: Member) -> None:
         heapq.heappush(self._due, (time.monotonic() + seconds, id(member), what, member))
@@ -268,7 +268,7 @@ class Crowd:
         member.stall(False)
 
     def hold(self) -> None:
-        """Let everybody read and nobody leave, until `go_on`."""
+        """Make all clients read and stay connected, until `go_on`."""
         self._held = True
         for member in list(self.members.values()):
             if member.stalled:
@@ -277,15 +277,15 @@ class Crowd:
                     self._later(1, self._stall, member)
 
     def go_on(self) -> None:
-        """Let everybody do what they want again."""
+        """Let clients leave and stall again."""
         self._held = False
 
-    def everybody_leaves(self) -> None:
-        """Send all away, each in its own way; who has not answered is cut by us at the end."""
+    def all_leave(self) -> None:
+        """Disconnect all clients, each in its own way; abort those that get no answer."""
         self._due.clear()
         for member in list(self.members.values()):
             member.leave()
         self.run(5, until=lambda: not self.members)
         for member in list(self.members.values()):
             member.abort(reset=False)
-            self.talk.wrong("a close frame without an answer", member.name)
+            self.talk.wrong("no answer to a close frame", member.name)

@@ -26,25 +26,25 @@ PREFIX = "soak"
 """The key prefix of a run."""
 
 HEAVY = "heavy"
-"""The facility of large messages, in which the stuck have chosen to be."""
+"""The facility of large messages, to which clients that stop reading subscribe."""
 
 READ_SIZE = 1 << 18
 
 SMALL, LARGE = 1 << 12, 1 << 18
-"""Bytes that the system may hold for somebody who is stuck, and for one who has woken."""
+"""Receive buffers in bytes, of a client that does not read, and when it reads again."""
 
 
 class Kind(Enum):
     """The kinds of clients."""
 
-    USUAL = auto()  # reads, may publish, may stall for a moment, leaves in its own way
-    STUCK = auto()  # stops reading for good where much is said: overflows its send buffer
+    USUAL = auto()  # reads, may publish, may stall briefly, disconnects in its own way
+    STUCK = auto()  # stops reading on a busy channel: overflows its send buffer
     MUTE = auto()  # reads, but answers no ping
-    HASTY = auto()  # goes away in the middle of its handshake
+    HASTY = auto()  # disconnects in the middle of its handshake
 
 
 ODD = {3: Kind.STUCK, 8: Kind.HASTY, 13: Kind.MUTE}
-"""Which of twenty clients are not as usual."""
+"""Which of twenty clients are not usual ones."""
 
 
 class Stage(Enum):
@@ -77,7 +77,7 @@ class Plan:
         return f"/ws/{self.facility}?{'&'.join(keys)}"
 
     def headers(self) -> dict[str, str]:
-        """Return what tells the site who this is."""
+        """Return the headers that set the identity."""
         who = self.identity
         return {
             "X-User": who.user or "",
@@ -86,7 +86,7 @@ class Plan:
         }
 
     def channels(self, audiences: Iterable[Audience]) -> list[str]:
-        """Return the channels of audiences, which wsredis should come to as well."""
+        """Return the channels of audiences, as wsredis should determine them."""
         return [
             channel
             for audience in audiences
@@ -95,7 +95,7 @@ class Plan:
 
 
 def draw(random: Random, number: int, sockets: int) -> Plan:
-    """Draw a client; of ``sockets`` at a time about a twentieth listen to one facility."""
+    """Return a random plan; about a twentieth of ``sockets`` clients share a facility."""
     kind = ODD.get(number % 20, Kind.USUAL)
     heavy = kind is Kind.STUCK or random.random() < 0.01
     audiences = list(Audience)
@@ -150,14 +150,14 @@ class Member:
 
     @property
     def reads(self) -> bool:
-        """Tell whether it is open and hears everything."""
+        """Return whether it is open and currently reads."""
         return self.stage is Stage.OPEN and not self.stalled
 
     @property
     def wants_to_write(self) -> bool:
         return bool(self._out)
 
-    # What it does
+    # Actions
 
     def say(self) -> None:
         """Publish a message."""
@@ -166,7 +166,7 @@ class Member:
         self._send(frame(TEXT, self._crowd.talk.next(channel, self.name).encode()))
 
     def stall(self, stalled: bool) -> None:
-        """Stop reading, or read again; the stuck have little room, and much when they wake."""
+        """Stop reading, or read again."""
         self.stalled = stalled
         if self.plan.kind is Kind.STUCK:
             self._buffer(SMALL if stalled else LARGE)
@@ -176,7 +176,7 @@ class Member:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
     def leave(self) -> None:
-        """Go: politely with a close frame, else with a FIN or a reset."""
+        """Disconnect with a close frame, a FIN or a reset."""
         if self.stage is Stage.OPEN and self.plan.polite and not self.stalled:
             self.stage = Stage.LEAVING
             self._send(frame(CLOSE, b"\x03\xe8"))
@@ -189,10 +189,10 @@ class Member:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._end("left")
 
-    # What the loop calls
+    # Called by the loop
 
     def writable(self) -> None:
-        """Send what waits; the hasty go as soon as they have asked."""
+        """Send queued bytes; a hasty client disconnects after its request."""
         try:
             self._out = self._out[self.socket.send(self._out) :]
         except BlockingIOError:
@@ -204,7 +204,7 @@ class Member:
             self.abort(reset=self.plan.polite)
 
     def readable(self) -> None:
-        """Take what has come."""
+        """Read and handle received bytes."""
         try:
             data = self.socket.recv(READ_SIZE)
         except BlockingIOError:
@@ -242,7 +242,7 @@ class Member:
         try:
             frames = self._reader.feed(data)
         except WireError as exc:
-            talk.wrong("no frame", f"{self.name} got {exc}")
+            talk.wrong("an invalid frame", f"{self.name} received {exc}")
             self._end("lost")
             return
         for opcode, payload in frames:

@@ -10,24 +10,26 @@ FIGURES = ("greenlets", "timer watchers", "io watchers", "WebSocket objects", "d
 
 
 def table(course: Course) -> str:
-    """Return what has happened, and what each worker held at the start and at the end."""
+    """Return the events of a run, and the resources of each worker at its start and end."""
     counts, codes = course.crowd.counts, course.crowd.codes
     quiet = ", ".join(f"{seconds:.1f}" for seconds in course.quiet)
     rows = {
         "sockets opened": counts["opened"],
-        "at once": course.most,
+        "sockets open at the same time": course.most,
         "handshakes aborted by clients": counts["aborted handshakes"],
-        "handshakes refused or cut in trouble": counts["refused"] + counts["handshakes cut"],
+        "handshakes refused or lost in faults": counts["refused"] + counts["lost handshakes"],
         "stalls": counts["stalls"],
         "revocations": counts["revocations"],
         "published by the publisher": counts["published by the publisher"],
         "published by sockets": counts["published by sockets"],
-        "messages heard": course.talk.heard,
-        "published in trouble, heard by none": counts["published to nobody"],
-        "missing to slow readers, and counted": course.talk.dropped,
+        "messages received": course.talk.heard,
+        "published in faults without receivers": counts["published without receivers"],
+        "missed by slow readers, and counted": course.talk.dropped,
     }
     lines = [f"{name:<38}{value:>12,}" for name, value in rows.items()]
-    lines.append("ends: " + ", ".join(f"{code} {n:,}" for code, n in codes.most_common()))
+    lines.append(
+        "sockets ended with: " + ", ".join(f"{code} {n:,}" for code, n in codes.most_common())
+    )
     lines.append(f"longest pause of the clients: {course.crowd.longest:.1f} s")
     lines.append(f"seconds until nothing was left: {quiet}")
     for name in ("slow_consumers", "messages_dropped", "timeouts", "gaps", "unpublished"):

@@ -32,10 +32,10 @@ OPTIONS: dict[str, Any] = {
     "pong_timeout": 5.0,
     "close_timeout": 2.0,
 }
-"""What differs from the defaults: all that takes time or space is smaller, so that it happens."""
+"""Options that differ from the defaults: limits are lower, so that they are reached."""
 
 BAD = re.compile(r"Traceback|Exception ignored|SystemError|Segmentation|DAMN")
-"""What must not be in a log."""
+"""Text that must not be in a log."""
 
 PR_SET_PDEATHSIG = 1
 
@@ -91,7 +91,7 @@ class Server:
         self.broker.stop()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        """Start uWSGI: a socket for all workers, and one for each alone, for its page."""
+        """Start uWSGI with a socket for all workers, and one for the page of each worker."""
         sockets = [self.port, *self._pages]
         maps = [",".join(str(n + 1) for n in range(WORKERS)), *range(1, WORKERS + 1)]
         words = [str(Path(sys.executable).with_name("uwsgi")), "--binary-path", sys.executable]
@@ -114,7 +114,7 @@ class Server:
             )
 
     def wait_for_workers(self, but: frozenset[int] = frozenset()) -> None:
-        """Wait until every worker answers, and none with an id that is gone."""
+        """Wait until every worker answers, and none of them has one of the given process ids."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -127,11 +127,11 @@ class Server:
             time.sleep(0.05)
 
     def census(self) -> list[dict[str, Any]]:
-        """Ask each worker what it holds."""
+        """Request the census of each worker."""
         return [self._ask(port, "/census") for port in self._pages]
 
     def listening(self) -> list[dict[str, Any]]:
-        """Ask each worker who listens to what: a part of the census, without a collection."""
+        """Request the subscriptions of each worker: a part of the census, without a collection."""
         return [self._ask(port, "/listening") for port in self._pages]
 
     def _ask(self, port: int, page: str) -> dict[str, Any]:
@@ -144,18 +144,18 @@ class Server:
         return answer
 
     def subscriptions(self) -> dict[str, int]:
-        """Return what Redis says: the channels, and how many connections listen to each."""
+        """Return the channels in Redis, and how many connections subscribe to each."""
         names: Any = self.redis.pubsub_channels()
         pairs: Any = self.redis.pubsub_numsub(*names) if names else []
         return {name.decode(): count for name, count in pairs}
 
     def cut(self) -> int:
-        """Cut every subscriber's link to Redis and return how many there were."""
+        """Break every subscriber's link to Redis and return how many there were."""
         killed: Any = self.redis.client_kill_filter(_type="pubsub")
         return int(killed)
 
     def reload(self) -> None:
-        """Let new workers take the place of the old ones; returns at once."""
+        """Start to replace the workers; return at once."""
         with (self._folder / "fifo").open("wb", buffering=0) as fifo:
             fifo.write(b"r")
 

@@ -18,7 +18,7 @@ __all__ = ["PUBLISHER", "Hearing", "Talk"]
 PUBLISHER = "P"
 
 SHOWN = 5
-"""Violations of one kind that are told in words; all are counted."""
+"""The maximum number of descriptions for each kind of violation; all are counted."""
 
 
 class Hearing:
@@ -53,7 +53,7 @@ class Hearing:
         self._floor = floor
 
     def floor(self, channel: str) -> int:
-        """Return the number that the publisher had come to in a channel when this was opened."""
+        """Return the last number of the publisher in a channel when this was opened."""
         return self._floor.get(channel, 0)
 
 
@@ -75,11 +75,11 @@ class Talk:
         self._drops = drops
         self._clock = 0
         self._numbers: dict[tuple[str, str], int] = {}
-        self._begun: dict[tuple[str, str], int] = {}  # when a source first spoke in a channel
+        self._begun: dict[tuple[str, str], int] = {}  # when a source first published to a channel
         self._latest: dict[tuple[str, str], int] = {}  # and when it last did
 
     def next(self, channel: str, source: str = PUBLISHER) -> str:
-        """Return the next message of a source, without what it is filled up with."""
+        """Return the next message of a source, without padding."""
         self._clock += 1
         key = channel, source
         number = self._numbers[key] = self._numbers.get(key, 0) + 1
@@ -88,49 +88,49 @@ class Talk:
         return f"{channel} {source} {number}"
 
     def opened(self, name: str, channels: Iterable[str], echo: bool, slow: bool = False) -> Hearing:
-        """Return what remembers what a new websocket hears."""
+        """Return the record of the messages that a new websocket receives."""
         self._clock += 1
         names = frozenset(channels)
         floor = {name: self._numbers.get((name, PUBLISHER), 0) for name in names}
         return Hearing(name, names, echo, slow, self._clock, floor)
 
     def hear(self, hearing: Hearing, payload: bytes) -> None:
-        """Check one message that a websocket has got."""
+        """Check a message that a websocket has received."""
         self.heard += 1
         try:
             channel, source, text, *_ = payload.decode().split(" ", 3)
             number = int(text)
         except ValueError:
-            self.wrong("not a message of ours", f"{hearing.name} got {payload[:60]!r}")
+            self.wrong("an unknown message", f"{hearing.name} received {payload[:60]!r}")
             return
-        what = f"{hearing.name} got {source}'s {number} in {channel}"
+        what = f"{hearing.name} received {source}'s {number} in {channel}"
         key = channel, source
         if channel not in hearing.channels:
-            self.wrong("a message for others", what)
+            self.wrong("a message for other clients", what)
         if number > self._numbers.get(key, 0):
-            self.wrong("a message that nobody sent", what)
+            self.wrong("a message that was not sent", what)
         if source == hearing.name and not hearing.echo:
-            self.wrong("an echo that nobody wanted", what)
+            self.wrong("an unwanted echo", what)
         last = hearing.last.get(key)
         if last is not None and number <= last:
-            self.wrong("twice or out of order", f"{what} after {last}")
+            self.wrong("duplicated or out of order", f"{what} after {last}")
             return
         if last is None:
             last = number - 1 if source != PUBLISHER else min(number - 1, hearing.floor(channel))
             if source != PUBLISHER and self._begun.get(key, 0) > hearing.since:
-                last = 0  # it was there when the source began
+                last = 0  # it was open when the source began
         hearing.last[key] = number
         missing = number - 1 - last
         if missing > 0 and self._drops and hearing.slow:
             self.dropped += missing
         elif missing > 0:
-            self.wrong("a hole", f"{what} after {last}")
+            self.wrong("missing messages", f"{what} after {last}")
 
     def settled(self, hearings: Iterable[Hearing]) -> list[str]:
-        """Return who has not heard the last of what was published; [] if everybody has.
+        """Return the websockets that still miss published messages; [] if none does.
 
         Args:
-            hearings: of those who are open, read, and answer for what they have sent.
+            hearings: those of all websockets that are open and read.
         """
         hearings = list(hearings)
         there = {hearing.name for hearing in hearings} | {PUBLISHER}
@@ -149,11 +149,13 @@ class Talk:
                         continue
                     if hearing.last.get(key, 0) < number:
                         had = hearing.last.get(key, 0)
-                        late.append(f"{hearing.name} has {source}'s {had} of {number} in {channel}")
+                        late.append(
+                            f"{hearing.name} has received {source}'s {had} of {number} in {channel}"
+                        )
         return late
 
     def forget(self) -> None:
-        """Drop all that was said; only when nobody is left who could still hear of it."""
+        """Forget all messages; only when no websocket is left that could receive one."""
         for table in (self._numbers, self._begun, self._latest):
             table.clear()
 

@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["MAY_GROW", "MEMORY", "left_behind", "mismatches", "not_given_back"]
 
 CONTROL = "soak:control"
-"""The channel of revocations, which every worker listens to from its first websocket on."""
+"""The control channel, to which every worker subscribes with its first websocket."""
 
 MAY_GROW = {
     **dict.fromkeys(("Receivers._spare", "Receiver objects", "_Reader objects"), 128),
@@ -18,14 +18,14 @@ MAY_GROW = {
     **dict.fromkeys(("RecentRevocations._by_age", "RecentRevocations.by_name"), 1000),
     **dict.fromkeys(("Recent objects", "Revocation objects"), 1000),
 }
-"""What is kept for the next client, and revocations for five minutes: how much at the most."""
+"""The maximum number of objects that are kept for reuse, and of revocations of five minutes."""
 
 MEMORY: dict[str, tuple[str, int, float]] = {
     "blocks": ("Python's blocks", 4000, 0.1),
     "malloc": ("bytes from malloc", 2**20, 16.0),
     "anonymous": ("bytes from the system", 4 * 2**20, 64.0),
 }
-"""What may be in use more than at the start: at any rate, and for each socket served since then."""
+"""How much more memory than at the start is allowed: a constant, and for each socket since."""
 
 Census = Mapping[str, Any]
 
@@ -33,30 +33,30 @@ Census = Mapping[str, Any]
 def left_behind(
     start: Sequence[Census], now: Sequence[Census], redis: Mapping[str, int]
 ) -> list[str]:
-    """Return what is left although all sockets are gone; [] if nothing is.
+    """Return what is left after all sockets have been closed; [] if nothing is.
 
     Args:
-        start: each worker's census at an earlier time when nobody was there.
+        start: each worker's census at an earlier time without clients.
         now: the same, now.
-        redis: how many connections listen to each channel.
+        redis: how many connections subscribe to each channel.
     """
     found = []
     for number, (before, after) in enumerate(zip(start, now, strict=True), 1):
         who = f"worker {number}"
         if before["pid"] != after["pid"]:
-            found.append(f"{who} is another process now")
+            found.append(f"{who} was replaced by another process")
         for name in ("channels", "connections", "send_buffer_bytes"):
             if after["stats"][name]:
                 found.append(f"{who}: {name} is {after['stats'][name]}")
         if set(after["wanted"]) != {CONTROL}:
-            found.append(f"{who}: the feed wants {_some(set(after['wanted']) - {CONTROL})}")
+            found.append(f"{who}: the feed has {_some(set(after['wanted']) - {CONTROL})}")
         for name, size in after["held"].items():
             most = max(before["held"].get(name, 0), MAY_GROW.get(name, 0))
             if size > most:
                 found.append(f"{who}: {name} is {size}, was {most}")
     if redis != {CONTROL: len(now)}:
         found.append(
-            f"Redis has subscriptions to {_some(redis)}, not one of each worker's revocations"
+            f"Redis has subscriptions to {_some(redis)}, not only one of each worker to {CONTROL}"
         )
     return found
 
@@ -64,32 +64,32 @@ def left_behind(
 def mismatches(
     wanted: set[str], sockets: int, now: Sequence[Census], redis: Mapping[str, int]
 ) -> list[str]:
-    """Return how what clients listen to, what workers hold and what Redis has differ.
+    """Return how the channels of clients, of workers and of Redis differ.
 
     Args:
         wanted: the channels of all open clients.
         sockets: their number.
         now: each worker's census.
-        redis: how many connections listen to each channel.
+        redis: how many connections subscribe to each channel.
     """
     found = []
     held = Counter(channel for worker in now for channel in worker["channels"])
     open_ = sum(worker["stats"]["connections"] for worker in now)
     if open_ != sockets:
-        found.append(f"{sockets} clients are connected, and workers have {open_}")
+        found.append(f"{sockets} clients are connected, but the workers have {open_} websockets")
     if wanted != set(held):
-        found.append(f"clients and workers differ about {_some(wanted ^ set(held))}")
+        found.append(f"clients and workers differ in {_some(wanted ^ set(held))}")
     for number, worker in enumerate(now, 1):
         if odd := set(worker["wanted"]) ^ {*worker["channels"], CONTROL}:
-            found.append(f"worker {number}'s hub and feed differ about {_some(odd)}")
+            found.append(f"worker {number}'s hub and feed differ in {_some(odd)}")
     held[CONTROL] = len(now)
     if odd := {name for name in {*held, *redis} if held[name] != redis.get(name, 0)}:
-        found.append(f"workers and Redis differ about {_some(odd)}")
+        found.append(f"workers and Redis differ in {_some(odd)}")
     return found
 
 
 def not_given_back(start: Sequence[Census], now: Sequence[Census]) -> list[str]:
-    """Return where more memory is in use than may be, for so many sockets served meanwhile."""
+    """Return the workers that use more memory than allowed for the sockets they have served."""
     found = []
     for number, (before, after) in enumerate(zip(start, now, strict=True), 1):
         served = after["stats"]["accepted"] - before["stats"]["accepted"]
@@ -99,7 +99,7 @@ def not_given_back(start: Sequence[Census], now: Sequence[Census]) -> list[str]:
             if grown > most:
                 found.append(
                     f"worker {number}: {grown:,} more {title} after {served:,} sockets,"
-                    f" {most:,.0f} may be"
+                    f" at most {most:,.0f} are allowed"
                 )
     return found
 

@@ -57,10 +57,10 @@ class Reader:
         self._held = b""
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Take bytes and return the opcodes and payloads of the frames that are whole now.
+        """Parse bytes and return the opcodes and payloads of the frames that are complete.
 
         Raises:
-            WireError: it is masked, in fragments, or compressed without being asked.
+            WireError: a frame is masked, fragmented, or compressed without negotiation.
         """
         data = self._held + data
         frames: list[tuple[int, bytes]] = []

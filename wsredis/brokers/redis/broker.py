@@ -19,6 +19,7 @@ from ..base import Deliver
 from ..copies import ALWAYS_FITS, OPTION, OutputLimit
 from .client import RedisClient
 from .feed import RedisFeed
+from .watch import Watch
 
 __all__ = ["RedisBroker"]
 
@@ -44,9 +45,15 @@ class RedisBroker:
 
     def open(self, loop: Loop, deliver: Deliver) -> RedisFeed:
         client = self._client
-        deadline = client.config.redis_deadline
-        fetch = self._fetch_value
-        return RedisFeed(client.connect_link, deadline, deliver, fetch, self._envelope, client.name)
+        return RedisFeed(
+            client.connect_link,
+            client.config.redis_deadline,
+            deliver,
+            self._fetch_value,
+            Watch(client.find_run_id),
+            self._envelope,
+            client.name,
+        )
 
     def _fetch_value(self, key: str) -> bytes | None:
         value: Any = self._client.call(lambda client: client.get(key))

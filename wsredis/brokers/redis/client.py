@@ -27,6 +27,7 @@ from ...config import Config
 from ...exceptions import BrokerUnavailable, ConfigurationError
 from ...runtime.blocking import blocking, uses_sockets
 from .link import Socket
+from .role import CheckedConnection, check_roles, run_id
 
 __all__ = ["LinkConnection", "RedisClient"]
 
@@ -54,12 +55,16 @@ redis-py passes all others that it does not convert on as text, also where it ne
 
 
 class LinkConnection:
-    """A connection of redis-py for a link, after its HELLO."""
+    """A connection of redis-py for a link, after its HELLO.
+
+    Attributes:
+        run_id: id of the process of Redis; None if the user of Redis may not ask for it.
+    """
 
     def __init__(self, client: redis.Redis) -> None:
         self._connection = _new_connection(client)
         try:
-            blocking(self._connection.connect)
+            self.run_id = blocking(_connect, self._connection)
         except BaseException:
             # Other exceptions, such as that of a credential provider, leave the socket open.
             self.close()
@@ -86,11 +91,10 @@ class RedisClient:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        deadline = config.redis_deadline
-        self._calls: redis.Redis = self._make(redis.Redis, deadline, protocol=2)
-        self._links: redis.Redis = self._make(redis.Redis, deadline, protocol=3)
-        self._publishing: redis.Redis = self._make(redis.Redis, config.publish_timeout, protocol=2)
+        self._calls, self._publishing = self._make_calls()
+        self._links: redis.Redis = self._make(redis.Redis, config.redis_deadline, protocol=3)
         self.name = _name(self._links)
+        self._run_id: str | None = None  # of the server of the last link
         try:
             _new_connection(self._links)
         except (TypeError, ValueError, RedisError) as exc:
@@ -98,6 +102,13 @@ class RedisClient:
         self._async_clients: weakref.WeakKeyDictionary[
             asyncio.AbstractEventLoop, AsyncGenerator[Any, None]
         ] = weakref.WeakKeyDictionary()
+
+    def _make_calls(self) -> tuple[redis.Redis, redis.Redis]:
+        """Return the clients of `call` and of `call_soon`."""
+        deadline, timeout = self.config.redis_deadline, self.config.publish_timeout
+        calls: redis.Redis = self._make(redis.Redis, deadline, protocol=2)
+        publishing: redis.Redis = self._make(redis.Redis, timeout, protocol=2)
+        return calls, publishing
 
     @property
     def database(self) -> str:
@@ -121,11 +132,54 @@ class RedisClient:
     def connect_link(self) -> LinkConnection:
         """Return a new connection for a link; blocks the calling greenlet or thread.
 
+        If it leads to another server than the last one, later calls connect anew, too.
+
         Raises:
-            BrokerUnavailable: Redis does not answer or refuses.
+            BrokerUnavailable: Redis does not answer or refuses, or is a `WrongServer`.
         """
         with self.translated():
-            return LinkConnection(self._links)
+            connection = LinkConnection(self._links)
+        if self._run_id is not None and connection.run_id not in (None, self._run_id):
+            self._calls, self._publishing = self._make_calls()
+        self._run_id = connection.run_id
+        return connection
+
+    def find_run_id(self) -> str | None:
+        """Return the run id of the server that the address leads to now, over a new connection.
+
+        It is None if that of the last link is.
+
+        Raises:
+            BrokerUnavailable: as with `connect_link`.
+        """
+        asks = self._run_id is not None
+        return self._visit(lambda connection: _connect(connection, asks))
+
+    def describe(self) -> str:
+        """Return what the server says about itself, over a new connection.
+
+        Raises:
+            BrokerUnavailable: as with `connect_link`.
+        """
+
+        def describe(connection: CheckedConnection) -> str:
+            may_ask = _connect(connection) is not None
+            return f"{self.name}: {connection.role}" + ("" if may_ask else ", INFO not permitted")
+
+        return self._visit(describe)
+
+    def _visit(self, function: Callable[[CheckedConnection], T]) -> T:
+        """Call a function with a connection that is closed afterwards, in whatever thread."""
+
+        def visit() -> T:
+            connection = _new_connection(self._links)
+            try:
+                return function(connection)
+            finally:
+                connection.disconnect()
+
+        with self.translated():
+            return blocking(visit)
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -175,14 +229,17 @@ class RedisClient:
             if isinstance(where, Mapping):
                 given = {name: value for name, value in where.items() if name not in _OURS}
                 _check(given)
-                return kind(**{**options, **given, **fixed})
-            url = _without_ours(where)
-            parse: Any = redis.connection.parse_url
-            _check_texts(parse(url))
-            _check(parse(url))
-            return kind.from_url(url, **options, **fixed)
+                client = kind(**{**options, **given, **fixed})
+            else:
+                url = _without_ours(where)
+                parse: Any = redis.connection.parse_url
+                _check_texts(parse(url))
+                _check(parse(url))
+                client = kind.from_url(url, **options, **fixed)
         except (TypeError, ValueError, RedisError) as exc:
             raise _not_valid(exc) from exc
+        check_roles(client.connection_pool, _name(client))
+        return client
 
 
 def _without_ours(url: str) -> str:
@@ -201,7 +258,9 @@ def _check_texts(given: Mapping[str, Any]) -> None:
 def _check(given: Mapping[str, Any]) -> None:
     """Refuse arguments with which no call would succeed."""
     if given.get("connection_pool") is not None:
-        raise ValueError("connection_pool: write the arguments of its connections instead")
+        raise ValueError(
+            "connection_pool is not supported: write the arguments of its connections instead"
+        )
     for name in ("socket_timeout", "socket_connect_timeout", "socket_read_size"):
         value = given.get(name)
         if value is not None and not (math.isfinite(value) and value > 0):
@@ -210,7 +269,7 @@ def _check(given: Mapping[str, Any]) -> None:
         raise ValueError(f"health_check_interval={value!r:.100}: write seconds, 0 for none")
 
 
-def _name(client: redis.Redis) -> str:
+def _name(client: Any) -> str:
     where = client.connection_pool.connection_kwargs
     host, port = where.get("host", "localhost"), where.get("port", 6379)
     address = f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
@@ -223,6 +282,14 @@ def _new_connection(client: redis.Redis) -> Any:
     return pool.connection_class(**pool.connection_kwargs)
 
 
+def _connect(connection: CheckedConnection, ask: bool = True) -> str | None:
+    """Connect, and return the run id of the server if it is to be asked for and tells it."""
+    plain: Any = connection
+    plain.connect()
+    connection.check_health()  # if no command of the connection has done so
+    return run_id(connection.ask("INFO", "server")) if ask else None
+
+
 _COMMAND = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: ", re.DOTALL)
 """What redis-py prepends to an error: the command, with the channel and the message."""
 
@@ -230,6 +297,8 @@ _COMMAND = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: ", re.DOT
 def _explain(exc: Exception) -> str:
     text = _COMMAND.sub("", str(exc)) or type(exc).__name__
     text = text.removeprefix("('").removesuffix("',)")  # redis.asyncio quotes a tuple
+    if "HELLO must be called with the client already authenticated" in text:
+        return "Authentication required."
     if "HELLO" in text or "NOPROTO" in text:
         return f"{text} (wsredis needs Redis 6 or newer, or Valkey)"
     return text

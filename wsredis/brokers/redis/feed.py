@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import gevent
 from gevent.event import Event
 
-from ...exceptions import BrokerUnavailable
+from ...exceptions import BrokerUnavailable, WrongServer
 from ...message import Message, decode
 from ...runtime.logs import get_logger
 from ..base import UNLIMITED, Deliver
@@ -26,6 +26,7 @@ from .link import Answer, Link, LinkLost, Socket
 from .outgoing import Outgoing, ignore
 from .resp import ReplyError
 from .retained import SMALL, Retained
+from .watch import Watch
 
 __all__ = ["Connection", "RedisFeed"]
 
@@ -44,9 +45,10 @@ LOGGED_AT_ONCE = 1000
 
 
 class Connection(Protocol):
-    """A connection to Redis after its HELLO."""
+    """A connection to Redis after its HELLO, with the run id of the server if that is known."""
 
     sock: Socket
+    run_id: str | None
 
     def close(self) -> None: ...
 
@@ -59,6 +61,7 @@ class RedisFeed:
         deadline: seconds of silence after which the link counts as lost.
         deliver: takes the messages of one read from Redis.
         fetch: reads the value of a key over another connection, None if there is none.
+        watch: ends a link whose server is not the right one any more.
         envelope: whether binary gets an envelope, see `Config`.
         name: the server as errors name it.
     """
@@ -69,6 +72,7 @@ class RedisFeed:
         deadline: float,
         deliver: Deliver,
         fetch: Callable[[str], bytes | None],
+        watch: Watch,
         envelope: bool = True,
         name: str = "Redis",
     ) -> None:
@@ -82,6 +86,7 @@ class RedisFeed:
         self._outgoing = Outgoing(self.stats)
         self._asking = Asking(deadline, name)
         self._retained = Retained(self._asking, fetch)
+        self._watch = watch
         self._link: Link | None = None
         self._tried = Event()
         self._failed = False  # whether an attempt has failed since the link was lost
@@ -112,7 +117,7 @@ class RedisFeed:
             words = "LRANGE", channel, last - LOGGED_AT_ONCE + 1, last
             reply = self._asking.ask(link, partial(_ask_after_pushes, link, words))
             if isinstance(reply, ReplyError) and str(reply).startswith("WRONGTYPE"):
-                log.error("%s is not a list: delete the key, it belongs to wsredis", channel)
+                log.error("the key %s belongs to wsredis but is not a list: delete it", channel)
                 return []
             parts.append(self._asking.check(reply))
         found = [payload for part in reversed(parts) for payload in part]
@@ -179,20 +184,27 @@ class RedisFeed:
         self._greenlet.kill()
 
     def _run(self) -> None:
-        """Serve a link; when it is lost, reconnect with exponential backoff."""
-        attempts = 0
+        """Serve a link; when it is lost, reconnect with exponential backoff.
+
+        Why Redis is unavailable is logged at the first attempt, and what is wrong with the server
+        whenever it is something else.
+        """
+        attempts, wrong = 0, ""
         while True:
             attempted = False
             try:
                 connection = self._connect()
             except BrokerUnavailable as exc:
                 self._asking.failure = str(exc)
-                (log.warning if attempts == 0 else log.debug)("cannot connect, retrying: %s", exc)
+                is_new = attempts == 0
+                if isinstance(exc, WrongServer):
+                    is_new, wrong = str(exc) != wrong, str(exc)
+                (log.warning if is_new else log.debug)("cannot connect, retrying: %s", exc)
             except Exception:  # for example of a credential provider; the feed must continue
                 self._asking.failure = f"{self._name}: cannot connect, see the log"
                 log.exception("cannot connect to %s, retrying", self._name)
             else:
-                attempts, attempted = 0, True
+                attempts, attempted, wrong = 0, True, ""
                 try:
                     self._serve(connection)
                 finally:
@@ -217,12 +229,14 @@ class RedisFeed:
         if not channels:
             self._arrive()
         self._tried.set()
+        watching = gevent.spawn(self._watch.run, link, connection.run_id)
         try:
             link.serve()
         except (OSError, ValueError, LookupError) as exc:
             self._asking.failure = f"{self._name}: the connection was lost"
             log.warning("lost Redis, messages may be missed until it is back: %s", exc)
         finally:
+            watching.kill(block=False)
             self._link = None
             self._outgoing.detach()
             self._retained.reset()

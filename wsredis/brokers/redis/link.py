@@ -154,6 +154,10 @@ class Link:
                 while self._awaited:
                     self._awaited.popleft()[2](LinkLost("the connection was lost"))
 
+    def end(self, error: OSError) -> None:
+        """Count as lost, for a reason that the link cannot notice itself."""
+        self._fail(error)
+
     def _fail(self, error: Exception) -> None:
         if not self._lost.ready():
             self._reader.stop()

@@ -304,7 +304,7 @@
     #beat() {
       this.#silent += 1;
       if (this.#silent >= SILENT_INTERVALS) {
-        this.#abandon("no sign of life from the server");
+        this.#abandon("no data from the server");
       } else if (this.#socket.readyState === 1) {
         this.#socket.send(this.#options.heartbeat);
       }

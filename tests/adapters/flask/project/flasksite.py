@@ -116,6 +116,26 @@ def clear():
     return "cleared"
 
 
+@pages.route("/session/<change>")
+def change(change):
+    """Change the visitor's session without Flask-Login."""
+    if change == "clear":
+        session.clear()
+    elif change == "change_user":
+        session["_user_id"] = "bob"
+    elif change == "forget_user":
+        session.pop("_user_id")
+    elif change == "forget_key":
+        session.pop("_wsredis_session")
+    elif change == "regenerate":
+        current_app.session_interface.regenerate(session)
+    elif change == "put":
+        session["basket"] = [7]
+    elif change == "look":
+        session.get("basket")
+    return "done"
+
+
 @pages.route("/key")
 def key():
     return session_key()

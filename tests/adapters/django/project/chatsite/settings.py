@@ -23,6 +23,8 @@ ROOT_URLCONF = "chatsite.urls"
 WSGI_APPLICATION = "chatsite.wsgi.application"
 STATIC_URL = "/static/"
 USE_TZ = True
+# Models of an application without migrations cannot have parents in one that has some.
+MIGRATION_MODULES = dict.fromkeys(["auth", "contenttypes", "sessions"])
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DATABASES = {

@@ -10,4 +10,6 @@ urlpatterns = [
     path("note", views.note),
     path("undo", views.undo),
     path("make/<name>", views.make),
+    path("session/<change>", views.session),
+    path("async-session/<change>", views.async_session),
 ]

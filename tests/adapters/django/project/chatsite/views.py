@@ -1,6 +1,12 @@
 """Pages of the site under test."""
 
-from django.contrib.auth import authenticate, login, logout, update_session_auth_hash
+from django.contrib.auth import (
+    SESSION_KEY,
+    authenticate,
+    login,
+    logout,
+    update_session_auth_hash,
+)
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpResponse, JsonResponse
@@ -52,3 +58,29 @@ def undo(request):
 def make(request, name):
     User.objects.create(username=name)
     return HttpResponse("made")
+
+
+SESSION_CHANGES = {
+    "flush": lambda session, user: session.flush(),
+    "delete": lambda session, user: session.delete(),
+    "cycle_key": lambda session, user: session.cycle_key(),
+    "clear": lambda session, user: session.clear(),
+    "change_user": lambda session, user: session.update({SESSION_KEY: user}),
+    "forget_user": lambda session, user: session.pop(SESSION_KEY),
+    "put": lambda session, user: session.update({"basket": [7]}),
+    "look": lambda session, user: session.get("basket"),
+    "nothing": lambda session, user: None,
+}
+
+
+def session(request, change):
+    """Change the visitor's session without Django's functions for login and logout."""
+    SESSION_CHANGES[change](request.session, request.GET.get("user"))
+    return HttpResponse("done")
+
+
+async def async_session(request, change):
+    """Do the same with the methods for asyncio."""
+    change = getattr(request.session, f"a{change}")
+    await change()
+    return HttpResponse("done")

@@ -1,0 +1,406 @@
+"""Websockets that are closed however their session ends, with every session engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import django
+import pytest
+from asgiref.sync import async_to_sync
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.test import AsyncClient, Client, override_settings
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from wsredis.adapters.django import Publisher, revoke
+from wsredis.adapters.django.sessions import CLEARED_AT_ONCE, site_engine, watch_sessions
+from wsredis.exceptions import BrokerUnavailable
+
+from .conftest import Live
+from .test_live_identity import ended, stays
+
+Person = Callable[..., Any]
+Login = Callable[[Any], Client]
+
+BACKENDS = "django.contrib.sessions.backends."
+ENGINES = ["db", "cache", "redis", "cached_db", "file", "signed_cookies"]
+WITH_STORE = ENGINES[:-1]
+WITH_TABLE = ["db", "cached_db"]
+
+
+@pytest.fixture
+def engine(
+    request: pytest.FixtureRequest, tmp_path: Path, redis_url: str, db: None
+) -> Iterator[str]:
+    name: str = request.param
+    cache = "django.core.cache.backends.locmem.LocMemCache"
+    if name == "redis":
+        cache = "django.core.cache.backends.redis.RedisCache"
+    with override_settings(
+        SESSION_ENGINE=BACKENDS + name.replace("redis", "cache"),
+        SESSION_FILE_PATH=str(tmp_path),
+        CACHES={"default": {"BACKEND": cache, "LOCATION": redis_url}},
+    ):
+        for kind in type(store()).__mro__:
+            if "_storage_path" in vars(kind):  # that of an earlier test
+                del kind._storage_path
+        yield name
+
+
+def engines(*names: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("engine", names, indirect=True)
+
+
+def store(client: Client | None = None) -> Any:
+    """Return the store of a client's session, as code outside a request makes it."""
+    key = client.cookies[settings.SESSION_COOKIE_NAME].value if client else None
+    return import_module(settings.SESSION_ENGINE).SessionStore(key)
+
+
+@pytest.fixture
+def path(room: str) -> str:
+    return f"/ws/{room}?subscribe-user&subscribe-group&subscribe-session"
+
+
+@pytest.fixture
+def alice(person: Person) -> Any:
+    return person("alice", "editors")
+
+
+@pytest.fixture
+def bob(live: Live, person: Person, login: Login, path: str, engine: str) -> Iterator[Any]:
+    """Give another user, whose websocket nothing of this closes."""
+    user = person("bob")
+    with live.open(path, login(user)) as ws:
+        yield user
+        assert stays(ws)
+
+
+@pytest.fixture
+def revocations(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Collect the revocations instead of sending them."""
+    given: list[dict[str, Any]] = []
+
+    def disconnect(config: Any, **revocation: Any) -> None:
+        given.append(revocation)
+
+    monkeypatch.setattr("wsredis.adapters.django.revoke.disconnect", disconnect)
+    return given
+
+
+# In a request
+
+
+@engines(*ENGINES)
+def test_a_login_as_another_user_closes_the_websockets_of_the_first(
+    live: Live, alice: Any, bob: Any, login: Login, path: str, room: str
+) -> None:
+    browser = login(alice)
+    with live.open(path, browser) as ws:
+        assert browser.get("/enter?username=bob&password=secret").status_code == 200
+        assert ended(ws) == 4401
+    with live.open(path, browser) as ws:
+        Publisher(room, users=["alice"]).publish("for alice")
+        Publisher(room, users=["bob"]).publish("for bob")
+        assert ws.recv(30) == "for bob"
+
+
+@engines(*ENGINES)
+@pytest.mark.parametrize(
+    "change", ["flush", "delete", "cycle_key", "clear", "change_user", "forget_user"]
+)
+def test_a_change_of_the_session_in_a_view_closes_its_websockets(
+    live: Live, alice: Any, bob: Any, login: Login, path: str, change: str
+) -> None:
+    here, there = login(alice), login(alice)
+    with live.open(path, here) as ws, live.open(path, there) as other:
+        assert here.get(f"/session/{change}", {"user": str(bob.pk)}).status_code == 200
+        assert ended(ws) == 4401
+        assert stays(other)
+
+
+@engines(*ENGINES)
+def test_a_login_over_an_anonymous_session_closes_its_websockets(
+    live: Live, alice: Any, path: str, room: str, engine: str
+) -> None:
+    browser = Client()
+    browser.get("/session/put")
+    with live.open(path, browser) as ws:
+        browser.get(f"/note?facility={room}&text=hello")
+        assert ws.recv(30) == "hello"
+        browser.get("/enter?username=alice&password=secret")
+        assert ended(ws) == 4401
+    with live.open(f"/ws/{room}?subscribe-session", browser) as ws:
+        browser.get(f"/note?facility={room}&text=again")
+        assert ws.recv(30) == "again"
+
+
+@engines(*ENGINES)
+@pytest.mark.parametrize("change", ["put", "look", "nothing"])
+def test_other_changes_close_nothing(
+    live: Live, alice: Any, login: Login, path: str, change: str, engine: str, revocations: Any
+) -> None:
+    known, visitor = login(alice), Client()
+    visitor.get("/session/put")
+    revocations.clear()  # a test client logs in over a session that it has just made
+    with live.open(path, known) as ws, live.open(path, visitor) as other:
+        for browser in (known, visitor):
+            assert browser.get(f"/session/{change}").status_code == 200
+        assert stays(ws)
+        assert stays(other)
+    assert revocations == []
+
+
+@pytest.mark.skipif(django.VERSION < (5, 1), reason="sessions have methods for asyncio since 5.1")
+@engines(*ENGINES)
+@pytest.mark.parametrize("change", ["flush", "cycle_key"])
+def test_views_in_asyncio_do_so_too(
+    live: Live, alice: Any, bob: Any, login: Login, path: str, change: str
+) -> None:
+    browser = AsyncClient()
+    browser.cookies = login(alice).cookies
+    with live.open(path, browser) as ws:
+        answer = async_to_sync(browser.get)(f"/async-session/{change}")
+        assert answer.status_code == 200
+        assert ended(ws) == 4401
+
+
+# Outside a request
+
+
+@engines(*WITH_STORE)
+@pytest.mark.parametrize("way", ["delete", "delete other", "flush", "cycle_key", "save"])
+def test_the_end_of_a_session_in_the_store_closes_its_websockets(
+    live: Live, alice: Any, bob: Any, login: Login, path: str, way: str
+) -> None:
+    browser = login(alice)
+    with live.open(path, browser) as ws:
+        session = store(browser)
+        if way == "delete other":
+            store().delete(session.session_key)
+        elif way == "save":
+            session["_auth_user_id"] = str(bob.pk)
+            session.save()
+        else:
+            getattr(session, way)()
+        assert ended(ws) == 4401
+
+
+@pytest.mark.skipif(django.VERSION < (5, 1), reason="sessions have methods for asyncio since 5.1")
+@engines(*WITH_STORE)
+@pytest.mark.parametrize("way", ["adelete", "aflush", "acycle_key", "asave"])
+def test_jobs_in_asyncio_do_so_too(
+    live: Live, alice: Any, bob: Any, login: Login, path: str, way: str
+) -> None:
+    browser = login(alice)
+
+    async def end() -> None:
+        session = store(browser)
+        if way == "asave":
+            await session.aset("_auth_user_id", str(bob.pk))
+        await getattr(session, way)()
+
+    with live.open(path, browser) as ws:
+        asyncio.run(end())
+        assert ended(ws) == 4401
+
+
+@engines(*WITH_TABLE)
+@pytest.mark.parametrize("way", ["one by one", "queryset"])
+def test_the_deletion_of_rows_closes_their_websockets(
+    live: Live, alice: Any, bob: Any, login: Login, path: str, way: str
+) -> None:
+    browsers = [login(alice) for _ in range(2)]
+    keys = [browser.cookies["sessionid"].value for browser in browsers]
+    rows = Session.objects.filter(pk__in=keys)
+    with live.open(path, browsers[0]) as one, live.open(path, browsers[1]) as two:
+        if way == "queryset":
+            rows.delete()
+        else:
+            for row in rows:
+                row.delete()
+        assert (ended(one), ended(two)) == (4401, 4401)
+
+
+@engines("db")
+def test_a_deletion_of_rows_that_is_rolled_back_closes_nothing(
+    live: Live, alice: Any, login: Login, path: str, engine: str
+) -> None:
+    browser = login(alice)
+    with live.open(path, browser) as ws:
+        with transaction.atomic():
+            Session.objects.all().delete()
+            transaction.set_rollback(True)
+        assert stays(ws)
+        with transaction.atomic():
+            Session.objects.all().delete()
+            assert stays(ws)
+        assert ended(ws) == 4401
+
+
+def expired(count: int) -> None:
+    """Make rows of expired sessions, as many as once in a portion and some more."""
+    old = timezone.now() - timedelta(days=1)
+    rows = [Session(pk=f"expired{n}", session_data="", expire_date=old) for n in range(count)]
+    Session.objects.bulk_create(rows)
+
+
+@engines(*WITH_TABLE)
+def test_clearsessions_closes_nothing_and_loads_few_rows_at_once(
+    alice: Any, login: Login, engine: str, revocations: Any
+) -> None:
+    key = login(alice).cookies["sessionid"].value
+    revocations.clear()
+    expired(2 * CLEARED_AT_ONCE + 1)
+    with CaptureQueriesContext(connection) as queries:
+        call_command("clearsessions")
+    assert [row.pk for row in Session.objects.all()] == [key]
+    assert revocations == []
+    portions = [query for query in queries if f"LIMIT {CLEARED_AT_ONCE}" in query["sql"]]
+    assert len(portions) == 4  # the last one is empty
+
+
+@engines("file")
+def test_clearsessions_closes_nothing_with_files(
+    alice: Any, login: Login, engine: str, revocations: Any, tmp_path: Path
+) -> None:
+    session = store(login(alice))
+    session.set_expiry(timezone.now() - timedelta(seconds=1))
+    session.save()
+    assert list(tmp_path.iterdir())
+    revocations.clear()
+    call_command("clearsessions")
+    assert not list(tmp_path.iterdir())
+    assert revocations == []
+
+
+@engines("db")
+def test_the_rows_of_expired_sessions_close_nothing(engine: str, revocations: Any) -> None:
+    expired(3)
+    Session.objects.only("pk").get(pk="expired0").delete()
+    revocations.clear()  # whether it had expired is not known
+    Session.objects.all().delete()
+    assert revocations == []
+
+
+# What it costs
+
+
+@engines("db", "cached_db")
+def test_watching_asks_the_database_nothing(alice: Any, login: Login, engine: str) -> None:
+    key = login(alice).cookies["sessionid"].value
+    plain = import_module(site_engine()).SessionStore
+
+    def queries(kind: Any) -> list[str]:
+        """Return the statements that a view causes which reads and changes the session."""
+        with CaptureQueriesContext(connection) as captured:
+            session = kind(key)
+            session["basket"] = [7]
+            session.save()
+        return [query["sql"].split()[0] for query in captured]
+
+    assert queries(store().__class__) == queries(plain)
+
+
+@engines(*ENGINES)
+def test_a_watched_session_is_stored_as_the_sites_own(
+    alice: Any, login: Login, engine: str
+) -> None:
+    key = login(alice).cookies["sessionid"].value
+    plain = import_module(site_engine()).SessionStore
+    assert isinstance(store(), plain)
+    assert plain(key)["_auth_user_id"] == str(alice.pk)
+    if engine in WITH_TABLE:
+        assert Session.objects.get(pk=key).get_decoded()["_auth_user_id"] == str(alice.pk)
+
+
+def test_the_engine_is_the_sites_with_all_that_it_has() -> None:
+    with override_settings(SESSION_ENGINE=BACKENDS + "cache"):
+        assert site_engine() == BACKENDS + "cache"
+        engine = import_module(settings.SESSION_ENGINE)
+        assert engine.KEY_PREFIX == "django.contrib.sessions.cache"
+        assert engine.SessionStore is engine.SessionStore
+        watch_sessions()
+        assert site_engine() == BACKENDS + "cache"
+    assert site_engine() == BACKENDS + "db"
+    with pytest.raises(AttributeError):
+        _ = engine.nothing_like_that
+
+
+# Revocations
+
+
+def test_the_strictest_revocation_of_a_request_is_sent_once(
+    alice: Any, revocations: list[dict[str, Any]]
+) -> None:
+    revoke._begin()
+    alice.groups.clear()
+    alice.is_active = False
+    alice.save()
+    alice.username = "alison"
+    alice.save()
+    assert revocations == []
+    revoke._finish()
+    assert revocations == [
+        {"user": "alice", "code": 4401, "reason": "identity-ended (the account was deactivated)"}
+    ]
+
+
+def test_the_revocations_of_a_request_that_was_not_finished_are_sent_at_the_next(
+    alice: Any, revocations: list[dict[str, Any]]
+) -> None:
+    revoke._begin()
+    alice.delete()
+    revoke._begin()
+    assert revocations == [
+        {"user": "alice", "code": 4401, "reason": "identity-ended (the account was deleted)"}
+    ]
+    revoke._finish()
+    assert len(revocations) == 1
+
+
+def test_redis_is_asked_once_in_a_request_while_it_is_unavailable(
+    person: Person, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[dict[str, Any]] = []
+
+    def disconnect(config: Any, **revocation: Any) -> None:
+        tries.append(revocation)
+        raise BrokerUnavailable("Redis does not answer")
+
+    monkeypatch.setattr("wsredis.adapters.django.revoke.disconnect", disconnect)
+    people = [person("alice"), person("bob")]
+    revoke._begin()
+    for user in people:
+        user.delete()
+    revoke._finish()
+    assert len(tries) == 1
+    assert "the websockets of a user (and 1 more) could not be closed: Redis" in caplog.text
+
+
+@engines("db", "cache", "signed_cookies")
+def test_without_redis_logins_and_logouts_work(
+    alice: Any,
+    person: Person,
+    site: Callable[..., None],
+    engine: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    person("bob")
+    site({"redis": "redis://127.0.0.1:1/0"})
+    browser = Client()
+    for path in ("/enter?username=alice&password=secret", "/enter?username=bob&password=secret"):
+        caplog.clear()
+        assert browser.get(path).status_code == 200
+    assert "websockets of a session could not be closed" in caplog.text
+    caplog.clear()
+    assert browser.get("/leave").status_code == 200
+    assert "websockets of a session could not be closed" in caplog.text
