@@ -137,6 +137,7 @@ def nothing_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test see the configuration of the machine or of another test."""
     monkeypatch.setattr(wsredis.config.sources, "_current", None)
     monkeypatch.setattr(wsredis.config.sources, "_source", None)
+    monkeypatch.setattr(wsredis.config.sources, "_claims", [])
     for name in os.environ:
         if name.startswith("WSREDIS_"):
             monkeypatch.delenv(name)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from werkzeug.local import LocalProxy
 
 from wsredis.message import Data, Message, decode, dump, encode
 
@@ -109,3 +111,29 @@ def test_a_value_that_contains_itself_is_a_type_error() -> None:
     endless.append(endless)
     with pytest.raises(TypeError):
         dump(endless)
+
+
+def test_the_value_without_a_json_form_is_named() -> None:
+    for value in ({"at": datetime(2026, 1, 31)}, [{"n": [datetime(2026, 1, 31)]}]):
+        kind = type(value).__name__
+        says = f"cannot publish this {kind}, as a value in it of type datetime is not JSON-serial"
+        with pytest.raises(TypeError, match=says):
+            dump(value)
+    says = "cannot publish this datetime, as it is not .* override the method to_json of Publisher"
+    with pytest.raises(TypeError, match=says):
+        dump(datetime(2026, 1, 31))
+
+
+def test_an_encoder_may_be_given() -> None:
+    at = datetime(2026, 1, 31)
+    assert dump({"at": at}, lambda value: json.dumps(value, default=str)) == (
+        '{"at": "2026-01-31 00:00:00"}'
+    )
+    for text in ("text", b"bytes"):
+        assert dump(text, json.dumps) == text
+
+
+def test_the_string_behind_a_proxy_is_text() -> None:
+    proxy: Any = LocalProxy(lambda: "hello")
+    assert dump(proxy) == "hello"
+    assert type(dump(proxy)) is str

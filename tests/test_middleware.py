@@ -230,3 +230,14 @@ def test_where_no_websocket_was_there_is_nothing_to_close() -> None:
     middleware = WebSocketMiddleware(None, redis="memory://idle")
     middleware.close()
     assert middleware.stats() == dict.fromkeys(middleware.stats(), 0)
+
+
+def test_pages_without_an_application_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    middleware = WebSocketMiddleware(None, prefix="/live/")
+    answers: list[str] = []
+    for _ in range(3):
+        middleware({"PATH_INFO": "/"}, lambda code, headers: answers.append(code))
+    assert answers == ["404 Not Found"] * 3
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith("A request outside /live/ gets 404, as the middleware")

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
+from datetime import date
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 import redis
+from werkzeug.local import LocalProxy
 
 from wsredis.config import Config, configure
 from wsredis.embedded import EmbeddedRedis, free_port
@@ -17,6 +21,7 @@ from wsredis.publisher import SELF, Publisher
 
 SECONDS = 30.0
 pytestmark = pytest.mark.usefixtures("nothing_is_configured")
+ID = UUID("8f2c5b8e-6b0e-4d8c-9a53-0d0f3c1f7a11")
 ALICE = Identity("alice", ("editors", "admins"), "key-1")
 
 
@@ -38,6 +43,9 @@ ALICE = Identity("alice", ("editors", "admins"), "key-1")
         ({"users": ["alice", "alice"]}, ["ws:user:alice:news"]),
         ({"users": ["a:b"], "facility": "x y"}, ["ws:user:a%3Ab:x%20y"]),
         ({"facility": "", "broadcast": True}, ["ws:broadcast:"]),
+        ({"facility": ID, "users": [ID]}, [f"ws:user:{ID}:{ID}"]),
+        ({"sessions": [LocalProxy(lambda: "key-1")]}, ["ws:session:key-1:news"]),
+        ({"facility": LocalProxy(lambda: "a"), "broadcast": True}, ["ws:broadcast:a"]),
         ({"users": []}, []),
     ],
 )
@@ -122,6 +130,18 @@ def test_a_publisher_without_an_audience_is_refused() -> None:
     for arguments in ({}, {"broadcast": False}, {"identity": ALICE}):
         with pytest.raises(TypeError, match=r"needs an audience: write broadcast=True, users="):
             Publisher("news", **arguments)
+    for nothing in ((), ("",)):
+        with pytest.raises(TypeError, match="needs an audience"):
+            Publisher(*nothing)
+
+
+def test_the_address_of_a_websocket_is_not_a_facility() -> None:
+    with pytest.raises(ValueError, match="'/ws/news' includes the prefix: write 'news'"):
+        Publisher("/ws/news", broadcast=True)
+    assert Publisher("ws/news", True).channels == ("ws:broadcast:ws/news",)
+    for prefix in ("/", "/live/"):
+        publisher = Publisher("/ws/news", True, config=Config(prefix=prefix))
+        assert publisher.channels == ("ws:broadcast:/ws/news",)
 
 
 def test_an_audience_of_no_names_is_one() -> None:
@@ -222,12 +242,25 @@ def test_without_the_envelope_bytes_go_out_as_they_are(config: Config, heard: An
     assert publisher.fetch() == "plain"
 
 
+def test_a_subclass_chooses_the_encoder() -> None:
+    class ISO(Publisher):
+        def to_json(self, value: object) -> str:
+            return json.dumps(value, default=date.isoformat)
+
+    publisher = ISO("news", True, config=Config(redis="memory://encoder", expire=60))
+    publisher.publish({"on": date(2026, 1, 31)})
+    assert publisher.fetch() == '{"on": "2026-01-31"}'
+    publisher.publish("text")
+    assert publisher.fetch() == "text"
+
+
 @pytest.mark.parametrize("way", ["publish", "apublish"])
 @pytest.mark.parametrize(
     ("message", "expire", "error", "text"),
     [
         (object(), None, TypeError, "cannot publish this object, as it is not JSON"),
         (float("nan"), None, TypeError, "cannot publish this float, as"),
+        ({"on": date(2026, 1, 31)}, None, TypeError, "a value in it of type date is not JSON"),
         ("\ud800", None, ValueError, "surrogates"),
         ("hello", -1, ValueError, "expire must be whole seconds from 0 to 2147483647, not -1"),
         ("hello", 2**31, ValueError, "expire must be whole seconds from 0 to 2147483647, not 21"),

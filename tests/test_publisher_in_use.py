@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import gevent
 import pytest
 
+from wsredis import disconnect
 from wsredis.config import Config
 from wsredis.embedded import EmbeddedRedis, free_port
 from wsredis.exceptions import BrokerUnavailable
 from wsredis.publisher import Publisher
+from wsredis.tickets import issue_ticket
 
 SECONDS = 30.0
 
@@ -140,7 +144,7 @@ def test_one_publisher_serves_many_threads(config: Config, heard: Any) -> None:
 
 
 def test_a_frozen_redis_holds_up_the_greenlet_and_not_its_loop(own_redis: EmbeddedRedis) -> None:
-    publisher = Publisher("news", True, config=Config(redis=own_redis.url, redis_deadline=SECONDS))
+    publisher = Publisher("news", True, config=Config(redis=own_redis.url, publish_timeout=SECONDS))
     publisher.publish("the first one connects")
 
     def beside_it() -> int:
@@ -168,3 +172,84 @@ def test_it_can_be_made_where_no_redis_is_and_outlives_its_restart() -> None:
         assert publisher.fetch() is None
         assert publisher.publish("again", expire=60) == 0
         assert publisher.fetch() == "again"
+
+
+NEVER = 10_000.0
+"""A deadline that no test reaches: what ends before it has ended for another reason."""
+
+
+@pytest.mark.parametrize("connected", [True, False])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param(lambda publisher: publisher.publish("hello"), id="publish"),
+        pytest.param(lambda publisher: asyncio.run(publisher.apublish("hello")), id="apublish"),
+        pytest.param(Publisher.fetch, id="fetch"),
+        pytest.param(
+            lambda publisher: disconnect(user="a", config=publisher.config), id="disconnect"
+        ),
+    ],
+)
+def test_a_silent_redis_is_given_up_after_publish_timeout(
+    ask: Callable[[Publisher], object], connected: bool, own_redis: EmbeddedRedis
+) -> None:
+    config = Config(redis=own_redis.url, redis_deadline=NEVER, publish_timeout=0.2)
+    publisher = Publisher("news", True, config=config)
+    if connected:
+        publisher.publish("the first one connects")
+    own_redis.freeze()
+    try:
+        with pytest.raises(BrokerUnavailable, match=r"^Redis at 127\.0\.0\.1:"):
+            ask(publisher)
+    finally:
+        own_redis.thaw()
+    assert publisher.publish("again") == 0
+
+
+def test_tickets_wait_for_redis_for_its_deadline(own_redis: EmbeddedRedis) -> None:
+    secret = "a secret of the tests that has more than 32 bytes"
+    config = Config(redis=own_redis.url, redis_deadline=NEVER, publish_timeout=0.2, secret=secret)
+    own_redis.freeze()
+    try:
+        tickets: list[str] = []
+        issuing = threading.Thread(
+            target=lambda: tickets.append(issue_ticket("alice", config=config)), daemon=True
+        )
+        issuing.start()
+        for _ in range(2):
+            with pytest.raises(BrokerUnavailable):
+                Publisher("news", True, config=config).publish("hello")
+        assert issuing.is_alive()
+    finally:
+        own_redis.thaw()
+    issuing.join(SECONDS)
+    assert len(tickets) == 1
+
+
+@pytest.mark.parametrize("way", ["publish", "apublish", "disconnect"])
+def test_a_failure_may_be_silent(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    config = Config(redis=f"redis://:hush@127.0.0.1:{free_port()}")
+    publisher = Publisher("news", True, config=config)
+    if way == "publish":
+        assert publisher.publish("hello", fail_silently=True) == 0
+    elif way == "apublish":
+        assert asyncio.run(publisher.apublish("hello", fail_silently=True)) == 0
+    else:
+        assert disconnect(user="alice", config=config, fail_silently=True) == 0
+    (record,) = (each for each in caplog.records if each.name.startswith("wsredis"))
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
+    assert "may not have been" in record.getMessage()
+    assert f"Redis at 127.0.0.1:{str(config.redis).rpartition(':')[2]}: " in record.getMessage()
+    assert "hush" not in record.getMessage()
+
+
+def test_only_an_unavailable_redis_fails_silently() -> None:
+    config = Config(redis=f"redis://127.0.0.1:{free_port()}")
+    with pytest.raises(TypeError, match="not JSON"):
+        Publisher("news", True, config=config).publish(object(), fail_silently=True)
+    with pytest.raises(TypeError, match="no name is given"):
+        disconnect(config=config, fail_silently=True)
+
+
+def test_two_seconds_are_the_default() -> None:
+    assert Config().publish_timeout == 2.0

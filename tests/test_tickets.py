@@ -21,13 +21,16 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsredis import Publisher, WebSocketMiddleware
 from wsredis.brokers import store_for
 from wsredis.brokers.memory.store import MemoryStore
 from wsredis.config import Config, configure
 from wsredis.embedded import EmbeddedRedis
 from wsredis.exceptions import ConfigurationError, HandshakeError, PermissionDenied
-from wsredis.identity import ANONYMOUS, Identity, chain
+from wsredis.identity import ANONYMOUS, Identity, anonymous, chain
 from wsredis.tickets import MAX_SECONDS, TicketResolver, issue_ticket
+
+from .gate import Gate
 
 SECRET = "a secret of the tests that has more than 32 bytes"
 ALICE = Identity("alice", ("editors", "admins"), "key-1", 2_000_000_000.5)
@@ -230,6 +233,40 @@ def test_the_configuration_of_the_process_is_the_default() -> None:
         issue_ticket("alice")
     configure(redis="memory://process", secret=SECRET)
     assert TicketResolver()(asking(issue_ticket("alice"))) == Identity("alice")
+
+
+@pytest.mark.usefixtures("nothing_is_configured")
+def test_tickets_of_a_process_are_those_of_its_middleware(gate: Callable[..., Gate]) -> None:
+    visits = []
+
+    def visit(request: Any) -> None:
+        visits.append(request)
+
+    here = gate(identity=chain(visit, TicketResolver()), secret=SECRET, key_prefix="site")
+    with here.connect(f"/ws/news?subscribe-user&ticket={issue_ticket('alice')}") as client:
+        Publisher("news", users=["alice"]).publish("hello")
+        assert client.recv(30) == "hello"
+    assert len(visits) == 1
+
+
+@pytest.mark.usefixtures("nothing_is_configured")
+def test_one_resolver_serves_several_middleware_objects(gate: Callable[..., Gate]) -> None:
+    resolver = TicketResolver()
+    sites = [gate(identity=resolver, secret=key, key_prefix="site") for key in (SECRET, SECRET * 2)]
+    for _ in range(2):
+        for here in sites:
+            ticket = issue_ticket("alice", config=here.middleware.config)
+            with here.connect(f"/ws/news?subscribe-user&ticket={ticket}"):
+                pass
+
+
+@pytest.mark.usefixtures("nothing_is_configured")
+def test_a_middleware_for_tickets_needs_a_secret() -> None:
+    for identity in (TicketResolver(), chain(anonymous, TicketResolver())):
+        with pytest.raises(ConfigurationError, match="WSREDIS_SECRET"):
+            WebSocketMiddleware(None, redis="memory://", identity=identity)
+    given = TicketResolver(config=Config(redis="memory://", secret=SECRET))
+    WebSocketMiddleware(None, redis="memory://", identity=given)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 301, 1.5, True, None, "30"])

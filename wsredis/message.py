@@ -10,9 +10,21 @@ as text. `wsredis.protocol.frames` turns messages into websocket frames.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import NamedTuple
 
-__all__ = ["MAX_EXPIRE", "Data", "Message", "decode", "dump", "encode"]
+from .naming import plain_str
+
+__all__ = [
+    "MAX_EXPIRE",
+    "Data",
+    "Message",
+    "Unserializable",
+    "decode",
+    "dump",
+    "encode",
+    "to_json",
+]
 
 MAX_EXPIRE = 2**31 - 1
 """Maximum seconds for which a message is retained, 68 years; Redis refuses much larger numbers."""
@@ -42,23 +54,58 @@ class Message(NamedTuple):
         return self.payload if self.binary else self.payload.decode()
 
 
-def dump(value: object) -> Data:
-    """Return str and bytes unchanged, and any other value as JSON text.
+class Unserializable(TypeError):
+    """An error of an encoder: a value in the message has no JSON form.
+
+    Args:
+        value: that value.
+    """
+
+    def __init__(self, value: object) -> None:
+        super().__init__(type(value).__name__)
+        self.value = value
+
+
+def to_json(value: object) -> str:
+    """Return a value as JSON text without spaces.
 
     Raises:
-        TypeError: the value is not JSON-serializable (RFC 8259; NaN and infinities are not).
+        TypeError, ValueError: the value is not JSON-serializable (RFC 8259; NaN and infinities are
+            not).
+    """
+    return json.dumps(
+        value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_refuse
+    )
+
+
+def _refuse(value: object) -> object:
+    raise Unserializable(value)
+
+
+def dump(value: object, to_json: Callable[[object], str] = to_json) -> Data:
+    """Return str and bytes unchanged, and any other value as JSON text.
+
+    Args:
+        value: the content of a message.
+        to_json: returns the JSON text; may raise what the function `to_json` raises.
+
+    Raises:
+        TypeError: the value is not JSON-serializable.
     """
     if isinstance(value, str):
-        return value
+        return plain_str(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return to_json(value)
     except (TypeError, ValueError) as exc:
-        kind = type(value).__name__
+        kind, culprit = type(value).__name__, "it"
+        if isinstance(exc, Unserializable) and exc.value is not value:
+            culprit = f"a value in it of type {type(exc.value).__name__}"
         raise TypeError(
-            f"cannot publish this {kind}, as it is not JSON-serializable: write str, bytes, or"
-            " JSON types (dict, list, int, finite float, bool, None)"
+            f"cannot publish this {kind}, as {culprit} is not JSON-serializable: write str, bytes,"
+            " or JSON types (dict, list, int, finite float, bool, None), for example str(value), or"
+            " override the method to_json of Publisher"
         ) from exc
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from .access.policy import AllowedChannels, check_channels, default_policy
 from .brokers import Broker, broker_for
-from .config import Config, current_config
+from .config import Config, base_config, claim, release
 from .deprecated import Statistics
 from .drain import install_signals
 from .endpoints import Endpoint, EndpointContext, EndpointFactory, PubSubEndpoint
@@ -23,7 +23,14 @@ from .handshake.request import Request
 from .handshake.target import path_of, split_target
 from .handshake.upgrade import REPEATED_LENGTH, Handshake, facility_of, read_handshake
 from .hub.hub import Hub
-from .identity import ANONYMOUS, Identity, IdentityResolver, anonymous
+from .identity import (
+    ANONYMOUS,
+    CONFIG,
+    Identity,
+    IdentityResolver,
+    anonymous,
+    check_resolver,
+)
 from .process import Process, process_for
 from .protocol.http import RETRY_SOON
 from .proxies import client_address
@@ -37,6 +44,11 @@ log = logging.getLogger("wsredis.middleware")
 
 TOO_LONG = "Identifying the client took too long; try again."
 TAKEN = "wsredis.taken"
+
+NO_APP = (
+    "A request outside %s gets 404, as the middleware has no application (app is None). If this"
+    " process is to serve pages, pass the application; a function that makes it must return it."
+)
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -59,6 +71,9 @@ class WebSocketMiddleware:
         broker: carries the messages; by default the one that ``config.redis`` names.
         endpoint: makes the endpoint of a websocket; by default `PubSubEndpoint`.
         **options: fields of `Config` that override ``config``.
+
+    The options also apply to a `Publisher` of this process that is given none, unless
+    `wsredis.configure` was called.
 
     Raises:
         ConfigurationError: an option is unknown or not valid, or an argument is not callable.
@@ -84,12 +99,15 @@ class WebSocketMiddleware:
             kind = type(given).__name__
             raise ConfigurationError(f"config is a {kind}: write config=Config(...).")
         self.app = app
-        self.config = Config.make(config or current_config(), **options)
+        self.config = Config.make(base_config() if config is None else config, **options)
         self.broker = broker if broker is not None else broker_for(self.config)
         self.resolver = identity if identity is not None else anonymous
         self._policy = allowed_channels if allowed_channels is not None else default_policy
         self._endpoint = endpoint if endpoint is not None else PubSubEndpoint
         self._process: Process | None = None
+        self._warned = False
+        check_resolver(self.resolver, self.config)
+        claim(self, self.config)
         install_signals()
 
     def __call__(
@@ -105,10 +123,13 @@ class WebSocketMiddleware:
             except HandshakeError as refused:
                 client = client_address(environ, self.config.trusted_proxies)
                 log.info("refused %d client=%s: %s", refused.status, client, refused.text)
-                return answer(refused, start_response)
+                return answer(refused, start_response, environ)
         if self.app is None:
+            if not self._warned:
+                self._warned = True
+                log.warning(NO_APP, self.config.prefix)
             where = f"Only websockets are served here, below {self.config.prefix}"
-            return answer(HandshakeError(404, where), start_response)
+            return answer(HandshakeError(404, where), start_response, environ)
         return self.app(environ, start_response)
 
     def _accept(
@@ -125,6 +146,7 @@ class WebSocketMiddleware:
         ):
             split_target(environ)
         server = server_for(environ)
+        environ[CONFIG] = self.config
         request = Request(environ)
         request.client_address = client_address(environ, self.config.trusted_proxies)
         handshake = read_handshake(request, self.config)
@@ -240,6 +262,7 @@ class WebSocketMiddleware:
         if process is None or process.closed or process.pid != os.getpid():
             own = 0 if server is None else server.own_descriptors(start_response)
             tls = server is not None and server.ends_tls
+            claim(self, self.config)  # `close` has taken it back
             process = self._process = process_for(self.config, self.broker, own, tls)
         return process
 
@@ -265,8 +288,10 @@ class WebSocketMiddleware:
         """End all websockets of this process and the link to the broker; for tests.
 
         This includes the websockets of other middleware objects with equal options and the same
-        broker. The next handshake of any of them starts afresh.
+        broker. The next handshake of any of them starts afresh. Until then, the options of this
+        object no longer apply to publishers that are given none.
         """
+        release(self)
         if self._process is not None and self._process.pid == os.getpid():
             self._process.close()
         self._process = None

@@ -24,6 +24,7 @@ __all__ = [
     "channel_name",
     "encode_name",
     "loggable",
+    "plain_str",
     "printable",
 ]
 
@@ -79,6 +80,11 @@ def channel_name(prefix: str, audience: Audience, facility: str, name: str = "")
         raise ValueError(f"a {audience} channel needs the name of its {audience}")
     head, tail = _around(prefix, audience, facility)
     return f"{head}{encode_name(name)}:{tail}" if name else head + tail
+
+
+def plain_str(text: str) -> str:
+    """Return the string behind a proxy, which claims to be a str but has another type."""
+    return text if issubclass(type(text), str) else str(text)
 
 
 _SESSION = re.compile(rf"(?:^|(?<=:)){Audience.SESSION}:[^:]*:(?=[^:]*$)")

@@ -25,11 +25,12 @@ import secrets
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import asdict
+from typing import Any
 
 from .brokers import store_for
-from .config import Config, current_config
+from .config import SHARED, Config, current_config
 from .exceptions import BrokerUnavailable, ConfigurationError, HandshakeError, PermissionDenied
-from .identity import ANONYMOUS, Identity
+from .identity import ANONYMOUS, CONFIG, Identity
 from .identity.base import Request
 from .identity.credentials import presented
 from .identity.revocation import MAX_AGE
@@ -56,11 +57,13 @@ def issue_ticket(
         identity: the identity, or the name of a user without groups and session.
         seconds: lifetime of the ticket, 1 to 300.
         config: gives the URL of Redis, the key prefix and the ``secret``; by default the options
-            set with `wsredis.configure`, else the environment.
+            set with `wsredis.configure`, else those of the first middleware of this process, else
+            the environment.
 
     Raises:
         BrokerUnavailable: Redis does not answer.
-        ConfigurationError: the option ``secret`` is not set.
+        ConfigurationError: the option ``secret`` is not set, or ``config`` is needed because
+            middleware of this process has other values.
         ValueError: the identity is anonymous, or ``seconds`` is out of range.
     """
     who = Identity(identity) if isinstance(identity, str) else identity
@@ -86,7 +89,8 @@ class TicketResolver:
     Args:
         query: name of the query parameter that may contain the ticket, or None.
         subprotocol: whether the ticket may be the subprotocol after ``wsredis.ticket``.
-        config: as for `issue_ticket`.
+        config: as for `issue_ticket`; by default the options of the middleware that serves the
+            handshake.
 
     Raises:
         ConfigurationError: the option ``secret`` is not set.
@@ -101,14 +105,32 @@ class TicketResolver:
     ) -> None:
         self._query = query
         self._marker = TICKET if subprotocol else None
-        self._stamp = _Stamp(config)
+        self._config = config
+        self._stamp = None if config is None else _Stamp(config)
+
+    def check(self, config: Config) -> None:
+        """Check the options of the middleware that uses this resolver.
+
+        Raises:
+            ConfigurationError: the option ``secret`` is not set.
+        """
+        if self._config is None:
+            self._stamp = _Stamp(config)
+
+    def _stamp_for(self, environ: dict[str, Any]) -> _Stamp:
+        """Return the signatures of the middleware that serves a handshake."""
+        config = environ.get(CONFIG) if self._config is None else self._config
+        stamp = self._stamp
+        if stamp is None or stamp.config is not config:
+            stamp = self._stamp = _Stamp(config)
+        return stamp
 
     def __call__(self, request: Request, /) -> Identity:
         ticket = presented(request.environ, marker=self._marker, query=self._query)
         if ticket is None:
             return ANONYMOUS
         try:
-            return self._stamp.take(ticket)
+            return self._stamp_for(request.environ).take(ticket)
         except BrokerUnavailable as exc:
             text = "The message broker is unavailable; try again."
             raise HandshakeError(503, text, RETRY_SOON) from exc
@@ -118,7 +140,9 @@ class _Stamp:
     """The signatures of tickets and of the stored identities."""
 
     def __init__(self, config: Config | None) -> None:
-        config = config if config is not None else current_config()
+        if config is None:
+            config = current_config((*SHARED, "secret"))
+        self.config = config
         if config.secret is None:
             raise ConfigurationError(
                 "Tickets need the option secret, the same in all processes. Set WSREDIS_SECRET to"

@@ -28,7 +28,7 @@ from wsredis.config import Config
 from wsredis.endpoints import EndpointContext
 from wsredis.exceptions import HandshakeError, PermissionDenied
 from wsredis.handshake.target import path_of
-from wsredis.identity import Identity
+from wsredis.identity import Identity, check_resolver
 from wsredis.middleware import WebSocketMiddleware, WSGIApp
 from wsredis.runtime.loop import in_gevent
 
@@ -95,7 +95,9 @@ class DjangoWebSocketMiddleware:
         self._lock = threading.Lock()
         self._gates: list[WebSocketMiddleware] = []
         self._looked = app is None  # without pages there are no transactions
-        self._prefix: str | None = self._gate(load().config).config.prefix
+        now = load()
+        check_resolver(now.identity, now.config)
+        self._prefix: str | None = self._gate(now.config).config.prefix
         setting_changed.connect(self._forget)
         DjangoWebSocketMiddleware.made = True
 

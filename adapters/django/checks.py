@@ -286,7 +286,7 @@ def _redis() -> Messages:
             id="wsredis.W007",
         )
         return
-    quick = Config.make(now.config, redis_deadline=min(SECONDS, now.config.redis_deadline))
+    quick = Config.make(now.config, publish_timeout=min(SECONDS, now.config.publish_timeout))
     try:
         broker_for(quick).fetch([channel_name(quick.key_prefix, Audience.BROADCAST, "")])
     except (BrokerUnavailable, ConfigurationError) as exc:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
+from django.utils.functional import LazyObject, Promise
 
 from wsredis import publisher
 from wsredis.config import Config
 from wsredis.identity import ANONYMOUS, Identity
-from wsredis.message import dump
+from wsredis.message import Data, Unserializable
 from wsredis.publisher import SELF
 
 from .conf import current_config, options
@@ -18,8 +21,24 @@ from .identity import identity_of
 __all__ = ["SELF", "Publisher"]
 
 
+class _Encoder(DjangoJSONEncoder):
+    """Django's encoder, which also encodes the object behind a `SimpleLazyObject`."""
+
+    def default(self, o: Any) -> Any:
+        if isinstance(o, LazyObject):
+            _ = o.__class__  # evaluates it
+            return o._wrapped
+        try:
+            return super().default(o)
+        except TypeError:
+            raise Unserializable(o) from None
+
+
 class Publisher(publisher.Publisher):
     """A publisher of messages about a facility to some audiences, with the options of ``WSREDIS``.
+
+    Facilities, names and text may be lazy. Other messages are encoded by `DjangoJSONEncoder`, which
+    knows dates, times, decimals, UUIDs and lazy text.
 
     Args:
         facility, broadcast, users, groups, sessions, identity: see `wsredis.Publisher`.
@@ -35,6 +54,17 @@ class Publisher(publisher.Publisher):
 
     def default_config(self) -> Config:
         return current_config()
+
+    def text_of(self, value: object) -> object:
+        return str(value) if isinstance(value, Promise) else super().text_of(value)
+
+    def to_json(self, value: object) -> str:
+        return json.dumps(
+            value, cls=_Encoder, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+        )
+
+    def _dump(self, message: object) -> Data:
+        return super()._dump(str(message) if isinstance(message, Promise) else message)
 
     def identity_of(self, request: Any) -> Identity | None:
         if request is None:
@@ -68,7 +98,7 @@ class Publisher(publisher.Publisher):
         Raises:
             TypeError, ValueError: see `publish`.
         """
-        data = dump(message)
+        data = self._dump(message)
         self._prepare(data, expire)
 
         def publish() -> None:

@@ -16,14 +16,14 @@ from typing import Any
 import flask
 from werkzeug.exceptions import HTTPException
 
-from wsredis.config import Config
+from wsredis.config import Config, claim, release
 from wsredis.drain import install_signals
 from wsredis.endpoints import EndpointContext
 from wsredis.exceptions import HandshakeError, PermissionDenied
-from wsredis.identity import Identity
+from wsredis.identity import Identity, check_resolver
 from wsredis.middleware import WebSocketMiddleware
 
-from .conf import Options, read_options
+from .conf import Options, read_config, read_options
 from .identity import HANDSHAKE, NO_SECRET, has_sessions, who
 
 __all__ = ["FlaskWebSocketMiddleware"]
@@ -40,6 +40,9 @@ class FlaskWebSocketMiddleware:
 
     Args:
         app: the application, which answers all requests outside the prefix as before.
+
+    Raises:
+        ConfigurationError: an option of ``app.config`` is unknown or is not valid.
     """
 
     def __init__(self, app: flask.Flask) -> None:
@@ -48,6 +51,7 @@ class FlaskWebSocketMiddleware:
         self._lock = threading.Lock()
         self._options: Options | None = None
         self._gate: WebSocketMiddleware | None = None
+        claim(self, read_config(app))
         install_signals()  # works only in the main thread; the first request may be in another
 
     def __call__(
@@ -69,12 +73,14 @@ class FlaskWebSocketMiddleware:
                 options = self.options
                 if options.identity is None and not has_sessions(self._flask):
                     log.warning("%s", NO_SECRET)
+                check_resolver(options.identity, options.config)
                 self._gate = WebSocketMiddleware(
                     self.app,
                     config=options.config,
                     identity=self._identify,
                     endpoint=self._endpoint,
                 )
+                release(self)  # that claims the options from now on
             return self._gate
 
     @property

@@ -1,4 +1,4 @@
-"""``flask wsredis publish`` and ``listen``: the core's commands with the options of the app."""
+"""The commands of ``flask wsredis``: those of the core with the options of the application."""
 
 from __future__ import annotations
 
@@ -36,6 +36,15 @@ def listen(words: tuple[str, ...]) -> None:
     from wsredis.cli.listen import add_listen_arguments, run_listen
 
     _run("listen", words, add_listen_arguments, run_listen)
+
+
+@commands.command(context_settings=as_they_are)
+@words
+def disconnect(words: tuple[str, ...]) -> None:
+    """Close the websockets of a user, a group or a session."""
+    from wsredis.cli.disconnect import add_disconnect_arguments, run_disconnect
+
+    _run("disconnect", words, add_disconnect_arguments, run_disconnect)
 
 
 def _run(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+from uuid import UUID
 
-from flask import Blueprint, Flask, has_app_context
+from flask import Blueprint, Flask, has_app_context, has_request_context, request
 
 from wsredis.disconnect import disconnect
 from wsredis.exceptions import ConfigurationError
 
 from .application import FlaskWebSocketMiddleware
 from .commands import commands
-from .conf import NAME, current_options, read_config
+from .conf import NAME, current_options
 from .publisher import Publisher
 from .sessions import follow_sessions
 from .templating import websocket_script, websocket_uri
@@ -46,19 +47,16 @@ class WSRedis:
             raise ConfigurationError(
                 f"The application {app.name!r} already has this extension: call init_app only once."
             )
-        read_config(app)  # raises errors early; the first request reads the options again
-        gate = FlaskWebSocketMiddleware(app)
+        gate = FlaskWebSocketMiddleware(app)  # checks the options; the first request reads them
         app.extensions[NAME] = gate
         app.wsgi_app = gate  # type: ignore[method-assign]
-        app.register_blueprint(
-            Blueprint(NAME, NAME, static_folder="static/wsredis", static_url_path="/_wsredis")
-        )
+        app.register_blueprint(_client(app))
         app.add_template_global(websocket_script)
         app.add_template_global(websocket_uri)
         app.cli.add_command(commands)
         follow_sessions(app)
 
-    def publisher(self, facility: str = "", **to: Any) -> Publisher:
+    def publisher(self, facility: str | UUID = "", **to: Any) -> Publisher:
         """Return a `Publisher` with the options of the current application.
 
         Outside an application context it is the application given to the constructor.
@@ -80,3 +78,24 @@ class WSRedis:
         if self.app is not None and not has_app_context():
             return self.app.app_context()
         return nullcontext()
+
+
+def _client(app: Flask) -> Blueprint:
+    """Return the blueprint that serves the browser client."""
+    client = Blueprint(NAME, NAME, static_folder="static/wsredis", static_url_path="/_wsredis")
+    if app.url_map.host_matching:  # a rule without a host matches no request
+        rule = f"{client.static_url_path}/<path:filename>"
+        client.add_url_rule(rule, "static", client.send_static_file, host="<host>")
+        client.url_defaults(_add_host)
+        client.url_value_preprocessor(_drop_host)
+    return client
+
+
+def _add_host(endpoint: str, values: dict[str, Any]) -> None:
+    if has_request_context():
+        values.setdefault("host", request.host)
+
+
+def _drop_host(endpoint: str | None, values: dict[str, Any] | None) -> None:
+    if values is not None:
+        values.pop("host", None)

@@ -54,7 +54,8 @@ NO_SECRET = (
 
 def who(flask_request: Any) -> Identity:
     """Return the identity that the application's resolver returns for the current request."""
-    resolve = current_options().identity or identity_of
+    identity = current_options().identity
+    resolve = identity_of if identity is None else identity
     return resolve(flask_request) or ANONYMOUS
 
 
@@ -69,11 +70,13 @@ def identity_of(flask_request: Any) -> Identity:
     """
     options = current_options()
     claimed = CLAIM in session
-    name = (options.user or _login_id)(flask_request)
-    if not name and claimed:
+    user = (_login_id if options.user is None else options.user)(flask_request)
+    # The id 0 is a name; False is what `user.is_authenticated and user.name` returns for nobody.
+    name = None if user is None or user is False else str(user) or None
+    if name is None and claimed:
         return ANONYMOUS
-    groups = options.groups(flask_request) if name and options.groups else ()
-    return Identity(str(name) if name else None, _names(groups), _key(), _session_expires())
+    groups = None if name is None or options.groups is None else options.groups(flask_request)
+    return Identity(name, _names(groups), _key(), _session_expires())
 
 
 def session_key() -> str:

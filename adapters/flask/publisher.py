@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from flask import current_app, has_request_context
+from flask import current_app, has_app_context, has_request_context
 from flask import request as flask_request
+from flask.json.provider import DefaultJSONProvider, JSONProvider
 
 from wsredis import publisher
 from wsredis.config import Config
 from wsredis.exceptions import BrokerUnavailable, ConfigurationError
 from wsredis.identity import Identity
-from wsredis.message import dump
+from wsredis.message import Data
 from wsredis.publisher import SELF
 
 from .conf import current_options
@@ -23,8 +24,15 @@ __all__ = ["SELF", "Publisher"]
 log = logging.getLogger("wsredis.adapters.flask")
 
 
+_JSON: dict[str, Any] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
+"""Arguments for Flask's own encoder: the shortest form that browsers can parse."""
+
+
 class Publisher(publisher.Publisher):
     """A publisher of messages about a facility, with the current application's options.
+
+    Messages that are neither text nor bytes are encoded by ``app.json`` of the application in whose
+    context the publisher is made. Facilities, names and text may be lazy.
 
     Args:
         facility, broadcast, users, groups, sessions, identity: see `wsredis.Publisher`.
@@ -38,8 +46,24 @@ class Publisher(publisher.Publisher):
         RuntimeError: there is no current application: write ``with app.app_context():``.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._json: JSONProvider | None = current_app.json if has_app_context() else None
+
     def default_config(self) -> Config:
         return current_options().config
+
+    def text_of(self, value: object) -> object:
+        return str(value) if _is_lazy_text(value) else super().text_of(value)
+
+    def _dump(self, message: object) -> Data:
+        return super()._dump(str(message) if _is_lazy_text(message) else message)
+
+    def to_json(self, value: object) -> str:
+        if self._json is None:
+            return super().to_json(value)
+        form = _JSON if isinstance(self._json, DefaultJSONProvider) else {}
+        return self._json.dumps(value, **form)
 
     def identity_of(self, request: Any) -> Identity | None:
         if request is None and not has_request_context():
@@ -66,7 +90,7 @@ class Publisher(publisher.Publisher):
             ConfigurationError: no session is given, and Flask-SQLAlchemy is not set up.
             TypeError, ValueError: see `publish`.
         """
-        data = dump(message)
+        data = self._dump(message)
         self._prepare(data, expire)
 
         def publish() -> None:
@@ -78,6 +102,11 @@ class Publisher(publisher.Publisher):
         from .transactions import on_commit
 
         on_commit(_database_session() if session is None else session, publish)
+
+
+def _is_lazy_text(value: object) -> bool:
+    """Return whether a value is text that is not a str, such as that of Flask-Babel."""
+    return hasattr(value, "__html__") and not isinstance(value, str)
 
 
 def _database_session() -> Any:

@@ -17,7 +17,7 @@ AnyBroker = MemoryBroker | RedisBroker
 
 
 def client_at(where: Any, deadline: float = SECONDS) -> RedisClient:
-    return RedisClient(Config(redis=where, redis_deadline=deadline))
+    return RedisClient(Config(redis=where, redis_deadline=deadline, publish_timeout=deadline))
 
 
 def broker_at(where: Any, deadline: float = SECONDS) -> RedisBroker:

@@ -114,9 +114,10 @@ def test_what_a_site_chooses_for_its_connections_is_taken(
         where = f"redis://127.0.0.1:{redis_server.port}?{query}"
     broker = broker_at(where)
     works(broker, listen)
-    pool = broker._client._calls.connection_pool
-    kept = {**pool.connection_kwargs, "max_connections": pool.max_connections}
-    assert {name: kept[name] for name in given} == given
+    for client in (broker._client._calls, broker._client._publishing):
+        pool = client.connection_pool
+        kept = {**pool.connection_kwargs, "max_connections": pool.max_connections}
+        assert {name: kept[name] for name in given} == given
 
 
 BAD_NUMBERS = [

@@ -126,3 +126,14 @@ def test_a_server_that_does_not_start_is_quoted(bare: Callable[..., tuple[int, s
     code, said = bare(WSREDIS_MAX_CONNECTIONS="many")
     assert code == 1
     assert "WSREDIS_MAX_CONNECTIONS='many' is not valid" in said
+
+
+@pytest.mark.parametrize("first", [b"#!/usr/bin/python", b"\x7fELF"])
+def test_only_the_wheel_of_uwsgi_needs_the_path_of_python(
+    first: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "uwsgi").write_bytes(first)
+    monkeypatch.setattr("shutil.which", lambda name, path: str(tmp_path / name))
+    monkeypatch.setattr("subprocess.Popen", lambda command, **options: command)
+    command: Any = wsredis.cli.demo._server(8000, "", None, wsredis.cli.demo._CHATS[None])
+    assert (f"--binary-path {sys.executable}" in " ".join(command)) == (first[:2] == b"#!")

@@ -13,11 +13,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidHandshake
 from websockets.sync.client import connect
 
 from wsredis.cli.listen import add_listen_arguments, run_listen
@@ -174,6 +176,11 @@ def test_it_can_be_run_as_a_module() -> None:
             2,
             "the message is not UTF-8 text: to publish",
         ),
+        (["disconnect"], 2, "no name: write --user NAME, --group NAME or --session KEY"),
+        (["disconnect", "--user", ""], 2, "'' is not a name: write at least one character"),
+        (["disconnect", "--user", "a", "--code", "1006"], 2, "code must be 1000, 1008, 1012"),
+        (["disconnect", "--user", "a", "--redis", "memory://"], 2, "memory:// is a broker inside"),
+        (["disconnect", "--user", "a", "--redis", NOWHERE], 1, "Redis at 127.0.0.1:1: "),
         (["serve", "nowhere"], 2, "write MODULE:APP, such as mysite.wsgi:application"),
         (["serve", ".nowhere:app"], 2, "write MODULE:APP, such as mysite.wsgi:application"),
         (["serve", "os:"], 2, "write MODULE:APP, such as mysite.wsgi:application"),
@@ -187,6 +194,11 @@ def test_it_can_be_run_as_a_module() -> None:
             ["serve", "os:path"],
             2,
             "cannot load os:path: os.path is of type module; write MODULE:APP",
+        ),
+        (
+            ["serve", "wsredis.config.sources:_current"],
+            2,
+            "wsredis.config.sources._current is None; a function that makes it must return it;",
         ),
         (
             ["serve", f"{PLAIN}:application", "--host", "192.0.2.1"],
@@ -302,6 +314,90 @@ def test_serve_wraps_an_application_and_says_goodbye(redis: str, tmp_path: Path)
         assert server.wait(30) == 130
 
 
+def test_a_user_is_disconnected(redis: str, tmp_path: Path) -> None:
+    (tmp_path / "site_of_frank.py").write_text(
+        "from wsredis import Identity, WebSocketMiddleware\n"
+        "def identity(request):\n    return Identity(request.GET['user'], groups=('editors',))\n"
+        "app = WebSocketMiddleware(None, identity=identity)\n"
+    )
+    port = free_port()
+    place = ["--port", str(port), "--redis", redis]
+    with start("serve", "site_of_frank:app", *place, PYTHONPATH=str(tmp_path)) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == f"http://127.0.0.1:{port}/\n"
+        url = f"ws://127.0.0.1:{port}/ws/news?subscribe-user&user="
+        with connect(f"{url}alice") as alice, connect(f"{url}bob") as bob:
+            who = ["--user", "alice", "--group", "editors"]
+            how = ["--code", "4403", "--reason", "You were removed."]
+            assert run("disconnect", *who, *how, "--redis", redis) == (0, "1\n", "")
+            with pytest.raises(Exception, match=r"4403.* You were removed"):
+                alice.recv(timeout=30)
+            run("publish", "news", "hello", "--user", "bob", "--redis", redis)
+            assert bob.recv(timeout=30) == "hello"
+
+
+def test_a_disconnect_that_reaches_no_process_says_so(redis: str) -> None:
+    assert run("disconnect", "--session", "key", "--redis", redis) == (
+        0,
+        "0\n",
+        "No process was told: none serves websockets, or the site uses another Redis or key"
+        " prefix.\n",
+    )
+
+
+ALREADY = """
+from functools import partial
+from flask import Flask
+from wsredis import Identity, WebSocketMiddleware
+from wsredis.adapters.flask import WSRedis
+
+def identity(request):
+    return Identity("alice")
+
+flask = Flask(__name__)
+flask.config["WSREDIS_IDENTITY"] = identity
+WSRedis(flask)
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        ("inside = WebSocketMiddleware(None, identity=identity)\n"
+         "def wrapped(environ, start):\n    return inside(environ, start)\n", "wrapped"),
+        ("", "flask"),
+    ],
+)  # fmt: skip
+def test_serve_does_not_wrap_an_application_that_serves_websockets_itself(
+    made: str, name: str, redis: str, tmp_path: Path
+) -> None:
+    start_of_site = ALREADY if name == "flask" else ALREADY.partition("flask = ")[0]
+    (tmp_path / "site_of_erin.py").write_text(start_of_site + made)
+    port = free_port()
+    place = ["--port", str(port), "--redis", redis]
+    with start("serve", f"site_of_erin:{name}", *place, PYTHONPATH=str(tmp_path)) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == f"http://127.0.0.1:{port}/\n"
+        url = f"ws://127.0.0.1:{port}/ws/news?subscribe-user"
+        with connect(url, open_timeout=30) as client:
+            run("publish", "news", "hello", "--user", "alice", "--redis", redis)
+            assert client.recv(timeout=30) == "hello"
+
+
+def test_serve_says_if_another_redis_would_have_no_effect(redis: str, tmp_path: Path) -> None:
+    (tmp_path / "site_of_dave.py").write_text(
+        "from wsredis import WebSocketMiddleware\n"
+        "app = WebSocketMiddleware(None, redis='memory://mine')\n"
+    )
+    command = ["serve", "site_of_dave:app", "--redis", redis, "--port", str(free_port())]
+    code, _, err = run(*command, PYTHONPATH=str(tmp_path))
+    assert code == 2
+    assert err == (
+        "wsredis: site_of_dave:app sets the option redis itself, so --redis has no effect: leave"
+        " --redis out\n"
+    )
+
+
 def test_serve_ends_with_its_server(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -335,7 +431,7 @@ def test_a_taken_port_is_named(redis: str, tmp_path: Path) -> None:
             assert "choose another" in err
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_demo_runs_and_leaves_no_process_behind(sign: signal.Signals) -> None:
     port = free_port()
     with start("demo", "--port", str(port), WSREDIS_TEST_DEMO=str(port)) as demo:
@@ -360,3 +456,55 @@ def test_the_demo_runs_and_leaves_no_process_behind(sign: signal.Signals) -> Non
     while left := with_variable("WSREDIS_TEST_DEMO", str(port)):
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
+
+
+def children(pid: int) -> list[int]:
+    """Return the child processes of a process."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True)
+    pairs = (map(int, line.split()) for line in listed.stdout.splitlines())
+    return [child for child, parent in pairs if parent == pid]
+
+
+def command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.skipif(find_spec("pyuwsgi") is None, reason="uWSGI is not the wheel")
+def test_the_server_of_the_demo_reloads_on_sighup() -> None:
+    port = free_port()
+    with start("demo", "--port", str(port)) as demo:
+        assert demo.stdout is not None
+        while "Ctrl-C" not in demo.stdout.readline():
+            assert demo.poll() is None
+        (master,) = (pid for pid in children(demo.pid) if b"--master" in command_of(pid))
+        url = f"ws://127.0.0.1:{port}/ws/chat?subscribe-broadcast"
+        with connect(url, open_timeout=30) as client:
+            os.kill(master, signal.SIGHUP)
+            with pytest.raises(Exception, match="1012"):
+                list(iter(lambda: client.recv(timeout=30), None))
+        deadline = time.monotonic() + 30
+        while True:  # until the new worker accepts
+            assert demo.poll() is None, "the demo has ended"
+            assert time.monotonic() < deadline
+            with suppress(OSError, InvalidHandshake), connect(url, open_timeout=30) as client:
+                assert client.recv(timeout=30)
+                break
+            time.sleep(0.05)
+        demo.send_signal(signal.SIGTERM)
+        demo.communicate(timeout=30)
+        assert demo.returncode == 0
+
+
+def test_a_demo_that_ignores_sighup_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `nohup wsredis demo` does."""
+    signals: dict[int, object] = {signal.SIGHUP: signal.SIG_IGN}
+    monkeypatch.setattr("signal.getsignal", signals.get)
+    monkeypatch.setattr("signal.signal", signals.__setitem__)
+    monkeypatch.setattr("wsredis.cli.demo.EmbeddedRedis", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["demo", "--port", str(free_port())])
+    assert signals[signal.SIGHUP] is signal.SIG_IGN
+    assert callable(signals[signal.SIGTERM])

@@ -236,3 +236,27 @@ def test_neither_a_config_nor_an_error_shows_the_secret() -> None:
     with pytest.raises(ConfigurationError) as error:
         Config(secret="hush")
     assert "hush" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PORT",
+        "SECRET_PORT",
+        "SECRET_PORT_6379_TCP",
+        "SECRET_PORT_6379_TCP_ADDR",
+        "SECRET_SERVICE_HOST",
+        "REDIS_PORT",
+        "REDIS_SERVICE_PORT",
+        "REDIS_SERVICE_PORT_HTTP",
+        "PREFIX_PORT",
+        "ORIGINS_PORT",
+        "BINARY_PORT",
+    ],
+)
+def test_variables_of_a_kubernetes_service_are_ignored(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Config.make()
+    monkeypatch.setenv(f"WSREDIS_{name}", "tcp://10.0.0.1:6379")
+    assert Config.make() == before

@@ -48,6 +48,7 @@ VALID: list[tuple[str, Any]] = [
     ("compression", False),
     ("secret", "0123456789abcdef0123456789abcdef"),
     ("redis_deadline", 1),
+    ("publish_timeout", 0.5),
 ]
 
 INVALID: list[tuple[str, Any]] = [
@@ -152,6 +153,8 @@ INVALID: list[tuple[str, Any]] = [
     ("secret", "too short"),
     ("secret", b"0123456789abcdef0123456789abcdef"),
     ("redis_deadline", 0),
+    ("publish_timeout", 0),
+    ("publish_timeout", None),
     ("redis_deadline", None),
 ]
 

@@ -62,6 +62,16 @@ def test_no_proxy_gives_up_before_a_ping() -> None:
     assert min(found) >= 2 * Config().ping_interval
 
 
+@pytest.mark.parametrize(
+    "path", sorted(DEPLOY.rglob("*.ini")), ids=lambda path: "/".join(path.parts[-2:])
+)
+def test_uwsgi_patches_early_and_has_no_reason_to_warn(path: Path) -> None:
+    words = {line.partition("=")[0].strip() for line in path.read_text("utf-8").splitlines()}
+    assert "gevent-monkey-patch" not in words  # takes effect after the site is loaded
+    assert ("gevent" in words) == ("gevent-early-monkey-patch" in words)
+    assert ("harakiri" in words) <= ("post-buffering" in words)  # else uWSGI warns at start
+
+
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
 def test_a_unit_starts_what_is_tested(path: Path) -> None:
     text = path.read_text(encoding="utf-8")

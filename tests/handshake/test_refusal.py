@@ -135,7 +135,7 @@ def test_an_origin_with_a_space_is_none_whatever_the_host_is_called() -> None:
 )
 def test_a_refusal_is_answered_with_one_plain_sentence(error: HandshakeError, line: str) -> None:
     sent: list[Any] = []
-    (body,) = answer(error, lambda status, headers: sent.append((status, headers)))
+    (body,) = answer(error, lambda status, headers: sent.append((status, headers)), {})
     ((status, headers),) = sent
     assert status == line
     assert body.decode() == error.text + "\n"
@@ -147,6 +147,25 @@ def test_a_refusal_is_answered_with_one_plain_sentence(error: HandshakeError, li
     assert re.fullmatch(r"[^\r\n]+", status)
 
 
+@pytest.mark.parametrize("software", ["uwsgi", "", "WSGIServer/0.2"])
+def test_a_426_names_the_protocol_where_the_server_allows_it(software: str) -> None:
+    sent: dict[str, str] = {}
+    error = HandshakeError(426, "Old.", [("Sec-WebSocket-Version", "13")])
+    answer(error, lambda status, headers: sent.update(headers), {"SERVER_SOFTWARE": software})
+    assert sent["Sec-WebSocket-Version"] == "13"
+    allowed = software != "WSGIServer/0.2"
+    assert sent.get("Upgrade") == ("websocket" if allowed else None)
+    assert sent.get("Connection") == ("Upgrade" if allowed else None)
+
+
+def test_a_426_on_a_taken_socket_names_the_protocol_too() -> None:
+    head = answer_bytes(HandshakeError(426, "Old.")).partition(b"\r\n\r\n")[0].split(b"\r\n")
+    assert {b"Upgrade: websocket", b"Connection: Upgrade, close"} <= set(head)
+    head = answer_bytes(HandshakeError(403, "No.")).partition(b"\r\n\r\n")[0].split(b"\r\n")
+    assert b"Connection: close" in head
+    assert not any(line.startswith(b"Upgrade:") for line in head)
+
+
 @pytest.mark.parametrize(
     "name", ["connection", "Content-Length", "Content-Type", "Transfer-Encoding", "Upgrade"]
 )
@@ -155,7 +174,7 @@ def test_a_refusal_cannot_have_a_header_of_the_response_itself(name: str) -> Non
     with pytest.raises(ValueError, match=f"wsredis sets the header {name} itself"):
         answer_bytes(error)
     sent: list[Any] = []
-    (body,) = answer(error, lambda status, headers: sent.append((status, dict(headers))))
+    (body,) = answer(error, lambda status, headers: sent.append((status, dict(headers))), {})
     ((status, headers),) = sent
     assert status == "500 Internal Server Error"
     assert b"server error" in body

@@ -20,3 +20,10 @@ def test_remote_users_get_the_groups_that_are_listed_for_them() -> None:
     resolve = RemoteUserResolver({"alice": ("editors",)})
     assert resolve(request(REMOTE_USER="alice")) == Identity("alice", ("editors",))
     assert resolve(request(REMOTE_USER="bob")) == Identity("bob")
+
+
+def test_an_empty_mapping_may_be_filled_later() -> None:
+    groups: dict[str, tuple[str, ...]] = {}
+    resolve = RemoteUserResolver(groups)
+    groups["alice"] = ("editors",)
+    assert resolve(request(REMOTE_USER="alice")) == Identity("alice", ("editors",))

@@ -7,12 +7,14 @@ import json
 import threading
 import time
 from typing import Any
+from uuid import UUID
 
 import gevent
 import pytest
 import redis
 from hypothesis import given
 from hypothesis import strategies as st
+from werkzeug.local import LocalProxy
 
 from wsredis import disconnect
 from wsredis.config import Config
@@ -200,6 +202,14 @@ def test_the_names_are_not_mixed_up(config: Config, logged: Any) -> None:
         (None, "a group", None),
         (None, None, "a session"),
     ]
+
+
+def test_a_name_may_be_a_uuid_or_lazy(config: Config, logged: Any) -> None:
+    name = UUID("8f2c5b8e-6b0e-4d8c-9a53-0d0f3c1f7a11")
+    lazy: Any = LocalProxy(lambda: "editors")
+    disconnect(user=name, session=name, group=lazy, config=config)
+    (order,) = logged()
+    assert (order["user"], order["session"], order["group"]) == (str(name), str(name), "editors")
 
 
 def test_only_so_many_revocations_are_kept(

@@ -1,7 +1,7 @@
 """Start an application on a server that has no command line, or too few options.
 
 ``python run.py KIND PORT FILE [CERTIFICATE KEY]``, where KIND is pywsgi, gevent-websocket,
-werkzeug, wsgiref, wsgiref-plain or waitress.
+cheroot, werkzeug, wsgiref, wsgiref-plain or waitress.
 
 FILE may also be the name of a module.
 """
@@ -64,6 +64,14 @@ def main(kind: str, port: int, path: str, *pem: str) -> None:
 
         site = ("127.0.0.1", port, application)
         make_werkzeug(*site, threaded=True, ssl_context=pem or None).serve_forever()
+    elif kind == "cheroot":
+        from cheroot.wsgi import Server
+
+        server = Server(("127.0.0.1", port), application)
+        try:
+            server.start()
+        finally:
+            server.stop()
     elif kind == "waitress":
         from waitress import serve
 

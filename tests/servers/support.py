@@ -149,6 +149,8 @@ SETUPS = {
             reload=HUP,
             family="gunicorn",
         ),
+        # One request at a time: websockets do not occupy the worker.
+        Setup("gunicorn-sync", _gunicorn("-k", "sync"), reload=HUP, family="gunicorn"),
         Setup("werkzeug", _run("werkzeug"), family="socketserver"),
         Setup("wsgiref", _run("wsgiref"), family="socketserver"),
         Setup("wsgiref-plain", _run("wsgiref-plain"), family="socketserver"),

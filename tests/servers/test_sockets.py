@@ -51,6 +51,17 @@ def test_a_threaded_gunicorn_worker_may_take_its_worker_connections() -> None:
     server._sock.close()
 
 
+@pytest.mark.parametrize("name", ["sync", "gunicorn.workers.sync.SyncWorker"])
+def test_a_sync_worker_of_gunicorn_takes_one_connection_at_a_time(name: str) -> None:
+    class Response:
+        cfg = SimpleNamespace(worker_connections=77, worker_class_str=name)
+
+        def start_response(self) -> None: ...
+
+    with socket.socket() as sock:
+        assert Gunicorn(sock).own_descriptors(Response().start_response) == 0
+
+
 @pytest.mark.parametrize("kind", [PyWSGI, SocketServer])
 def test_other_servers_wait_until_a_descriptor_is_free(kind: Any) -> None:
     with socket.socket() as sock:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 from wsredis.embedded import free_port
 
@@ -46,3 +47,36 @@ def test_a_worker_that_has_hardly_begun_ends_when_it_is_asked_to(
 
     eventually(ended, "uWSGI has ended", BELOW_MERCY)
     assert beginning.returncode == 0
+
+
+@pytest.mark.parametrize("mode", [["--gevent", "10"], ["--threads", "2"]])
+@pytest.mark.parametrize("single", [True, False])
+def test_several_mounts_need_a_single_interpreter(
+    mode: list[str], single: bool, tmp_path: Path
+) -> None:
+    log, port = tmp_path / "log", free_port()
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.py").write_text(
+            "from wsredis import WebSocketMiddleware\n"
+            "def page(environ, start):\n    start('200 OK', [])\n    return [b'page']\n"
+            f"application = WebSocketMiddleware(page, redis='memory://{name}')\n"
+        )
+    command: list[str | Path] = [BIN / "uwsgi", "--master", "--die-on-term", *mode]
+    command += ["--http-socket", f"{HOST}:{port}", "--manage-script-name"]
+    command += ["--mount", "/one=one.py", "--mount", "/two=two.py"]
+    command += ["--single-interpreter"] if single else []
+    with log.open("wb") as out:
+        process = start_group(command, out, folder=tmp_path)
+    try:
+        if single:
+            eventually(lambda: b"spawned uWSGI worker 1" in log.read_bytes(), "a worker begins")
+            for name in ("one", "two"):
+                url = f"ws://{HOST}:{port}/{name}/ws/news?subscribe-broadcast"
+                with connect(url, open_timeout=30):
+                    pass
+        else:
+            eventually(lambda: process.poll() is not None, "uWSGI has ended")
+    finally:
+        kill_group(process)
+    says = "ImportError: gevent can be loaded into one interpreter of a process only: for several"
+    assert (says in log.read_text()) != single

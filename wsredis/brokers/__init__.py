@@ -90,6 +90,7 @@ def _backend_for(config: Config) -> _Backend:
     key = (
         repr(sorted(where.items())) if isinstance(where, Mapping) else where,
         config.redis_deadline,
+        config.publish_timeout,
         config.envelope,
     )
     if key not in _backends:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from ..config import Config, current_config
 from ..publisher import Publisher
 
-__all__ = ["REDIS_HELP", "add_audience_arguments", "publisher_for", "say"]
+__all__ = [
+    "REDIS_HELP",
+    "add_audience_arguments",
+    "add_name_argument",
+    "config_for",
+    "publisher_for",
+    "say",
+]
 
 REDIS_HELP = (
     "URL of Redis (default: the site's option redis or the variable WSREDIS_REDIS, else"
@@ -30,15 +38,16 @@ def add_audience_arguments(parser: argparse.ArgumentParser) -> None:
         ("group", "the channel of a group"),
         ("session", "the channel of a session, by its key"),
     ):
-        parser.add_argument(
-            f"--{name}",
-            action="append",
-            default=[],
-            type=_name,
-            metavar="KEY" if name == "session" else "NAME",
-            help=f"{text} (repeatable)",
-        )
+        add_name_argument(parser, name, f"{text} (repeatable)", action="append", default=[])
     parser.add_argument("--redis", metavar="URL", help=REDIS_HELP)
+
+
+def add_name_argument(
+    parser: argparse.ArgumentParser, audience: str, text: str, **options: Any
+) -> None:
+    """Add the argument for the name of a user, a group or a session."""
+    metavar = "KEY" if audience == "session" else "NAME"
+    parser.add_argument(f"--{audience}", type=_name, metavar=metavar, help=text, **options)
 
 
 def _name(text: str) -> str:
@@ -57,21 +66,30 @@ def publisher_for(options: argparse.Namespace, config: Config | None) -> Publish
         raise ValueError(
             "no audience: write --broadcast, --user NAME, --group NAME or --session KEY"
         )
-    given = {"redis": options.redis} if options.redis is not None else {}
-    publisher = Publisher(
+    return Publisher(
         options.facility,
         broadcast=options.broadcast,
         users=options.user,
         groups=options.group,
         sessions=options.session,
-        config=Config.make(config or current_config(), **given),
+        config=config_for(options, config),
     )
-    if str(publisher.config.redis).startswith("memory:"):
+
+
+def config_for(options: argparse.Namespace, config: Config | None) -> Config:
+    """Return the options of the site, with the Redis that the arguments name.
+
+    Raises:
+        ValueError: the broker is one that no other process shares.
+    """
+    given = {"redis": options.redis} if options.redis is not None else {}
+    found = Config.make(current_config() if config is None else config, **given)
+    if str(found.redis).startswith("memory:"):
         raise ValueError(
-            f"{publisher.config.redis} is a broker inside one process, so this command cannot reach"
-            " the site: write --redis redis://HOST:6379/0"
+            f"{found.redis} is a broker inside one process, so this command cannot reach the site:"
+            " write --redis redis://HOST:6379/0"
         )
-    return publisher
+    return found
 
 
 def say(line: str) -> None:

@@ -65,7 +65,9 @@ def run_demo(options: argparse.Namespace) -> int:
         are = "is" if len(missing) == 1 else "are"
         names = " ".join(f"'{name}'" for name in missing.values())
         raise ValueError(f"{' and '.join(missing)} {are} not installed: pip install {names}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as with nohup
+            signal.signal(number, lambda *_: sys.exit(0))
     with ExitStack() as stack:
         try:
             redis = stack.enter_context(EmbeddedRedis()).url
@@ -143,6 +145,8 @@ def _server(port: int, folder: str, log: Any, chat: Chat) -> subprocess.Popen[by
         command = [os.path.abspath(uwsgi), "--http-socket", f"127.0.0.1:{port}", "--master"]
         command += ["--gevent", "100", "--die-on-term", "--need-app", "--disable-logging"]
         command += ["--module", chat.application]
+        if Path(uwsgi).read_bytes()[:2] == b"#!":  # the wheel pyuwsgi, for a reload by SIGHUP
+            command += ["--binary-path", sys.executable]
         if chat.needs:  # else all requests would share one connection to the database
             command.append("--gevent-early-monkey-patch")
     else:

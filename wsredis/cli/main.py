@@ -1,4 +1,5 @@
-"""The ``wsredis`` command: publish, listen, a development server, the demo and the doctor.
+"""The ``wsredis`` command: publish, listen, disconnect, a development server, the demo and the
+doctor.
 
 Exit codes: 0 success, 1 Redis or the demo's server is unavailable, 2 invalid arguments.
 """
@@ -15,6 +16,7 @@ from ..exceptions import BrokerUnavailable, WSRedisError
 from ..version import VERSION
 from .audience import REDIS_HELP
 from .demo import FRAMEWORKS, run_demo
+from .disconnect import add_disconnect_arguments, run_disconnect
 from .listen import add_listen_arguments, run_listen
 from .ports import port_number
 from .publish import add_publish_arguments, run_publish
@@ -88,6 +90,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_listen_arguments(listen)
     listen.set_defaults(run=run_listen)
+
+    disconnect = commands.add_parser(
+        "disconnect",
+        help="close the websockets of a user, a group or a session",
+        description=run_disconnect.__doc__,
+        epilog="example: wsredis disconnect --user mallory --code 4403 --reason 'Removed.'",
+    )
+    add_disconnect_arguments(disconnect)
+    disconnect.set_defaults(run=run_disconnect)
 
     serve = commands.add_parser(
         "serve",

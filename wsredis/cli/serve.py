@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from ..config import claimed_configs
 from ..middleware import WebSocketMiddleware
 from .ports import refuse_busy
 
@@ -23,16 +24,19 @@ def _load(place: str) -> Any:
         )
     sys.path.insert(0, "")
     try:
-        application = getattr(importlib.import_module(module), name, None)
+        loaded = importlib.import_module(module)
     except ModuleNotFoundError as exc:
         raise ValueError(
             f"cannot load {place}: there is no module {exc.name!r}; install it, or run this in the"
             " folder that contains it"
         ) from exc
+    application = getattr(loaded, name, None)
     if not callable(application):
-        what = f"{module}.{name} is of type {type(application).__name__}"
-        if application is None:
-            what = f"{module} has no {name!r}"
+        what = f"{module} has no {name!r}"
+        if application is not None:
+            what = f"{module}.{name} is of type {type(application).__name__}"
+        elif hasattr(loaded, name):
+            what = f"{module}.{name} is None; a function that makes it must return it"
         raise ValueError(
             f"cannot load {place}: {what}; write MODULE:APP with the name of its WSGI application"
         )
@@ -42,15 +46,20 @@ def _load(place: str) -> Any:
 def run_serve(options: argparse.Namespace) -> int:
     """Serve a WSGI application with gevent.pywsgi, for development: one process, plain HTTP.
 
-    It is wrapped in WebSocketMiddleware unless it already is one.
+    It is wrapped in WebSocketMiddleware unless it serves websockets itself.
     """
     from gevent.pywsgi import WSGIServer
 
     if options.redis is not None:
         os.environ["WSREDIS_REDIS"] = options.redis
     application = _load(options.application)
-    if not isinstance(application, WebSocketMiddleware):
+    if not claimed_configs():  # its middleware may be inside other wrappers
         application = WebSocketMiddleware(application)
+    if options.redis not in (None, *(config.redis for config in claimed_configs())):
+        raise ValueError(
+            f"{options.application} sets the option redis itself, so --redis has no effect: leave"
+            " --redis out"
+        )
     refuse_busy(options.host, options.port)
     server = WSGIServer((options.host, options.port), application)
     server.start()

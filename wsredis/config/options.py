@@ -8,6 +8,7 @@ defined in `wsredis.config.validation`.
 from __future__ import annotations
 
 import os
+import re
 import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -28,6 +29,9 @@ _REDIS_URL = (
     "a URL like 'redis://:password@host:6379/0', 'rediss://host', 'unix:///run/redis.sock' or"
     " 'memory://'"
 )
+
+_OF_A_SERVICE = re.compile(r"_PORT$|_PORT_|_SERVICE_")
+"""Matches variables that Kubernetes and Docker links set; no option has such a name."""
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
@@ -228,6 +232,9 @@ class Config:
     redis_deadline: float = _option(10.0, float, "seconds above 0")
     """Seconds of silence after which Redis counts as lost; also the timeout of one command."""
 
+    publish_timeout: float = _option(2.0, float, "seconds above 0")
+    """Seconds that a `Publisher` or `wsredis.disconnect` waits for Redis to answer."""
+
     def __post_init__(self) -> None:
         for name in ("origins", "subprotocols", "trusted_proxies"):
             if isinstance(value := getattr(self, name), str):
@@ -322,9 +329,9 @@ def option_names() -> list[str]:
 def _environment() -> dict[str, _Variable]:
     """Return the options that are set by ``WSREDIS_<NAME>`` variables.
 
-    A name that is nearly the name of an option is refused. Other names are ignored: Kubernetes,
-    for example, sets WSREDIS_PORT where a service is called wsredis. A current name takes
-    precedence over a deprecated one.
+    A name that is nearly the name of an option is refused, unless Kubernetes may have set it for a
+    service, such as WSREDIS_SECRET_PORT for one called wsredis-secret. Other names are ignored. A
+    current name takes precedence over a deprecated one.
     """
     names = {f"WSREDIS_{name.upper()}": name for name in (*option_names(), *OPTIONS)}
     words = [variable.removeprefix("WSREDIS_") for variable in names]
@@ -333,6 +340,8 @@ def _environment() -> dict[str, _Variable]:
         if not variable.startswith("WSREDIS_"):
             continue
         if variable not in names:
+            if _OF_A_SERVICE.search(variable):
+                continue
             if close := closest(variable.removeprefix("WSREDIS_"), words, LIKENESS):
                 raise ConfigurationError(
                     f"There is no variable {variable}: did you mean WSREDIS_{close}?"

@@ -108,4 +108,5 @@ _CHECKS: dict[str, Check] = {
     "compression": _is_bool,
     "secret": lambda c, v: v is None or (isinstance(v, str) and len(v.encode()) >= 32),
     "redis_deadline": _is_number(0),
+    "publish_timeout": _is_number(0),
 }

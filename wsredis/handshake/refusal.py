@@ -16,17 +16,27 @@ log = logging.getLogger("wsredis.handshake")
 
 REFUSED_BY = "X-Refused-By"
 
+UPGRADE_REQUIRED = 426
+
 SERVER_ERROR = "This websocket cannot be opened because of a server error."
 """What the client is told when the code of the application has failed."""
 
 _RESERVED = ("connection", "content-length", "content-type", "transfer-encoding", "upgrade")
 
 
-def answer(error: HandshakeError, start_response: Callable[..., Any]) -> list[bytes]:
+def answer(
+    error: HandshakeError, start_response: Callable[..., Any], environ: dict[str, Any]
+) -> list[bytes]:
     """Send the HTTP response of a refused handshake through the WSGI server.
 
     A header names wsredis, so that ``wsredis doctor`` can tell the response from one of a proxy or
-    of the site.
+    of the site. A 426 names the protocol to upgrade to (RFC 9110 section 15.5.22), except under
+    wsgiref, which accepts no hop-by-hop headers.
+
+    Args:
+        error: the refusal.
+        start_response: that of the request.
+        environ: that of the request.
     """
     try:
         _check(error)
@@ -34,7 +44,10 @@ def answer(error: HandshakeError, start_response: Callable[..., Any]) -> list[by
         log.error("the refusal %d cannot be sent: %s", error.status, exc)
         error = HandshakeError(500, SERVER_ERROR)
     body = _body(error)
-    start_response(_status(error), _headers(error, body))
+    headers = _headers(error, body)
+    if error.status == UPGRADE_REQUIRED and not _is_wsgiref(environ):
+        headers += [("Upgrade", "websocket"), ("Connection", "Upgrade")]
+    start_response(_status(error), headers)
     return [body]
 
 
@@ -47,7 +60,14 @@ def answer_bytes(error: HandshakeError) -> bytes:
     _check(error)
     body = _body(error)
     headers = [*_headers(error, body), ("Connection", "close")]
+    if error.status == UPGRADE_REQUIRED:
+        headers[-1:] = [("Upgrade", "websocket"), ("Connection", "Upgrade, close")]
     return http_head(_status(error), headers) + body
+
+
+def _is_wsgiref(environ: dict[str, Any]) -> bool:
+    software: str = environ.get("SERVER_SOFTWARE", "")
+    return software.startswith("WSGIServer/")
 
 
 def _check(error: HandshakeError) -> None:

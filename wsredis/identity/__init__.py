@@ -4,7 +4,7 @@ Resolvers need no framework: they read the WSGI environ of the request. ``docs/i
 when to use which resolver, and how to write your own.
 """
 
-from .base import ANONYMOUS, Identity, IdentityResolver, anonymous, chain
+from .base import ANONYMOUS, CONFIG, Identity, IdentityResolver, anonymous, chain, check_resolver
 from .jwt import JWTResolver
 from .proxy_header import ProxyHeaderResolver
 from .remote_user import RemoteUserResolver
@@ -12,6 +12,7 @@ from .session import SessionResolver
 
 __all__ = [
     "ANONYMOUS",
+    "CONFIG",
     "Identity",
     "IdentityResolver",
     "JWTResolver",
@@ -20,4 +21,5 @@ __all__ = [
     "SessionResolver",
     "anonymous",
     "chain",
+    "check_resolver",
 ]

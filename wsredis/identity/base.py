@@ -13,7 +13,19 @@ from typing import Any, Protocol
 
 from ..exceptions import ConfigurationError
 
-__all__ = ["ANONYMOUS", "Identity", "IdentityResolver", "Request", "anonymous", "chain"]
+__all__ = [
+    "ANONYMOUS",
+    "CONFIG",
+    "Identity",
+    "IdentityResolver",
+    "Request",
+    "anonymous",
+    "chain",
+    "check_resolver",
+]
+
+CONFIG = "wsredis.config"
+"""The key of the environ for the options of the middleware that serves the handshake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +121,36 @@ def chain(*resolvers: IdentityResolver) -> IdentityResolver:
                 f"{one!r:.200} is not a resolver: write a function, or an object like"
                 " RemoteUserResolver()."
             )
+    return _Chain(resolvers)
 
-    def resolve(request: Any) -> Identity:
-        for resolver in resolvers:
+
+class _Chain:
+    """The resolver that `chain` returns."""
+
+    def __init__(self, resolvers: tuple[IdentityResolver, ...]) -> None:
+        self._resolvers = resolvers
+
+    def __call__(self, request: Any, /) -> Identity:
+        for resolver in self._resolvers:
             if identity := resolver(request):
                 return identity
         return ANONYMOUS
 
-    return resolve
+    def check(self, config: object) -> None:
+        for resolver in self._resolvers:
+            check_resolver(resolver, config)
+
+
+def check_resolver(resolver: object, config: object) -> None:
+    """Let a resolver check the options of its middleware, if it has a method ``check`` for that.
+
+    Args:
+        resolver: any resolver.
+        config: the `Config` of the middleware.
+
+    Raises:
+        ConfigurationError: the resolver needs an option that is not set.
+    """
+    check = getattr(resolver, "check", None)
+    if check is not None:
+        check(config)

@@ -20,7 +20,7 @@ class RemoteUserResolver:
     """
 
     def __init__(self, groups: Mapping[str, tuple[str, ...]] | None = None) -> None:
-        self._groups = groups or {}
+        self._groups = {} if groups is None else groups  # an empty one may be filled later
 
     def __call__(self, request: Request, /) -> Identity:
         user = request.environ.get("REMOTE_USER")

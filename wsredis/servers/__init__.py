@@ -25,7 +25,8 @@ OPENED_BY_SERVER = (
 
 NO_SOCKET = (
     "This WSGI server does not give access to its socket, so it cannot serve websockets. Use uWSGI,"
-    " gunicorn (worker class gevent or gthread), gevent.pywsgi or, for development, Werkzeug."
+    " gunicorn (worker class gevent, gthread or sync), cheroot, gevent.pywsgi or, for development,"
+    " Werkzeug."
 )
 
 _UWSGI = UWSGI()

@@ -102,7 +102,7 @@ class PythonServer:
 
 
 class Gunicorn(PythonServer):
-    """A request on gunicorn's gevent and gthread workers.
+    """A request on gunicorn's gevent, gthread and sync workers.
 
     Args:
         sock: the server's socket object.
@@ -127,10 +127,15 @@ class Gunicorn(PythonServer):
         return client
 
     def own_descriptors(self, start_response: StartResponse) -> int:
-        """Return ``worker_connections`` for gthread, which ends if it cannot accept as many."""
+        """Return ``worker_connections`` for gthread, which ends if it cannot accept as many.
+
+        The sync worker accepts one connection at a time.
+        """
         if in_gevent():
             return 0
         options = getattr(getattr(start_response, "__self__", None), "cfg", None)
+        if str(getattr(options, "worker_class_str", "")).endswith(("sync", "SyncWorker")):
+            return 0
         own: int = getattr(options, "worker_connections", WORKER_CONNECTIONS)
         return own
 

@@ -32,9 +32,14 @@ def websocket_uri(context: Any, facility: object = "", *keys: str) -> str:
 
 
 @register.simple_tag
-def websocket_script(nonce: str = "") -> str:
-    """Return the script element of the browser client, with a nonce if one is given."""
+def websocket_script(nonce: object = "") -> str:
+    """Return the script element of the browser client, with a nonce if one is given.
+
+    Args:
+        nonce: a string, or a lazy one such as ``request.csp_nonce`` of django-csp, which is false
+            until it is used; None and "" mean none.
+    """
     source = static("wsredis/wsredis.js")
-    if nonce:
+    if nonce is not None and (nonce := str(nonce)) != "":
         return format_html('<script src="{}" nonce="{}"></script>', source, nonce)
     return format_html('<script src="{}"></script>', source)

@@ -105,7 +105,7 @@ class WebsocketWSGIServer:
             if facility_of(get_path_info(environ)) is None:
                 raise Refused(404, f"The websockets of this site are below {websocket_url()}.")
         except Refused as refused:
-            return answer(refused, start_response)
+            return answer(refused, start_response, environ)
         name_host(environ)
         return self._gate(environ, start_response)
 

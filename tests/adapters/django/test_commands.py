@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from django.core.management import CommandError, call_command
 
 from wsredis import Publisher
@@ -64,6 +66,17 @@ def test_commands_use_the_setting(site: Callable[..., None], redis_url: str, roo
     assert heard.getvalue() == f"other:group:editors:{room}\tretained\n"
 
 
+def test_disconnect_uses_the_setting(site: Callable[..., None], redis_url: str, room: str) -> None:
+    site({"key_prefix": room})
+    out, err = StringIO(), StringIO()
+    call_command("wsredis_disconnect", "--user", "alice", "--reason", "bye", stdout=out, stderr=err)
+    assert out.getvalue() == "0\n"
+    with redis.Redis.from_url(redis_url) as client:
+        (order,) = client.lrange(f"{room}:control", 0, -1)
+    order = json.loads(order)
+    assert (order["user"], order["code"], order["reason"]) == ("alice", 4401, "bye")
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "code", "says"),
     [
@@ -74,6 +87,7 @@ def test_commands_use_the_setting(site: Callable[..., None], redis_url: str, roo
             2,
             "expire must be",
         ),
+        (["wsredis_disconnect"], {}, 2, "no name: write --user NAME"),
         (
             ["wsredis_publish", "news", "x", "--broadcast"],
             {"redis": NOWHERE},

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser, Group
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
+from django.http import JsonResponse
 from django.test import RequestFactory
+from django.utils.functional import SimpleLazyObject
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy
 
 import wsredis
 from wsredis import BrokerUnavailable, Identity
@@ -197,3 +205,72 @@ def test_asyncio_publishes_too(room: str, retained: Any, request_of_alice: Any) 
 
     assert asyncio.run(view()) == (f"ws:user:alice:{room}",)
     assert retained() == "hello"
+
+
+# What it publishes
+
+VALUES = {
+    "date": date(2026, 1, 31),
+    "time": datetime(2026, 1, 31, 12, 30, tzinfo=UTC),
+    "lasts": timedelta(hours=1),
+    "price": Decimal("9.90"),
+    "id": UUID("8f2c5b8e-6b0e-4d8c-9a53-0d0f3c1f7a11"),
+    "title": gettext_lazy("Yes"),
+    "name": "Zoë",
+}
+
+
+@pytest.mark.parametrize("way", ["publish", "apublish", "publish_on_commit"])
+def test_values_are_those_of_the_json_of_django(
+    way: str, db: None, room: str, retained: Any
+) -> None:
+    publisher = Publisher(room, broadcast=True)
+    if way == "publish":
+        publisher.publish(VALUES, 60)
+    elif way == "apublish":
+        asyncio.run(publisher.apublish(VALUES, 60))
+    else:
+        publisher.publish_on_commit(VALUES, 60)
+    assert json.loads(retained()) == json.loads(JsonResponse(VALUES).content)
+    assert '"name":"Zoë"' in retained()
+
+
+def test_lazy_text_is_text(room: str, retained: Any) -> None:
+    lazy: Any = SimpleLazyObject(lambda: "hello")
+    for text, sent in (
+        (gettext_lazy("Yes"), "Yes"),
+        (format_lazy("{}!", "a"), "a!"),
+        (lazy, "hello"),
+    ):
+        Publisher(room, broadcast=True).publish(text, 60)
+        assert retained() == sent
+
+
+def test_lazy_objects_in_a_message_are_their_values(
+    room: str, retained: Any, request_of_alice: Any
+) -> None:
+    message = SimpleLazyObject(
+        lambda: {"user": SimpleLazyObject(request_of_alice.user.get_username)}
+    )
+    Publisher(room, broadcast=True).publish(message, 60)
+    assert retained() == '{"user":"alice"}'
+
+
+def test_facilities_and_names_may_be_lazy_or_a_uuid(request_of_alice: Any) -> None:
+    name: Any = SimpleLazyObject(request_of_alice.user.get_username)
+    publisher = Publisher(VALUES["id"], users=[name, gettext_lazy("Yes")], groups=[VALUES["id"]])
+    assert publisher.channels == (
+        f"ws:user:alice:{VALUES['id']}",
+        f"ws:user:Yes:{VALUES['id']}",
+        f"ws:group:{VALUES['id']}:{VALUES['id']}",
+    )
+    assert all(type(channel) is str for channel in publisher.channels)
+    topic: Any = gettext_lazy("Yes")
+    assert Publisher(topic, True).channels == ("ws:broadcast:Yes",)
+
+
+def test_a_value_without_a_json_form_is_named() -> None:
+    with pytest.raises(TypeError, match="a value in it of type object is not JSON-serializable"):
+        Publisher("x", broadcast=True).publish({"a": object()})
+    with pytest.raises(TypeError, match="cannot publish this list, as it is not JSON"):
+        Publisher("x", broadcast=True).publish([float("nan")])

@@ -14,6 +14,7 @@ from django.template import Context, Engine, RequestContext, Template
 from django.template.backends.jinja2 import Jinja2
 from django.test import Client, RequestFactory, override_settings
 from django.urls import set_script_prefix
+from django.utils.functional import SimpleLazyObject, empty
 from django.utils.translation import gettext_lazy
 
 from wsredis.adapters.django.context_processors import websocket
@@ -114,6 +115,30 @@ def test_a_page_has_no_inline_script() -> None:
 def test_the_script_takes_a_nonce() -> None:
     text = rendered("{% websocket_script nonce=nonce %}", Context({"nonce": 'a"b'}))
     assert text == '<script src="/static/wsredis/wsredis.js" nonce="a&quot;b"></script>'
+
+
+class LazyNonce(SimpleLazyObject):
+    """A nonce like that of django-csp: it is false until it is used."""
+
+    def __bool__(self) -> bool:
+        return self._wrapped is not empty
+
+
+@pytest.mark.parametrize(
+    ("make", "attribute"),
+    [
+        (lambda: LazyNonce(lambda: "abc"), ' nonce="abc"'),
+        (int, ' nonce="0"'),
+        (lambda: None, ""),
+        (str, ""),
+        (lambda: LazyNonce(str), ""),
+    ],
+)
+def test_only_none_and_the_empty_text_are_no_nonce(
+    make: Callable[[], object], attribute: str
+) -> None:
+    text = rendered("{% websocket_script nonce %}", Context({"nonce": make()}))
+    assert text == f'<script src="/static/wsredis/wsredis.js"{attribute}></script>'
 
 
 def test_the_client_is_found_where_it_lies() -> None:

@@ -14,7 +14,7 @@ import pytest
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from wsredis import Config
+from wsredis import Config, Publisher
 
 from ..support import Browser
 
@@ -34,6 +34,12 @@ def make(config: Config, nothing_is_configured: None) -> Callable[..., Flask]:
         return app
 
     return make
+
+
+@pytest.fixture
+def retained(room: str, config: Config) -> Callable[[], Any]:
+    """Give what a publication has left in Redis."""
+    return Publisher(room, broadcast=True, config=config).fetch
 
 
 class _Quiet(WSGIRequestHandler):

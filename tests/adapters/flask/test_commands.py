@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 from flask import Flask
 
 from wsredis import Config
@@ -56,6 +58,17 @@ def test_what_one_process_publishes_another_hears(
         f"other:user:alice:{room}\ttwo",
         f"other:broadcast:{room}\tthree",
     ]
+
+
+def test_disconnect_uses_the_options_of_the_application(
+    config: Config, room: str, redis_client: redis.Redis
+) -> None:
+    place = {"FLASK_WSREDIS_REDIS": str(config.redis), "FLASK_WSREDIS_KEY_PREFIX": room}
+    code, out, err = run("disconnect", "--group", "editors", "--code", "1012", **place)
+    assert (code, out) == (0, "0\n")
+    assert err.startswith("No process was told: ")
+    (order,) = redis_client.lrange(f"{room}:control", 0, -1)
+    assert (json.loads(order)["group"], json.loads(order)["code"]) == ("editors", 1012)
 
 
 def test_ctrl_c_ends_listening_quietly(config: Config) -> None:

@@ -128,7 +128,8 @@ def test_each_application_has_its_own(make: Make) -> None:
         with other.app_context():
             assert flasksite.ws.publisher("x", broadcast=True).channels == ("other:broadcast:x",)
         assert Publisher("x", broadcast=True).channels == ("one:broadcast:x",)
-    assert wsredis.Publisher("x", broadcast=True).channels == ("ws:broadcast:x",)
+    with pytest.raises(ConfigurationError, match="differ in key_prefix"):
+        wsredis.Publisher("x", broadcast=True)
 
 
 def test_an_application_has_websockets_once() -> None:

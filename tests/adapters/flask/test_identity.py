@@ -11,9 +11,10 @@ from typing import Any
 import flasksite
 import pytest
 import redis
-from flask import Flask, current_app, session
+from flask import Flask, current_app, request, session
 from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import TimestampSigner
+from markupsafe import Markup
 
 from wsredis import ANONYMOUS, Identity
 from wsredis.adapters.flask import identity_of
@@ -311,6 +312,16 @@ def test_a_name_of_ones_own_instead_of_the_id(make: Make) -> None:
     app = make(WSREDIS_USER="flasksite.shown_name", WSREDIS_GROUPS=lambda request: None)
     identity = seen(app, entered(app))
     assert (identity.user, identity.groups) == ("Alice", ())
+
+
+@pytest.mark.parametrize(
+    ("user", "name"), [(0, "0"), (None, None), ("", None), (False, None), (Markup(""), None)]
+)
+def test_only_none_and_the_empty_name_are_nobody(make: Make, user: Any, name: str | None) -> None:
+    app = make(WSREDIS_USER=lambda request: user, WSREDIS_GROUPS=lambda request: ["editors"])
+    with app.test_request_context():
+        known = identity_of(request)
+    assert (known.user, known.groups) == (name, ("editors",) if name else ())
 
 
 def test_groups_are_not_asked_for_nobody(make: Make) -> None:

@@ -7,9 +7,9 @@ from html import unescape
 from typing import Any
 
 import pytest
-from flask import Flask, render_template_string
+from flask import Flask, render_template_string, url_for
 
-from wsredis.adapters.flask import websocket_script, websocket_uri
+from wsredis.adapters.flask import WSRedis, websocket_script, websocket_uri
 from wsredis.version import VERSION
 
 Make = Callable[..., Flask]
@@ -71,10 +71,31 @@ def test_the_script_takes_a_nonce(make: Make) -> None:
         assert text == websocket_script('a"b')
 
 
+class LazyNonce:
+    """A nonce that is made when it is used, and is false until then."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.used = False
+
+    def __str__(self) -> str:
+        self.used = True
+        return self._text
+
+    def __bool__(self) -> bool:
+        return self.used
+
+
+def test_only_none_and_the_empty_text_are_no_nonce(make: Make) -> None:
+    with make().test_request_context():
+        assert websocket_script(LazyNonce("abc")) == f'<script src="{SOURCE}" nonce="abc"></script>'
+        assert websocket_script(0) == f'<script src="{SOURCE}" nonce="0"></script>'
+        for none in (None, "", LazyNonce("")):
+            assert websocket_script(none) == f'<script src="{SOURCE}"></script>'
+
+
 @pytest.mark.parametrize("options", [{}, {"static_url_path": ""}, {"static_folder": None}])
 def test_the_client_is_served(options: dict[str, Any]) -> None:
-    from wsredis.adapters.flask import WSRedis
-
     app = Flask("site", **options)
     WSRedis(app)
     client = app.test_client()
@@ -85,3 +106,31 @@ def test_the_client_is_served(options: dict[str, Any]) -> None:
     with client.get("/_wsredis/wsredis.mjs") as answer:
         assert answer.status_code == 200
     assert client.get("/_wsredis/../wsredis.py").status_code == 404
+
+
+@pytest.mark.parametrize("host", ["example.com", "chat.example.com:8443"])
+def test_the_client_is_served_with_host_matching(host: str) -> None:
+    app = Flask("site", host_matching=True, static_host="static.example.com")
+    WSRedis(app)
+    app.add_url_rule("/", view_func=lambda: websocket_script(), host="<name>", defaults={})
+    app.url_value_preprocessor(lambda endpoint, values: values and values.pop("name", None))
+    client = app.test_client()
+    page = client.get("/", base_url=f"https://{host}")
+    assert page.text == f'<script src="{SOURCE}"></script>'
+    with client.get(SOURCE, base_url=f"https://{host}") as answer:
+        assert answer.status_code == 200
+        assert "class WSRedis" in answer.text
+    missing = client.get("/_wsredis/none.js", base_url=f"https://{host}")
+    assert missing.status_code == 404
+    with app.test_request_context("/", base_url=f"https://{host}"):
+        other = url_for("wsredis.static", filename="wsredis.js", host="other.example.com")
+        assert other == "https://other.example.com/_wsredis/wsredis.js"
+
+
+def test_the_address_of_the_client_without_a_request_with_host_matching() -> None:
+    app = Flask("site", host_matching=True, static_host="static.example.com", static_folder=None)
+    app.config["SERVER_NAME"] = "example.com"
+    WSRedis(app)
+    with app.app_context():
+        address = url_for("wsredis.static", filename="wsredis.js", host="example.com")
+    assert address == "http://example.com/_wsredis/wsredis.js"

@@ -14,8 +14,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session, sessionmaker
 
-import wsredis
-from wsredis import BrokerUnavailable, Config, ConfigurationError
+from wsredis import BrokerUnavailable, ConfigurationError
 from wsredis.adapters.flask import Publisher
 from wsredis.adapters.flask.transactions import WAITING, on_commit
 
@@ -36,12 +35,6 @@ def session(app: Flask) -> Iterator[Any]:
         session = app.extensions["sqlalchemy"].session
         session.execute(sqlalchemy.text("select 1"))
         yield session
-
-
-@pytest.fixture
-def retained(room: str, config: Config) -> Callable[[], Any]:
-    """Give what a publication has left in Redis."""
-    return wsredis.Publisher(room, broadcast=True, config=config).fetch
 
 
 def publish(room: str, message: object, **more: Any) -> None:

@@ -79,7 +79,7 @@ class RedisClient:
     """The clients of one process for one Redis: for calls, for links, and one per asyncio loop.
 
     Args:
-        config: its ``redis`` and ``redis_deadline`` are used.
+        config: its ``redis``, ``redis_deadline`` and ``publish_timeout`` are used.
 
     Attributes:
         name: the server as errors name it, without credentials, such as
@@ -91,8 +91,8 @@ class RedisClient:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self._calls: redis.Redis = self._make(redis.Redis, protocol=2)
-        self._links: redis.Redis = self._make(redis.Redis, protocol=3)
+        self._calls, self._publishing = self._make_calls()
+        self._links: redis.Redis = self._make(redis.Redis, config.redis_deadline, protocol=3)
         self.name = _name(self._links)
         self._run_id: str | None = None  # of the server of the last link
         try:
@@ -103,6 +103,13 @@ class RedisClient:
             asyncio.AbstractEventLoop, AsyncGenerator[Any, None]
         ] = weakref.WeakKeyDictionary()
 
+    def _make_calls(self) -> tuple[redis.Redis, redis.Redis]:
+        """Return the clients of `call` and of `call_soon`."""
+        deadline, timeout = self.config.redis_deadline, self.config.publish_timeout
+        calls: redis.Redis = self._make(redis.Redis, deadline, protocol=2)
+        publishing: redis.Redis = self._make(redis.Redis, timeout, protocol=2)
+        return calls, publishing
+
     @property
     def database(self) -> str:
         """Return the database number of the connections."""
@@ -112,10 +119,15 @@ class RedisClient:
         """Call a function with a client, without blocking a gevent loop of the caller.
 
         Raises:
-            BrokerUnavailable: Redis does not answer or refuses.
+            BrokerUnavailable: Redis does not answer within ``redis_deadline`` or refuses.
         """
         with self.translated():
             return blocking(function, self._calls)
+
+    def call_soon(self, function: Callable[[redis.Redis], T]) -> T:
+        """Call a function like `call`, for a view, which waits only for ``publish_timeout``."""
+        with self.translated():
+            return blocking(function, self._publishing)
 
     def connect_link(self) -> LinkConnection:
         """Return a new connection for a link; blocks the calling greenlet or thread.
@@ -128,7 +140,7 @@ class RedisClient:
         with self.translated():
             connection = LinkConnection(self._links)
         if self._run_id is not None and connection.run_id not in (None, self._run_id):
-            self._calls = self._make(redis.Redis, protocol=2)
+            self._calls, self._publishing = self._make_calls()
         self._run_id = connection.run_id
         return connection
 
@@ -178,7 +190,10 @@ class RedisClient:
             raise BrokerUnavailable(f"{self.name}: {_explain(exc)}") from exc
 
     async def asynchronous(self) -> Any:
-        """Return the client of the running asyncio loop; it is closed with that loop."""
+        """Return the client of the running asyncio loop; it is closed with that loop.
+
+        Its calls wait for ``publish_timeout``, as those of `call_soon`.
+        """
         loop = asyncio.get_running_loop()
         if loop not in self._async_clients:
             self._async_clients[loop] = self._async_client()
@@ -186,7 +201,8 @@ class RedisClient:
 
     async def _async_client(self) -> AsyncGenerator[Any, None]:
         """Yield the client of one asyncio loop; it is closed when the loop ends its generators."""
-        client = self._make(redis.asyncio.Redis, AsyncRetry, protocol=2)
+        timeout = self.config.publish_timeout
+        client = self._make(redis.asyncio.Redis, timeout, AsyncRetry, protocol=2)
         try:
             while True:
                 yield client
@@ -194,17 +210,19 @@ class RedisClient:
             self._async_clients.pop(asyncio.get_running_loop(), None)
             await client.aclose()
 
-    def _make(self, kind: Any, retry: Any = Retry, **fixed: Any) -> Any:
+    def _make(self, kind: Any, timeout: float, retry: Any = Retry, **fixed: Any) -> Any:
         """Make a client; the URL or dict can override all arguments except those of `_OURS`.
+
+        ``timeout`` is in seconds, for connecting and for each command.
 
         A link needs RESP3. Calls use RESP2: with RESP3 redis-py 8 does not notice that a pooled
         connection was closed, and the first message after a restart of Redis is lost.
         """
-        where, deadline = self.config.redis, self.config.redis_deadline
+        where = self.config.redis
         fixed["retry"] = retry(NoBackoff(), 0)  # a retry could publish a message twice
         options = {
-            "socket_timeout": deadline,
-            "socket_connect_timeout": deadline,
+            "socket_timeout": timeout,
+            "socket_connect_timeout": timeout,
             "max_connections": 2**31,  # no limit; the default of redis-py 8 is 100
         }
         try:
