@@ -18,6 +18,7 @@ from .deprecated import Statistics
 from .drain import install_signals
 from .endpoints import Endpoint, EndpointContext, EndpointFactory, PubSubEndpoint
 from .exceptions import BrokerUnavailable, ConfigurationError, HandshakeError, PermissionDenied
+from .handshake.client_files import client_file
 from .handshake.refusal import SERVER_ERROR, answer
 from .handshake.request import Request
 from .handshake.target import path_of, split_target
@@ -103,6 +104,10 @@ class WebSocketMiddleware:
             try:
                 return self._accept(environ, start_response)
             except HandshakeError as refused:
+                if self.config.serve_client:
+                    found = client_file(environ, self.config.prefix, start_response)
+                    if found is not None:
+                        return found
                 client = client_address(environ, self.config.trusted_proxies)
                 log.info("refused %d client=%s: %s", refused.status, client, refused.text)
                 return answer(refused, start_response)
