@@ -230,3 +230,17 @@ def test_where_no_websocket_was_there_is_nothing_to_close() -> None:
     middleware = WebSocketMiddleware(None, redis="memory://idle")
     middleware.close()
     assert middleware.stats() == dict.fromkeys(middleware.stats(), 0)
+
+
+# ASGI servers
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [({"type": "lifespan"},), ({"type": "http"}, print, print)],
+    ids=["asgi2", "asgi3"],
+)
+def test_an_asgi_server_gets_a_sentence(arguments: tuple[Any, ...]) -> None:
+    middleware: Any = WebSocketMiddleware(None, redis="memory://")
+    with pytest.raises(ConfigurationError, match="is a WSGI application: start it with uWSGI"):
+        middleware(*arguments)

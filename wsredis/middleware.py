@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .access.policy import AllowedChannels, check_channels, default_policy
+from .access.policy import AllowedChannels, check_channels, default_policy, granted
 from .brokers import Broker, broker_for
 from .config import Config, current_config
 from .deprecated import Statistics
@@ -19,7 +19,7 @@ from .drain import install_signals
 from .endpoints import Endpoint, EndpointContext, EndpointFactory, PubSubEndpoint
 from .exceptions import BrokerUnavailable, ConfigurationError, HandshakeError, PermissionDenied
 from .handshake.client_files import client_file
-from .handshake.refusal import SERVER_ERROR, answer
+from .handshake.refusal import SERVER_ERROR, answer, asked, warn
 from .handshake.request import Request
 from .handshake.target import path_of, split_target
 from .handshake.upgrade import REPEATED_LENGTH, Handshake, facility_of, read_handshake
@@ -29,6 +29,7 @@ from .process import Process, process_for
 from .protocol.http import RETRY_SOON
 from .proxies import client_address
 from .runtime.loop import Loop, TimeLimit
+from .runtime.watchdog import calls_application
 from .servers import OPENED, Detached, Server, close_opened, server_for
 from .transports.websocket import WebSocket
 
@@ -38,6 +39,14 @@ log = logging.getLogger("wsredis.middleware")
 
 TOO_LONG = "Identifying the client took too long; try again."
 TAKEN = "wsredis.taken"
+
+NO_ASGI = (
+    "An ASGI server has called this application, which is a WSGI application: start it with uWSGI,"
+    ' gunicorn (pip install "gunicorn[gevent]", gunicorn -k gevent) or gevent.pywsgi instead of'
+    " uvicorn, daphne, hypercorn or granian. It serves websockets without ASGI."
+)
+
+calls_application("The callback allowed_channels")(granted)
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -94,9 +103,15 @@ class WebSocketMiddleware:
         install_signals()
 
     def __call__(
-        self, environ: dict[str, Any], start_response: Callable[..., Any]
+        self, environ: dict[str, Any], start_response: Any = None, *asgi: Any
     ) -> Iterable[bytes]:
-        """Answer one request (PEP 3333)."""
+        """Answer one request (PEP 3333).
+
+        Raises:
+            ConfigurationError: the caller is an ASGI server.
+        """
+        if start_response is None or asgi:
+            raise ConfigurationError(NO_ASGI)
         path = environ.get("PATH_INFO", "")
         if path[:1] != "/":
             path = path_of(path)
@@ -110,6 +125,7 @@ class WebSocketMiddleware:
                         return found
                 client = client_address(environ, self.config.trusted_proxies)
                 log.info("refused %d client=%s: %s", refused.status, client, refused.text)
+                warn(refused, asked(environ), client)
                 return answer(refused, start_response)
         if self.app is None:
             where = f"Only websockets are served here, below {self.config.prefix}"
@@ -146,8 +162,9 @@ class WebSocketMiddleware:
         slots = process.limits.take(request.client_address, server.ends_tls)
         try:
             endpoint, in_time = self._identify_and_decide(request, context)
-        except BaseException:
+        except BaseException as exc:
             process.limits.release(slots)
+            _name_user(exc, request.identity)
             raise
         connection = WebSocket(
             hub,
@@ -170,9 +187,10 @@ class WebSocketMiddleware:
                 or endpoint.headers
             ):
                 headers = _agree(handshake, connection)
-        except BaseException:
+        except BaseException as exc:
             process.limits.release(connection.slots)
             loop.run(connection.abort)
+            _name_user(exc, request.identity)
             raise
         loop.run(join, hub, connection)
         environ[TAKEN] = True
@@ -209,6 +227,7 @@ class WebSocketMiddleware:
             return endpoint, False
         return endpoint, True
 
+    @calls_application("The identity resolver")
     def _identify(self, request: Request) -> Identity:
         """Call the resolver for the identity; if it fails, refuse the handshake."""
         try:
@@ -222,6 +241,7 @@ class WebSocketMiddleware:
             raise PermissionDenied("The client could not be identified.") from exc
         return identity
 
+    @calls_application("The endpoint")
     def _make_endpoint(self, request: Request, context: EndpointContext) -> Endpoint:
         try:
             endpoint = self._endpoint(request, context)
@@ -286,6 +306,12 @@ def _check_callable(name: str, value: object, hint: str, *, may_be_class: bool =
         return
     what = "a class" if isinstance(value, type) else "not callable"
     raise ConfigurationError(f"{name}={value!r:.200} is {what}: write {hint}.")
+
+
+def _name_user(exc: BaseException, identity: Identity) -> None:
+    """Tell a refusal which user it refuses."""
+    if isinstance(exc, HandshakeError):
+        exc.user = identity.user
 
 
 def join(hub: Hub, connection: WebSocket) -> None:

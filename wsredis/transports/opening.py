@@ -22,15 +22,17 @@ import gevent
 
 from ..endpoints.base import Endpoint
 from ..exceptions import HandshakeError, PermissionDenied
-from ..handshake.refusal import SERVER_ERROR, answer_bytes
+from ..handshake.refusal import SERVER_ERROR, answer_bytes, warn
 from ..handshake.upgrade import Handshake
 from ..hub.encoding import Encoding
 from ..hub.fanout import NO_MEMORY
 from ..identity import Identity
+from ..naming import loggable
 from ..protocol.closing import ABNORMAL, APPLICATION_ERROR, VALID, CloseCode
 from ..protocol.http import RETRY_SOON, SWITCHING_PROTOCOLS, http_head
 from ..runtime.logs import get_logger
 from ..runtime.loop import READ
+from ..runtime.watchdog import calls_application
 from ..servers.descriptor import hang_up
 from .host import Host
 from .stream import TRY_AGAIN, State, Stream
@@ -206,6 +208,8 @@ class Opening(Stream):
         data = answer_bytes(error)
         self._end_handshake()
         log.info("refused %d %s: %s", error.status, self, error.text)
+        error.user = self.identity.user
+        warn(error, f"channels {','.join(map(loggable, self.channels)) or '-'}", "")
         assert self.send_buffer is not None  # until it is open
         self.send_buffer.clear()  # a refused client gets nothing but the response
         self._reader.start(self._readable)
@@ -213,6 +217,7 @@ class Opening(Stream):
 
     # Calling the endpoint
 
+    @calls_application("The endpoint")
     def _tell(self, method: Callable[..., None], *args: Any) -> None:
         """Call the endpoint; an exception refuses the handshake, or closes this websocket only."""
         try:
