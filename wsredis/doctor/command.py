@@ -75,6 +75,12 @@ def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also publish one message to the facility, if the site allows this client to publish",
     )
+    parser.add_argument(
+        "--script",
+        type=_path,
+        metavar="PATH",
+        help="path from which pages load the browser client (default: the usual paths are tried)",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
@@ -133,6 +139,14 @@ def _origin(text: str) -> str:
     return text
 
 
+def _path(text: str) -> str:
+    if not text.startswith("/") or text.startswith("//") or not _is_value(text) or " " in text:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a path: write one like /static/wsredis/wsredis.js"
+        )
+    return text
+
+
 def _print(line: str) -> None:
     print(line, flush=True)
 
@@ -157,7 +171,7 @@ def run_doctor(options: argparse.Namespace) -> int:
     report = Report(address.url(), say)
     if "WSREDIS_REDIS" in os.environ and (shared := shared_channels(Config.make())) is not None:
         report.passed("Redis", f"{shared} {CHOOSE_PREFIX}")
-    Examination(client, options.wait, options.publish, _tell).run(report)
+    Examination(client, options.wait, options.publish, _tell, options.script or "").run(report)
     if options.json:
         _print(report.json())
     return 0 if report.ok else 1
