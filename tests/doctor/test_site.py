@@ -74,6 +74,7 @@ def test_the_server_has_no_sockets(start: Start, doctor: Doctor) -> None:
     seen = doctor(start(WAITRESS).port)
     assert seen.fault == "no-socket"
     assert "uwsgi --http-socket" in seen.lines
+    assert 'pip install "gunicorn[gevent]"\ngunicorn --worker-class gevent' in seen.lines
 
 
 def test_a_rule_of_the_site_refuses(site: Site, doctor: Doctor) -> None:

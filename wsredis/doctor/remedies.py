@@ -22,6 +22,9 @@ __all__ = [
     "whole_prefix",
 ]
 
+GUNICORN = 'pip install "gunicorn[gevent]"'
+"""How to install gunicorn with what its gevent worker needs."""
+
 BACKEND = "127.0.0.1:8000"
 """A placeholder for the address that the WSGI server listens on."""
 
