@@ -328,7 +328,7 @@ def join(hub: Hub, connection: WebSocket) -> None:
         hub.subscribe(connection, endpoint.channels, retained=endpoint.wants_retained)
     except BrokerUnavailable as exc:
         connection.abort()
-        log.warning("a websocket was refused because Redis is unavailable: %s", exc)
+        log.info("a websocket was refused because Redis is unavailable: %s", exc)
         text = "The message broker is unavailable; try again."
         raise HandshakeError(503, text, RETRY_SOON) from exc
     except BaseException:
