@@ -179,7 +179,16 @@ KEPT_ALIVE = {
 }
 
 
-@pytest.mark.parametrize("name", KEPT_ALIVE)
+LEFT_TO_MATRIX = ("gunicorn-gevent", "uwsgi-http11")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.matrix] * (name in LEFT_TO_MATRIX))
+        for name in KEPT_ALIVE
+    ],
+)
 def test_a_page_may_come_first_on_the_connection_and_silence_ends_nothing(
     start: Start, name: str, room: str
 ) -> None:
