@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .access.policy import AllowedChannels, check_channels, default_policy, granted
+from .access.policy import AllowedChannels, check_channels, default_policy
 from .brokers import Broker, broker_for
 from .config import Config, current_config
 from .deprecated import Statistics
@@ -29,7 +29,6 @@ from .process import Process, process_for
 from .protocol.http import RETRY_SOON
 from .proxies import client_address
 from .runtime.loop import Loop, TimeLimit
-from .runtime.watchdog import calls_application
 from .servers import OPENED, Detached, Server, close_opened, server_for
 from .transports.websocket import WebSocket
 
@@ -45,8 +44,6 @@ NO_ASGI = (
     ' gunicorn (pip install "gunicorn[gevent]", gunicorn -k gevent) or gevent.pywsgi instead of'
     " uvicorn, daphne, hypercorn or granian. It serves websockets without ASGI."
 )
-
-calls_application("The callback allowed_channels")(granted)
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -227,7 +224,6 @@ class WebSocketMiddleware:
             return endpoint, False
         return endpoint, True
 
-    @calls_application("The identity resolver")
     def _identify(self, request: Request) -> Identity:
         """Call the resolver for the identity; if it fails, refuse the handshake."""
         try:
@@ -241,7 +237,6 @@ class WebSocketMiddleware:
             raise PermissionDenied("The client could not be identified.") from exc
         return identity
 
-    @calls_application("The endpoint")
     def _make_endpoint(self, request: Request, context: EndpointContext) -> Endpoint:
         try:
             endpoint = self._endpoint(request, context)

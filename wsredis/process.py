@@ -63,7 +63,7 @@ class Process:
         self.hub: Hub = self.loop.run(self._make_hub)
         self.limits = self.hub.limits
         self.receivers = Receivers(config)
-        self._watchdog = Watchdog(self.loop)
+        self._watchdog = Watchdog(self.loop, self.hub)
         self._watchdog.start()
 
     def _make_hub(self) -> Hub:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from wsredis.runtime import watchdog
 from wsredis.runtime.logs import INTERVAL, MAX_REASONS, Seldom
 from wsredis.runtime.watchdog import LIMIT, Watchdog
 
@@ -64,7 +62,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def watch(place: Place, clock: Clock) -> Watchdog:
-    return Watchdog(place.loop, clock)
+    return Watchdog(place.loop, place.hub, clock)
 
 
 def wait_for_loop(place: Place) -> None:
@@ -149,63 +147,37 @@ def test_an_idle_loop_is_not_reported(place: Place, watch: Watchdog) -> None:
     assert watch._sighting is None
 
 
-def test_code_of_ours_is_not_taken_for_the_application() -> None:
-    """Ours only pass a call on; the first function that is not ours is named."""
-    space = {"event": threading.Event(), "there": threading.Event(), "__name__": "wsredis.part"}
-    ours = "def wait():\n    pass_on()\ndef pass_on():\n    there.set()\n    event.wait()"
-    exec(ours, space)
-    wait: Any = space["wait"]
-    watchdog.calls_application("The test")(wait)
-    place = Place()
-    try:
-        place.loop.soon(wait)
-        assert space["there"].wait(SECONDS)
-        watch = Watchdog(place.loop, Clock())
-
-        def named() -> str | None:
-            watch.look()
-            return watch._sighting and watch._sighting.module
-
-        until(named)  # until it waits, no function is called that is not ours
-        assert named() == "threading"
-        space["event"].set()
-    finally:
-        del watchdog._callers[wait.__code__]
-        wait_for_loop(place)
-        place.run(place.hub.close)
+def test_a_method_without_code_is_named_too(
+    place: Place, watch: Watchdog, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    holds = threading.Lock()
+    holds.acquire()
+    connection = place.websocket()
+    place.loop.soon(connection._tell, holds.acquire)
+    until(lambda: place.hub.calling)
+    watch.look()
+    clock.now += 1
+    watch.look()
+    holds.release()
+    wait_for_loop(place)
+    assert "at least 1000 ms: " in caplog.text
+    assert "lock.acquire (?:0)" in caplog.text
+    assert place.hub.calling is None
 
 
-def test_resolver_policy_and_endpoint_are_marked() -> None:
-    found: dict[str, tuple[str, str]] = {}
-
-    def see(kind: str) -> None:
-        frame, what = watchdog._application(sys._getframe())
-        assert frame is not None
-        found[kind] = what, frame.f_code.co_name
-
-    def resolver(request: Any) -> None:
-        see("resolver")
-
-    def policy(request: Any, requested: tuple[str, ...]) -> tuple[str, ...]:
-        see("policy")
-        return requested
-
-    gate = DirectGate(identity=resolver, allowed_channels=policy)
-    try:
-        assert gate.ask()[0].startswith("101")
-    finally:
-        gate.close()
-    assert found == {
-        "resolver": ("The identity resolver", "resolver"),
-        "policy": ("The callback allowed_channels", "policy"),
-    }
+def test_a_method_that_fails_is_called_no_more(place: Place) -> None:
+    endpoint = Recorder()
+    endpoint.error = LookupError("for the test")
+    connection = place.websocket(endpoint)
+    place.run(connection._tell, endpoint.received, connection, "x")
+    assert place.hub.calling is None
 
 
 class Looking(Watchdog):
     """A watchdog that only notes its looks, and stops after some."""
 
-    def __init__(self, loop: Any, looks: int) -> None:
-        super().__init__(loop)
+    def __init__(self, place: Place, looks: int) -> None:
+        super().__init__(place.loop, place.hub)
         self.left = looks
         self.ended = threading.Event()
 
@@ -219,7 +191,7 @@ class Looking(Watchdog):
 
 
 def test_it_looks_until_it_is_stopped(place: Place) -> None:
-    watch = Looking(place.loop, 2)
+    watch = Looking(place, 2)
     watch._run()
     assert watch.left == 0
     watch._run()
@@ -227,7 +199,7 @@ def test_it_looks_until_it_is_stopped(place: Place) -> None:
 
 
 def test_it_has_a_thread(place: Place) -> None:
-    watch = Looking(place.loop, 2)
+    watch = Looking(place, 2)
     watch.start()
     assert watch.ended.wait(SECONDS)
     assert watch.left == 0

@@ -36,31 +36,6 @@ def test_an_endpoint_that_holds_the_loop_is_named_once(
     assert int(match[1]) >= 200
 
 
-@each("uwsgi-gevent", "gunicorn-gevent", always=["gunicorn-gevent"])
-def test_a_resolver_and_a_policy_that_hold_the_loop_are_named(
-    start: Start, setup: Setup, room: str
-) -> None:
-    site = start(setup, app="holding.py")
-    for kind, name in (
-        ("resolver", r"The identity resolver held .*holding\.resolver"),
-        ("policy", r"The callback allowed_channels held .*holding\.policy"),
-    ):
-        with site.connect(room, BROADCAST, user=kind):
-            eventually(lambda name=name: site.lines(name), "a warning")  # type: ignore[misc]
-
-
-def test_a_resolver_in_a_thread_holds_no_loop(start: Start, room: str) -> None:
-    site = start("gunicorn-gthread", app="holding.py")
-    with (
-        site.connect(room, BROADCAST, user="resolver"),
-        site.connect(room, *TALK) as ws,
-    ):
-        ws.send("a message, which is reported")
-        ws.recv(timeout=SECONDS)
-        (line,) = eventually(lambda: site.lines(HELD), "a warning")
-    assert "The endpoint held" in line
-
-
 # uWSGI's router
 
 

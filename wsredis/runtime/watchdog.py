@@ -1,25 +1,26 @@
-"""A thread that finds application code which holds the loop, so that no websocket is served.
+"""A thread that finds methods of endpoints which hold the loop, so that no websocket is served.
 
-It looks at the stack of the loop's thread at short intervals, because clock readings around each
-call would cost time for every message. When it finds application code, it asks the loop to call
-back: until then, the same call of a function has held the loop. A call that begins and ends between
-two looks is not seen, nor is one in C that keeps Python's global lock.
+It looks at short intervals which call the loop has noted, because clock readings around each call
+would cost time for every message. When it finds a call, it asks the loop to call back: until then,
+the same call has held the loop. A call that begins and ends between two looks is not seen, nor is
+one in C that keeps Python's global lock.
+
+It does not look at the frames of the loop's thread: walking the stack of a thread that switches
+greenlets crashes the interpreter.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
-from types import CodeType, FrameType
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
 import gevent.monkey
 
 from .logs import Seldom, get_logger
 from .loop import Loop
 
-__all__ = ["LIMIT", "Watchdog", "calls_application"]
+__all__ = ["LIMIT", "Watchdog"]
 
 log = get_logger("wsredis.watchdog")
 
@@ -30,56 +31,36 @@ PERIOD = 0.05
 """Seconds between two looks."""
 
 HELD = (
-    "%s held the loop for at least %d ms: %s (%s:%d). Meanwhile this process served no websocket."
-    " Do slow work in a thread, or with sockets that gevent has patched. (Once a minute for each"
-    " function.)"
+    "The endpoint held the loop for at least %d ms: %s.%s (%s:%d). Meanwhile this process served no"
+    " websocket. Do slow work in a thread, or with sockets that gevent has patched. (Once a minute"
+    " for each function.)"
 )
 
-PASSED = ("wsredis", "ws4redis", "contextlib")
-"""Packages whose functions only pass a call on to the application."""
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+Call = tuple[Callable[..., Any]]
 
 _sleep: Callable[[float], None] = gevent.monkey.get_original("time", "sleep")
 _start_thread: Callable[..., int] = gevent.monkey.get_original("_thread", "start_new_thread")
-_callers: dict[CodeType, str] = {}
 
 
-def calls_application(what: str) -> Callable[[Function], Function]:
-    """Mark a function that calls application code, without a wrapper around it.
+class Calling(Protocol):
+    """What notes the calls of application code.
 
-    Args:
-        what: the name of what it calls, for the log.
+    Attributes:
+        calling: the function that is called, in a tuple of its own for each call; None if there is
+            no call.
     """
 
-    def mark(function: Function) -> Function:
-        _callers[function.__code__] = what
-        return function
-
-    return mark
+    calling: Call | None
 
 
 class Sighting:
-    """A call of application code on the loop.
+    """A call that was seen, and the times at which it was first and last seen."""
 
-    Args:
-        frame: the frame of the call.
-        what: the kind of function that is called.
-        since: the time at which it was first seen.
+    __slots__ = ("call", "since", "until")
 
-    Attributes:
-        until: the time at which it was last seen.
-    """
-
-    __slots__ = ("code", "frame", "line", "module", "since", "until", "what")
-
-    def __init__(self, frame: FrameType, what: str, since: float) -> None:
-        self.frame: FrameType | None = frame
-        self.what = what
+    def __init__(self, call: Call, since: float) -> None:
+        self.call = call
         self.since = self.until = since
-        self.code = frame.f_code
-        self.module = frame.f_globals.get("__name__", "?")
-        self.line = frame.f_lineno
 
 
 class Watchdog:
@@ -87,15 +68,19 @@ class Watchdog:
 
     Args:
         loop: the loop of the hub.
+        hub: notes the calls.
         clock: returns the time in seconds.
 
     Attributes:
         stopped: whether its thread is to end; set by the owner.
     """
 
-    def __init__(self, loop: Loop, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, loop: Loop, hub: Calling, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.stopped = False
         self._loop = loop
+        self._hub = hub
         self._clock = clock
         self._seldom = Seldom(clock)
         self._sighting: Sighting | None = None
@@ -111,33 +96,23 @@ class Watchdog:
 
     def look(self) -> None:
         """Look once at what the loop does."""
-        frame, what = _application(sys._current_frames().get(self._loop.thread))
-        if frame is None:
+        if (call := self._hub.calling) is None:
             return
         if (sighting := self._sighting) is None:
-            self._sighting = sighting = Sighting(frame, what, self._clock())
+            self._sighting = sighting = Sighting(call, self._clock())
             self._loop.soon(self._free, sighting)
-        elif sighting.frame is frame:
-            sighting.line = frame.f_lineno
+        elif sighting.call is call:
             sighting.until = self._clock()
 
     def _free(self, sighting: Sighting) -> None:
         """Report a call that has held the loop; called on the loop, which is free again."""
-        self._sighting = sighting.frame = None
+        self._sighting = None
         held = sighting.until - sighting.since
-        if held >= LIMIT and self._seldom.passes(sighting.code):
-            name = f"{sighting.module}.{sighting.code.co_qualname}"
-            place = sighting.code.co_filename, sighting.line
-            log.warning(HELD, sighting.what, held * 1000, name, *place)
-
-
-def _application(innermost: FrameType | None) -> tuple[FrameType | None, str]:
-    """Return the first frame of the application in a stack, and what kind of function it is."""
-    found, frame = None, innermost
-    while frame is not None:
-        if (what := _callers.get(frame.f_code)) is not None:
-            return found, what
-        if frame.f_globals.get("__name__", "").partition(".")[0] not in PASSED:
-            found = frame
-        frame = frame.f_back
-    return None, ""
+        if held < LIMIT:
+            return
+        function = getattr(sighting.call[0], "__func__", sighting.call[0])
+        code = getattr(function, "__code__", None)
+        if self._seldom.passes(code):
+            place = ("?", 0) if code is None else (code.co_filename, code.co_firstlineno)
+            name = getattr(function, "__module__", "?"), getattr(function, "__qualname__", "?")
+            log.warning(HELD, held * 1000, *name, *place)

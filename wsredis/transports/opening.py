@@ -32,7 +32,6 @@ from ..protocol.closing import ABNORMAL, APPLICATION_ERROR, VALID, CloseCode
 from ..protocol.http import RETRY_SOON, SWITCHING_PROTOCOLS, http_head
 from ..runtime.logs import get_logger
 from ..runtime.loop import READ
-from ..runtime.watchdog import calls_application
 from ..servers.descriptor import hang_up
 from .host import Host
 from .stream import TRY_AGAIN, State, Stream
@@ -217,17 +216,20 @@ class Opening(Stream):
 
     # Calling the endpoint
 
-    @calls_application("The endpoint")
     def _tell(self, method: Callable[..., None], *args: Any) -> None:
         """Call the endpoint; an exception refuses the handshake, or closes this websocket only."""
+        host = self._host
+        host.calling = (method,)  # for the watchdog
         try:
             method(*args)
         except (Exception, gevent.Timeout) as exc:
+            host.calling = None
             if self._pending is not None:
                 self._refuse_for(exc)
                 return
             log.exception("the endpoint failed for %s", self)
             self.close(APPLICATION_ERROR.code, APPLICATION_ERROR.reason)
+        host.calling = None
 
     def _refuse_for(self, exc: BaseException) -> None:
         """Refuse a handshake because of an exception of the endpoint."""
