@@ -241,3 +241,17 @@ def test_pages_without_an_application_are_warned_of_once(caplog: pytest.LogCaptu
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert record.getMessage().startswith("A request outside /live/ gets 404, as the middleware")
+
+
+# ASGI servers
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [({"type": "lifespan"},), ({"type": "http"}, print, print)],
+    ids=["asgi2", "asgi3"],
+)
+def test_an_asgi_server_gets_a_sentence(arguments: tuple[Any, ...]) -> None:
+    middleware: Any = WebSocketMiddleware(None, redis="memory://")
+    with pytest.raises(ConfigurationError, match="is a WSGI application: start it with uWSGI"):
+        middleware(*arguments)

@@ -75,9 +75,14 @@ class HandshakeError(WSRedisError):
         body: the response body; by default ``text``.
         content_type: the type of the body; by default plain text.
 
+    Attributes:
+        user: the identified user that was refused, or None; for the log, never sent.
+
     Raises:
         ValueError: the status does not refuse a handshake, or the body is neither text nor bytes.
     """
+
+    user: str | None = None
 
     def __init__(
         self,

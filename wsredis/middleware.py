@@ -18,7 +18,8 @@ from .deprecated import Statistics
 from .drain import install_signals
 from .endpoints import Endpoint, EndpointContext, EndpointFactory, PubSubEndpoint
 from .exceptions import BrokerUnavailable, ConfigurationError, HandshakeError, PermissionDenied
-from .handshake.refusal import SERVER_ERROR, answer
+from .handshake.client_files import client_file
+from .handshake.refusal import SERVER_ERROR, answer, asked, warn
 from .handshake.request import Request
 from .handshake.target import path_of, split_target
 from .handshake.upgrade import REPEATED_LENGTH, Handshake, facility_of, read_handshake
@@ -48,6 +49,12 @@ TAKEN = "wsredis.taken"
 NO_APP = (
     "A request outside %s gets 404, as the middleware has no application (app is None). If this"
     " process is to serve pages, pass the application; a function that makes it must return it."
+)
+
+NO_ASGI = (
+    "An ASGI server has called this application, which is a WSGI application: start it with uWSGI,"
+    ' gunicorn (pip install "gunicorn[gevent]", gunicorn -k gevent) or gevent.pywsgi instead of'
+    " uvicorn, daphne, hypercorn or granian. It serves websockets without ASGI."
 )
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -111,9 +118,15 @@ class WebSocketMiddleware:
         install_signals()
 
     def __call__(
-        self, environ: dict[str, Any], start_response: Callable[..., Any]
+        self, environ: dict[str, Any], start_response: Any = None, *asgi: Any
     ) -> Iterable[bytes]:
-        """Answer one request (PEP 3333)."""
+        """Answer one request (PEP 3333).
+
+        Raises:
+            ConfigurationError: the caller is an ASGI server.
+        """
+        if start_response is None or asgi:
+            raise ConfigurationError(NO_ASGI)
         path = environ.get("PATH_INFO", "")
         if path[:1] != "/":
             path = path_of(path)
@@ -121,8 +134,13 @@ class WebSocketMiddleware:
             try:
                 return self._accept(environ, start_response)
             except HandshakeError as refused:
+                if self.config.serve_client:
+                    found = client_file(environ, self.config.prefix, start_response)
+                    if found is not None:
+                        return found
                 client = client_address(environ, self.config.trusted_proxies)
                 log.info("refused %d client=%s: %s", refused.status, client, refused.text)
+                warn(refused, asked(environ), client)
                 return answer(refused, start_response, environ)
         if self.app is None:
             if not self._warned:
@@ -163,8 +181,9 @@ class WebSocketMiddleware:
         slots = process.limits.take(request.client_address, server.ends_tls)
         try:
             endpoint, in_time = self._identify_and_decide(request, context)
-        except BaseException:
+        except BaseException as exc:
             process.limits.release(slots)
+            _name_user(exc, request.identity)
             raise
         connection = WebSocket(
             hub,
@@ -187,9 +206,10 @@ class WebSocketMiddleware:
                 or endpoint.headers
             ):
                 headers = _agree(handshake, connection)
-        except BaseException:
+        except BaseException as exc:
             process.limits.release(connection.slots)
             loop.run(connection.abort)
+            _name_user(exc, request.identity)
             raise
         loop.run(join, hub, connection)
         environ[TAKEN] = True
@@ -308,6 +328,12 @@ def _check_callable(name: str, value: object, hint: str, *, may_be_class: bool =
     raise ConfigurationError(f"{name}={value!r:.200} is {what}: write {hint}.")
 
 
+def _name_user(exc: BaseException, identity: Identity) -> None:
+    """Tell a refusal which user it refuses."""
+    if isinstance(exc, HandshakeError):
+        exc.user = identity.user
+
+
 def join(hub: Hub, connection: WebSocket) -> None:
     """Admit a connection and subscribe it to its endpoint's channels; called on the hub's loop.
 
@@ -322,7 +348,7 @@ def join(hub: Hub, connection: WebSocket) -> None:
         hub.subscribe(connection, endpoint.channels, retained=endpoint.wants_retained)
     except BrokerUnavailable as exc:
         connection.abort()
-        log.warning("a websocket was refused because Redis is unavailable: %s", exc)
+        log.info("a websocket was refused because Redis is unavailable: %s", exc)
         text = "The message broker is unavailable; try again."
         raise HandshakeError(503, text, RETRY_SOON) from exc
     except BaseException:

@@ -19,6 +19,7 @@ from .drain import attach, detach
 from .hub.hub import Hub
 from .hub.limits import TUNNEL
 from .runtime.loop import Loop
+from .runtime.watchdog import Watchdog
 from .servers.descriptor import make_room, reserve
 from .transports.receivers import Receivers
 
@@ -62,6 +63,8 @@ class Process:
         self.hub: Hub = self.loop.run(self._make_hub)
         self.limits = self.hub.limits
         self.receivers = Receivers(config)
+        self._watchdog = Watchdog(self.loop, self.hub)
+        self._watchdog.start()
 
     def _make_hub(self) -> Hub:
         hub = Hub(self.config, self.broker, self.loop, self._room)
@@ -78,7 +81,7 @@ class Process:
         The next handshake makes a new process object.
         """
         with _lock:  # so that `process_for` never returns a closed one
-            self.closed = True
+            self.closed = self._watchdog.stopped = True
             _processes[:] = [each for each in _processes if each is not self]
         self.loop.run(self.hub.close)
         detach(self.hub)

@@ -26,10 +26,10 @@ from django.urls import set_script_prefix, set_urlconf
 from wsredis.access.policy import AllowedChannels
 from wsredis.config import Config
 from wsredis.endpoints import EndpointContext
-from wsredis.exceptions import HandshakeError, PermissionDenied
+from wsredis.exceptions import ConfigurationError, HandshakeError, PermissionDenied
 from wsredis.handshake.target import path_of
 from wsredis.identity import Identity, check_resolver
-from wsredis.middleware import WebSocketMiddleware, WSGIApp
+from wsredis.middleware import NO_ASGI, WebSocketMiddleware, WSGIApp
 from wsredis.runtime.loop import in_gevent
 
 from .conf import Options, options
@@ -102,9 +102,15 @@ class DjangoWebSocketMiddleware:
         DjangoWebSocketMiddleware.made = True
 
     def __call__(
-        self, environ: dict[str, Any], start_response: Callable[..., Any]
+        self, environ: dict[str, Any], start_response: Any = None, *asgi: Any
     ) -> Iterable[bytes]:
-        """Answer one request (PEP 3333)."""
+        """Answer one request (PEP 3333).
+
+        Raises:
+            ConfigurationError: the caller is an ASGI server.
+        """
+        if start_response is None or asgi:
+            raise ConfigurationError(NO_ASGI)
         path = environ.get("PATH_INFO", "")
         if path[:1] != "/":
             path = path_of(path)

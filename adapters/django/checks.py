@@ -11,7 +11,8 @@ wsredis.W003  anonymous users may subscribe and publish everywhere
 wsredis.W004  all users are anonymous: an application or a middleware is missing
 wsredis.W005  sessions are in a database whose driver blocks every greenlet (in a process
               that gevent has patched, and with ``--deploy``)
-wsredis.W006  ``WSGI_APPLICATION`` does not serve websockets to Django's users (``--deploy``)
+wsredis.W006  ``WSGI_APPLICATION`` does not serve websockets to Django's users (with
+              ``--deploy``, and in the commands ``check`` and ``runserver``)
 wsredis.W007  messages do not leave the process (``--deploy``)
 wsredis.W008  other sites on the same Redis server may receive the messages of this one
 wsredis.W009  websockets cannot load the sessions of the site as its pages do
@@ -314,11 +315,23 @@ def _channels() -> Messages:
         )
 
 
+def _served() -> Messages:
+    """Look at the WSGI application where it is about to be used, or the site is to be checked.
+
+    Other commands must not load wsgi.py, which may patch the process or connect to servers.
+    """
+    command, *arguments = (*sys.argv[1:], "")
+    if command == "runserver" or (command == "check" and "--deploy" not in arguments):
+        yield from _wsgi_application()
+
+
 def _wsgi_application() -> Messages:
     try:
         application = get_internal_wsgi_application()
     except (ConfigurationError, ImproperlyConfigured) as exc:
         problem = f"WSGI_APPLICATION cannot be loaded: {exc}"
+    except Exception as exc:  # a wsgi.py that only works on the server
+        problem = f"WSGI_APPLICATION cannot be loaded: its module raises {type(exc).__name__}."
     else:
         if DjangoWebSocketMiddleware.made:
             return
@@ -339,6 +352,6 @@ def _wsgi_application() -> Messages:
 
 
 _ALWAYS = _for_django(
-    _setting, _middleware, _session_loading, _access, _channels, _sessions_under_gevent
+    _setting, _middleware, _session_loading, _access, _channels, _sessions_under_gevent, _served
 )
 _DEPLOY = _for_django(_redis, _sessions_anywhere, _wsgi_application)

@@ -100,7 +100,19 @@ def test_nobody_listens(doctor: Doctor) -> None:
     port = free_port()
     seen = doctor(port)
     assert seen.fault == "refused"
-    assert f"listen {port};" in seen.lines
+    assert seen.lines.startswith(f"http-socket = :{port}\n")
+    assert "listen" not in seen.lines  # a proxy does not listen there
+
+
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [("ws://example.com/ws/", "listen 80;"), ("wss://example.com/ws/", "listen 443 ssl;")],
+)
+def test_no_proxy_listens(url: str, line: str) -> None:
+    error = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+    remedies = judge_connection(Address.parse(url), error).diagnosis.remedies
+    assert [remedy.lines[0] for remedy in remedies][1:2] == [line]
+    assert remedies[0].lines[0].startswith("systemctl status nginx")
 
 
 def test_nobody_answers_the_door(doctor: Doctor) -> None:

@@ -26,6 +26,7 @@ CONFIG = {
     "heartbeat": "--heartbeat--",
     "heartbeat_interval": 3600,
     "max_fragments": 128,
+    "serve_client": 1,
     "subprotocols": "chat.v2 chat.v1",
 }
 

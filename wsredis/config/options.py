@@ -221,6 +221,10 @@ class Config:
     compression: bool = _option(True, _flag, "True or False")
     """Whether to accept permessage-deflate (RFC 7692), without context takeover."""
 
+    serve_client: bool = _option(False, _flag, "True or False")
+    """Whether plain requests for ``wsredis.js`` and ``wsredis.mjs`` below the prefix get the files
+    of the browser client."""
+
     secret: str | None = _option(
         None, _or_none(str),
         "at least 32 random characters, the same in all processes, or None. Generate them with"

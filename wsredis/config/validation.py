@@ -106,6 +106,7 @@ _CHECKS: dict[str, Check] = {
     "max_bytes_per_second": _is_limit,
     "handshake_timeout": _is_number(0),
     "compression": _is_bool,
+    "serve_client": _is_bool,
     "secret": lambda c, v: v is None or (isinstance(v, str) and len(v.encode()) >= 32),
     "redis_deadline": _is_number(0),
     "publish_timeout": _is_number(0),

@@ -88,7 +88,7 @@ def judge_no_answer(client: Client, nothing: NoAnswer) -> Fault:
         "The server accepts connections but does not respond: all its workers are busy, or it"
         " hangs.",
         Remedy("uWSGI", ("gevent = 100",)),
-        Remedy("gunicorn", ("--worker-class gevent",)),
+        Remedy("gunicorn", (f"--worker-class gevent  # {remedies.GUNICORN}",)),
     )
 
 
@@ -176,7 +176,10 @@ def _refused(client: Client, answer: Answer) -> Fault:
             "no-socket",
             "The WSGI server cannot serve websockets.",
             Remedy("uWSGI", ("uwsgi --http-socket :8000 --master --gevent 100 --module wsgi",)),
-            Remedy("or gunicorn", ("gunicorn --worker-class gevent wsgi:application",)),
+            Remedy(
+                "or gunicorn",
+                (remedies.GUNICORN, "gunicorn --worker-class gevent wsgi:application"),
+            ),
         )
     if answer.status == 503 and "broker" in text:
         return Fault(

@@ -79,6 +79,12 @@ def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also publish one message to the facility, if the site allows this client to publish",
     )
+    parser.add_argument(
+        "--script",
+        type=_path,
+        metavar="PATH",
+        help="path from which pages load the browser client (default: the usual paths are tried)",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
@@ -137,6 +143,14 @@ def _origin(text: str) -> str:
     return text
 
 
+def _path(text: str) -> str:
+    if not text.startswith("/") or text.startswith("//") or not _is_value(text) or " " in text:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a path: write one like /static/wsredis/wsredis.js"
+        )
+    return text
+
+
 def _print(line: str) -> None:
     print(line, flush=True)
 
@@ -163,7 +177,8 @@ def run_doctor(options: argparse.Namespace) -> int:
     if "WSREDIS_REDIS" in os.environ:
         _examine_redis(report)
     if report.ok:
-        Examination(client, options.wait, options.publish, _tell).run(report)
+        script = options.script or ""
+        Examination(client, options.wait, options.publish, _tell, script).run(report)
     if options.json:
         _print(report.json())
     return 0 if report.ok else 1

@@ -35,9 +35,9 @@ def judge_connection(address: Address, exc: OSError) -> Fault:
         return Fault(
             f"{where} refuses connections",
             "refused",
-            f"No server listens on port {address.port} of {address.host}.",
-            Remedy("nginx, in `server`", (f"listen {address.port};",)),
-            Remedy("Apache", (f"Listen {address.port}",)),
+            f"No server listens on port {address.port} of {address.host}: start it, let it accept"
+            " connections from this machine, or correct the port in the URL.",
+            *_start(address),
         )
     if isinstance(exc, TimeoutError):
         return Fault(
@@ -46,6 +46,20 @@ def judge_connection(address: Address, exc: OSError) -> Fault:
             f"A firewall drops packets to port {address.port}, or the host is down.",
         )
     return Fault(f"{where}: {exc.strerror or exc}", "unreachable", "There is no route to the host.")
+
+
+def _start(address: Address) -> tuple[Remedy, ...]:
+    """Return how to start the server, which is a proxy only on the ports of http and https."""
+    port = address.port
+    if port in (80, 443):
+        shell = Remedy("in a shell on the server", ("systemctl status nginx  # or apache2",))
+        tls = " ssl" if address.tls else ""
+        nginx = Remedy("nginx, if it listens elsewhere, in `server`", (f"listen {port}{tls};",))
+        return shell, nginx, Remedy("Apache, if it listens elsewhere", (f"Listen {port}",))
+    return (
+        Remedy("uWSGI", (f"http-socket = :{port}",)),
+        Remedy("gunicorn", (f"gunicorn -k gevent -b :{port} wsgi:application",)),
+    )
 
 
 def judge_tls(address: Address, exc: OSError) -> Fault:

@@ -13,10 +13,13 @@ from . import remedies
 from .answers import judge, judge_101, judge_no_answer, mangled_deflate, server_of
 from .client import Answer, Client, Gone, NoAnswer, NotAccepted, Socket
 from .connection import judge_connection, judge_name, judge_tls
-from .report import Fault, Remedy, Report
+from .report import Fault, NotTested, Remedy, Report
+from .script import look_for_script
 from .silence import Outcome, Verdict, watch
 
 __all__ = ["Examination"]
+
+DENIED = "not tested: the site does not let this client publish (closed with 1008)"
 
 TEXT = "wsredis doctor " * 64
 """A text that compresses well."""
@@ -30,15 +33,22 @@ class Examination:
         wait: maximum seconds to wait for the server's pings; 0 skips that step.
         publish: whether to publish one message to the doctor's facility.
         tell: takes a line that says what the examination is waiting for.
+        script: path of the browser client's script; "" to try the usual ones.
     """
 
     def __init__(
-        self, client: Client, wait: float, publish: bool, tell: Callable[[str], object]
+        self,
+        client: Client,
+        wait: float,
+        publish: bool,
+        tell: Callable[[str], object],
+        script: str = "",
     ) -> None:
         self._client = client
         self._wait = wait
         self._publish = publish
         self._tell = tell
+        self._script = script
 
     def run(self, report: Report) -> None:
         """Run the steps, up to the first fault."""
@@ -50,12 +60,15 @@ class Examination:
             "frames": self._frames,
             "compression": self._compression,
             "message": self._message if self._publish else None,
+            "script": lambda: look_for_script(self._client, self._script),
             "silence": self._silence if self._wait else None,
         }
         for name, step in steps.items():
             if step is not None:
                 try:
                     report.passed(name, step())
+                except NotTested as exc:
+                    report.skipped(name, str(exc))
                 except Fault as fault:
                     report.failed(name, fault)
                     return
@@ -213,7 +226,7 @@ class Examination:
         keys = ("subscribe-broadcast", "publish-broadcast", "echo")
         ws = self._try(self._client.address.target(*keys))
         if isinstance(ws, Answer):
-            return f"not tested: the site refuses clients that request to publish ({ws})"
+            raise NotTested(f"not tested: the site refuses clients that request to publish ({ws})")
         try:
             ws.text(TEXT)
             deadline = time.monotonic() + self._client.seconds
@@ -223,13 +236,13 @@ class Examination:
                         return "published, and came back through Redis"
         except Gone as gone:
             if gone.code == 1008:
-                return "not tested: the site does not let this client publish (closed with 1008)"
+                raise NotTested(DENIED) from None
             if gone.code == 1013:
                 raise _not_published(str(gone)) from None
             raise self._gone(gone) from None
         finally:
             ws.close()
-        return "sent, but the site's endpoint sent nothing back"
+        raise NotTested("sent, but the site's endpoint sent nothing back")
 
     # Idle websockets
 

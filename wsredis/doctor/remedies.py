@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from .report import Remedy
 
 __all__ = [
+    "client_script",
     "for_proxy",
     "http_1_1",
     "http2_off",
+    "javascript",
     "keep_deflate",
     "longer",
     "no_login",
@@ -19,6 +21,9 @@ __all__ = [
     "uwsgi_router",
     "whole_prefix",
 ]
+
+GUNICORN = 'pip install "gunicorn[gevent]"'
+"""How to install gunicorn with what its gevent worker needs."""
 
 BACKEND = "127.0.0.1:8000"
 """A placeholder for the address that the WSGI server listens on."""
@@ -144,3 +149,24 @@ def keep_deflate(server: str, prefix: str) -> tuple[Remedy, ...]:
 def http2_off() -> Remedy:
     """Return how to offer HTTP/1.1 to browsers as well."""
     return Remedy("nginx, in `server`", ("listen 80;  # without the word http2",))
+
+
+def client_script(prefix: str) -> tuple[Remedy, ...]:
+    """Return how to serve the script of the browser client."""
+    return (
+        Remedy("the options of wsredis", ("WebSocketMiddleware(app, serve_client=True)",)),
+        Remedy("and the page", (f'<script src="{prefix}wsredis.js"></script>',)),
+        Remedy(
+            "or, with Django, in a shell on the server",
+            ("python manage.py collectstatic  # and let a server or WhiteNoise serve it",),
+        ),
+        Remedy("or uWSGI", ("static-map = /static=FOLDER-OF-STATIC-FILES",)),
+        Remedy("or nginx, in `server`", ("location /static/ { alias FOLDER-OF-STATIC-FILES/; }",)),
+    )
+
+
+def javascript(server: str) -> tuple[Remedy, ...]:
+    """Return how to give scripts their content type."""
+    nginx = Remedy("nginx, in `http`", ("include mime.types;", "types { text/javascript js mjs; }"))
+    apache = Remedy("Apache, in the virtual host", ("AddType text/javascript .js .mjs",))
+    return for_proxy(server, nginx, apache)

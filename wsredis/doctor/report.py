@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
-__all__ = ["Diagnosis", "Fault", "Remedy", "Report", "Step"]
+__all__ = ["Diagnosis", "Fault", "NotTested", "Remedy", "Report", "Step"]
+
+WORDS = {True: "ok", False: "FAILED", None: "skipped"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,21 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The outcome of one step, and a text about what was observed."""
+    """The outcome of one step, and a text about what was observed.
+
+    Args:
+        name: name of the step.
+        ok: whether nothing is wrong; None if that could not be tested.
+        text: what was observed, or why it was not tested.
+    """
 
     name: str
-    ok: bool
+    ok: bool | None
     text: str
+
+
+class NotTested(Exception):
+    """A step that found out nothing, for the reason in the text; the examination goes on."""
 
 
 class Fault(Exception):
@@ -85,6 +97,10 @@ class Report:
         """Add a step that succeeded."""
         self._add(name, True, text)
 
+    def skipped(self, name: str, text: str) -> None:
+        """Add a step that found out nothing."""
+        self._add(name, None, text)
+
     def failed(self, name: str, fault: Fault) -> None:
         """Add the step that ends the examination."""
         self._add(name, False, fault.seen)
@@ -95,12 +111,12 @@ class Report:
             for line in remedy.lines:
                 self.say(f"    {line}")
 
-    def _add(self, name: str, ok: bool, seen: str) -> None:
+    def _add(self, name: str, ok: bool | None, seen: str) -> None:
         # Parts of it may come from a server: control characters must not reach the terminal.
         text = "".join(c if c.isprintable() else " " for c in seen).strip()
         step = Step(name, ok, text)
         self.steps.append(step)
-        self.say(f"{'ok' if step.ok else 'FAILED':<7} {step.name:<12} {step.text}")
+        self.say(f"{WORDS[ok]:<7} {step.name:<12} {step.text}")
 
     def json(self) -> str:
         """Return the report as a JSON object."""

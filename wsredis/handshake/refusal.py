@@ -1,18 +1,20 @@
-"""The HTTP response of a refused handshake."""
+"""Refused handshakes: the HTTP response for the client, and the warning for the site."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from http.client import responses
 from typing import Any
 
+from ..access.requests import REQUESTABLE
 from ..exceptions import HandshakeError
+from ..naming import encode_name, loggable, printable
 from ..protocol.http import check_headers, http_head
+from ..runtime.logs import Seldom, get_logger
 
-__all__ = ["REFUSED_BY", "SERVER_ERROR", "answer", "answer_bytes"]
+__all__ = ["REFUSED_BY", "SERVER_ERROR", "answer", "answer_bytes", "asked", "warn"]
 
-log = logging.getLogger("wsredis.handshake")
+log = get_logger("wsredis.handshake")
 
 REFUSED_BY = "X-Refused-By"
 
@@ -92,3 +94,60 @@ def _headers(error: HandshakeError, body: bytes) -> list[tuple[str, str]]:
         (REFUSED_BY, "wsredis"),
         *error.headers,
     ]
+
+
+ADVICE = {
+    401: "The identity resolver, allowed_channels or the endpoint refuses this client.",
+    403: "The identity resolver, allowed_channels, the endpoint or `origins` decides this.",
+    429: "The limits are max_connections_per_user and max_connections_per_address.",
+    500: "The traceback is in this log.",
+    501: "Start the site with one of these servers.",
+    503: "Look for earlier warnings about Redis, max_connections and handshake_timeout.",
+}
+"""What the site can do about a refusal, by its status."""
+
+OTHERWISE = "`wsredis doctor URL` shows what a proxy changes."
+
+
+_seldom = Seldom()
+
+
+def warn(error: HandshakeError, wanted: str, client: str) -> None:
+    """Log a refusal as a warning, once a minute for each place in the code that refuses.
+
+    Args:
+        error: the refusal.
+        wanted: what the client asked for, in a form that is safe to log.
+        client: the address of the client, "" if it is unknown.
+    """
+    if not _seldom.passes(_reason(error)):
+        return
+    user = "-" if error.user is None else loggable(encode_name(error.user))
+    log.warning(
+        "refused a websocket with %d: client=%s user=%s asked for %s: %s %s (Once a minute for each"
+        " reason; all refusals are logged at INFO.)",
+        *(error.status, client or "-", user, wanted, error.text),
+        ADVICE.get(error.status, OTHERWISE),
+    )
+
+
+def asked(environ: dict[str, Any]) -> str:
+    """Return the path and the channel keys of a request; other values may be secret."""
+    keys = [word.partition("=")[0] for word in environ.get("QUERY_STRING", "").split("&")]
+    known = [key for key in keys if key in REQUESTABLE or key == "echo"]
+    path = printable(
+        environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
+    )
+    return f"{path}?{'&'.join(dict.fromkeys(known))}" if known else path
+
+
+def _reason(error: HandshakeError) -> object:
+    """Return the status of a refusal and the place in the code that caused it, if it was raised.
+
+    It is no value that a client chooses, such as an origin in the text.
+    """
+    place, traceback = None, (error.__cause__ or error).__traceback__
+    while traceback is not None:
+        place = traceback.tb_frame.f_code.co_filename, traceback.tb_lineno
+        traceback = traceback.tb_next
+    return error.status, place

@@ -64,6 +64,7 @@ class Hub:
     Attributes:
         memory: the memory of send buffers and unfinished messages.
         limits: the slots of the process, its users and addresses; usable from any thread.
+        calling: the endpoint's method that is called; see `wsredis.runtime.watchdog`.
         exit_hooks: objects that must stay referenced until the process ends.
     """
 
@@ -72,6 +73,7 @@ class Hub:
         self.stats = HubStats()
         self.limits = Limits(config, room)
         self.draining = False
+        self.calling: tuple[Callable[..., Any]] | None = None
         self.exit_hooks: Any = None
         self.soon = loop.soon
         self.io: Callable[[int, int], Any] = loop.gevent.io

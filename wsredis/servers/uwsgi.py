@@ -6,6 +6,7 @@ The 101 is sent through ``start_response``, so that it appears in uWSGI's log.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -23,6 +24,20 @@ from .base import Detached, Headers, StartResponse
 from .descriptor import hang_up, ready
 
 __all__ = ["UWSGI", "on_exit", "prepare_workers"]
+
+log = logging.getLogger("wsredis.servers")
+
+ROUTERS = ("http", "httprouter", "https", "https2")
+"""Options that start uWSGI's HTTP router."""
+
+TUNNELS = ("http-websockets", "http-raw-body")
+"""Options with which the router forwards what a client sends after its request."""
+
+NO_TUNNEL = (
+    "uWSGI has the option %s without http-websockets: websockets through its router get the 101,"
+    " but nothing that the client sends arrives. Add --http-websockets (in a file: http-websockets"
+    " = true)."
+)
 
 PERSISTENT = ("http11", "puwsgi")
 """Protocols in which uWSGI waits for the next request on the same socket."""
@@ -119,17 +134,34 @@ def _epoll(pid: int, number: int) -> Any:
 
 
 def prepare_workers() -> None:
-    """Let SIGINT end a worker before uWSGI has its handlers; called when the site loads.
+    """Warn of missing options, and let SIGINT end a worker early; called when the site loads.
 
-    Until then a forked worker has Python's handler, whose KeyboardInterrupt would only be printed.
-    The master would wait for the worker for its ``worker-reload-mercy``, 60 seconds by default.
+    Before uWSGI has its own handlers, a forked worker has Python's, whose KeyboardInterrupt would
+    only be printed. The master would wait for the worker for its ``worker-reload-mercy``, 60
+    seconds by default.
     """
     import uwsgi
 
+    if uwsgi.worker_id() <= 1:  # with lazy-apps each worker loads the site
+        _check_router()
     python = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if python and uwsgi.worker_id() == 0:
         with suppress(ValueError):  # not allowed in a sub-interpreter
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@lru_cache(maxsize=1)
+def _check_router() -> None:
+    """Warn, once, if the router would not forward what the clients of websockets send."""
+    options = _uwsgi()[0].opt
+    router = next((name for name in ROUTERS if name in options), None)
+    if router is not None and not any(_is_on(options.get(name, b"no")) for name in TUNNELS):
+        log.warning(NO_TUNNEL, router)
+
+
+def _is_on(value: object) -> bool:
+    """Return whether a flag is on: True on the command line, bytes in a file."""
+    return value not in (b"false", b"off", b"no", b"0")
 
 
 def on_exit(loop: Loop, drain: Callable[[], None], wait: Callable[[], None]) -> Any:

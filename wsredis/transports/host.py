@@ -24,6 +24,7 @@ class Host(Protocol):
         io: makes a watcher of the loop for a descriptor and events.
         timer: makes a timer of the loop for a time in seconds.
         soon: calls a function in the loop's next iteration, from any thread.
+        calling: the endpoint's method that is called, in a new tuple for each call; None if none.
     """
 
     config: Config
@@ -33,6 +34,7 @@ class Host(Protocol):
     io: Callable[[int, int], Any]
     timer: Callable[[float], Any]
     soon: Callable[..., None]
+    calling: tuple[Callable[..., Any]] | None
 
     def publish(
         self, sender: Sender, channels: Sequence[str], payload: bytes, echo: bool, expire: int

@@ -22,11 +22,12 @@ import gevent
 
 from ..endpoints.base import Endpoint
 from ..exceptions import HandshakeError, PermissionDenied
-from ..handshake.refusal import SERVER_ERROR, answer_bytes
+from ..handshake.refusal import SERVER_ERROR, answer_bytes, warn
 from ..handshake.upgrade import Handshake
 from ..hub.encoding import Encoding
 from ..hub.fanout import NO_MEMORY
 from ..identity import Identity
+from ..naming import loggable
 from ..protocol.closing import ABNORMAL, APPLICATION_ERROR, VALID, CloseCode
 from ..protocol.http import RETRY_SOON, SWITCHING_PROTOCOLS, http_head
 from ..runtime.logs import get_logger
@@ -206,6 +207,8 @@ class Opening(Stream):
         data = answer_bytes(error)
         self._end_handshake()
         log.info("refused %d %s: %s", error.status, self, error.text)
+        error.user = self.identity.user
+        warn(error, f"channels {','.join(map(loggable, self.channels)) or '-'}", "")
         assert self.send_buffer is not None  # until it is open
         self.send_buffer.clear()  # a refused client gets nothing but the response
         self._reader.start(self._readable)
@@ -215,14 +218,18 @@ class Opening(Stream):
 
     def _tell(self, method: Callable[..., None], *args: Any) -> None:
         """Call the endpoint; an exception refuses the handshake, or closes this websocket only."""
+        host = self._host
+        host.calling = (method,)  # for the watchdog
         try:
             method(*args)
         except (Exception, gevent.Timeout) as exc:
+            host.calling = None
             if self._pending is not None:
                 self._refuse_for(exc)
                 return
             log.exception("the endpoint failed for %s", self)
             self.close(APPLICATION_ERROR.code, APPLICATION_ERROR.reason)
+        host.calling = None
 
     def _refuse_for(self, exc: BaseException) -> None:
         """Refuse a handshake because of an exception of the endpoint."""

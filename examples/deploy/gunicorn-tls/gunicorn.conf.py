@@ -2,6 +2,8 @@
 
 start:  /srv/mysite/venv/bin/gunicorn -c /srv/mysite/gunicorn.conf.py
 reload: kill -HUP $(cat /run/mysite/gunicorn.pid)
+
+The packages: pip install "gunicorn[gevent]"
 """
 
 chdir = "/srv/mysite"

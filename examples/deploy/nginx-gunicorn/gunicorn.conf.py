@@ -3,6 +3,8 @@
 start:  INSTANCE=1 /srv/mysite/venv/bin/gunicorn -c /srv/mysite/gunicorn.conf.py
 start:  INSTANCE=2 /srv/mysite/venv/bin/gunicorn -c /srv/mysite/gunicorn.conf.py
 reload: kill -HUP $(cat /run/mysite/1.pid /run/mysite/2.pid)
+
+The packages: pip install "gunicorn[gevent]"
 """
 
 import os

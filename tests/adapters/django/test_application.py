@@ -22,6 +22,7 @@ from django.urls import get_urlconf, set_urlconf
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 from websockets.sync.client import connect
 
+from wsredis import ConfigurationError
 from wsredis.adapters.django import (
     DjangoWebSocketMiddleware,
     Publisher,
@@ -393,3 +394,10 @@ def test_options_may_come_from_elsewhere(site: Site) -> None:
 
 def test_counters_are_those_of_the_core(live: Any, site: Site) -> None:
     assert get_websocket_application().stats()["connections"] == 0
+
+
+@pytest.mark.parametrize("arguments", [({},), ({}, print, print)], ids=["asgi2", "asgi3"])
+def test_an_asgi_server_gets_a_sentence(arguments: tuple[Any, ...]) -> None:
+    application: Any = get_websocket_application()
+    with closing(application), pytest.raises(ConfigurationError, match="is a WSGI application"):
+        application(*arguments)

@@ -179,6 +179,31 @@ def test_w006_a_wsgi_application_without_websockets(
     assert found(deploy=True) == {}
 
 
+@pytest.mark.parametrize(
+    ("command", "looks"),
+    [
+        (["runserver", "8000"], True),
+        (["check"], True),
+        (["check", "--deploy"], False),  # which has the check already
+        (["migrate"], False),
+        ([], False),
+    ],
+)
+def test_w006_comes_where_the_application_is_used_or_checked(
+    site: Site, monkeypatch: pytest.MonkeyPatch, command: list[str], looks: bool
+) -> None:
+    monkeypatch.setattr(DjangoWebSocketMiddleware, "made", False)
+    monkeypatch.setattr(sys, "argv", ["manage.py", *command])
+    site({}, WSGI_APPLICATION="chatsite.plain_wsgi.application")
+    assert set(found()) == ({"wsredis.W006"} if looks else set())
+
+
+def test_w006_a_wsgi_module_that_raises(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DjangoWebSocketMiddleware, "made", False)
+    site({}, WSGI_APPLICATION="chatsite.broken_wsgi.application")
+    assert "raises KeyError." in found(deploy=True)["wsredis.W006"].msg
+
+
 def test_w006_the_wrapper_may_be_wrapped(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DjangoWebSocketMiddleware, "made", True)
     site({}, WSGI_APPLICATION="chatsite.plain_wsgi.application")

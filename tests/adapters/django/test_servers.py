@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from redis import Redis
 
 from wsredis.adapters.django import Publisher
 from wsredis.embedded import EmbeddedRedis
@@ -152,6 +153,94 @@ def test_runserver_serves_the_client_and_drains_when_it_reloads(
         with server.open(f"/ws/{room}?subscribe-broadcast") as ws:
             Publisher(room, broadcast=True).publish("after the reload")
             assert ws.recv(timeout=SECONDS) == "after the reload"
+    server.is_calm()
+
+
+@pytest.mark.servers
+def test_runserver_says_that_there_are_no_websockets(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    environ["CHATSITE_SETTINGS"] = '{"WSGI_APPLICATION": "chatsite.plain_wsgi.application"}'
+    with running(SERVERS["runserver-noreload"], tmp_path / "log", environ, PROJECT) as server:
+        pass
+    text = server.log.read_text()
+    assert text.count("(wsredis.W006) WSGI_APPLICATION does not serve websockets") == 1
+    assert "application = get_websocket_application()" in text
+
+
+@pytest.mark.servers
+@servers(["gunicorn-gthread", "gunicorn-gevent", "runserver-noreload"])
+def test_async_views_that_publish_leave_nothing_open(
+    name: str,
+    environ: dict[str, str],
+    tmp_path: Path,
+    db: None,
+    room: str,
+    own_redis: EmbeddedRedis,
+) -> None:
+    """Each such request of a WSGI server has an event loop of its own."""
+    environ["WSREDIS_REDIS"] = own_redis.url
+    with (
+        Redis.from_url(own_redis.url) as client,
+        running(SERVERS[name], tmp_path / "log", environ, PROJECT) as server,
+        server.open(f"/ws/{room}?subscribe-broadcast") as ws,
+    ):
+        counts = []
+        for number in range(60):
+            assert server.get(f"/tell/{room}?text={number}") == (200, "1")
+            assert ws.recv(timeout=SECONDS) == str(number)
+            counts.append(len(client.client_list()))
+        assert max(counts[30:]) <= max(counts[:10])
+    server.is_calm()
+
+
+@pytest.mark.servers
+def test_whitenoise_serves_the_client_and_the_script_name_is_in_addresses(
+    environ: dict[str, str], tmp_path: Path, db: None, room: str
+) -> None:
+    """With ``runserver_nostatic`` and FORCE_SCRIPT_NAME, behind a proxy that strips the latter."""
+    settings = tmp_path / "noised_settings.py"
+    settings.write_text(
+        "from chatsite.settings import *\n"
+        "INSTALLED_APPS = ['whitenoise.runserver_nostatic', *INSTALLED_APPS]\n"
+        "MIDDLEWARE = ['whitenoise.middleware.WhiteNoiseMiddleware', *MIDDLEWARE]\n"
+        "FORCE_SCRIPT_NAME = '/shop'\n"
+        "STATIC_URL = '/static/'\n"
+    )
+    environ["PYTHONPATH"] += os.pathsep + str(tmp_path)
+    environ["DJANGO_SETTINGS_MODULE"] = "noised_settings"
+    with running(SERVERS["runserver-noreload"], tmp_path / "log", environ, PROJECT) as server:
+        status, body = server.get("/static/wsredis/wsredis.js")
+        assert status == 200
+        assert "class WSRedis" in body
+        assert f"ws://{server.host}/shop/ws/" in server.get("/")[1]
+        with server.open(f"/ws/{room}?subscribe-broadcast") as ws:
+            Publisher(room, broadcast=True).publish("hello")
+            assert ws.recv(timeout=SECONDS) == "hello"
+    server.is_calm()
+
+
+@pytest.mark.servers
+def test_a_site_may_be_mounted_by_uwsgi(
+    environ: dict[str, str], tmp_path: Path, db: None, room: str
+) -> None:
+    words = SERVERS["uwsgi-gevent-patched"]
+    where = words.index("--module")
+    mount = ["--mount", "/shop=chatsite.wsgi:application", "--manage-script-name"]
+    # The pages of the root are those of the same application, for the support to find it started.
+    command = [
+        *words[:where],
+        *mount,
+        "--mount",
+        "/=chatsite.wsgi:application",
+        *words[where + 2 :],
+    ]
+    command.append("--single-interpreter")
+    with running(command, tmp_path / "log", environ, PROJECT) as server:
+        assert f"ws://{server.host}/shop/ws/" in server.get("/shop/")[1]
+        with server.open(f"/shop/ws/{room}?subscribe-broadcast") as ws:
+            Publisher(room, broadcast=True).publish("hello")
+            assert ws.recv(timeout=SECONDS) == "hello"
     server.is_calm()
 
 

@@ -8,6 +8,7 @@ urlpatterns = [
     path("leave", views.leave),
     path("new-password", views.new_password),
     path("note", views.note),
+    path("tell/<facility>", views.tell),
     path("undo", views.undo),
     path("make/<name>", views.make),
     path("session/<change>", views.session),

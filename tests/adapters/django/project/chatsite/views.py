@@ -45,6 +45,12 @@ def note(request):
     return JsonResponse({"channels": publisher.channels})
 
 
+async def tell(request, facility):
+    """Publish without blocking the thread."""
+    count = await Publisher(facility, broadcast=True).apublish(request.GET["text"])
+    return HttpResponse(str(count))
+
+
 def undo(request):
     """Make somebody, tell of it, and take it back."""
     with transaction.atomic():

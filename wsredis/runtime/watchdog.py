@@ -1,0 +1,118 @@
+"""A thread that finds methods of endpoints which hold the loop, so that no websocket is served.
+
+It looks at short intervals which call the loop has noted, because clock readings around each call
+would cost time for every message. When it finds a call, it asks the loop to call back: until then,
+the same call has held the loop. A call that begins and ends between two looks is not seen, nor is
+one in C that keeps Python's global lock.
+
+It does not look at the frames of the loop's thread: walking the stack of a thread that switches
+greenlets crashes the interpreter.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import gevent.monkey
+
+from .logs import Seldom, get_logger
+from .loop import Loop
+
+__all__ = ["LIMIT", "Watchdog"]
+
+log = get_logger("wsredis.watchdog")
+
+LIMIT = 0.2
+"""Seconds for which a call may hold the loop."""
+
+PERIOD = 0.05
+"""Seconds between two looks."""
+
+HELD = (
+    "The endpoint held the loop for at least %d ms: %s.%s (%s:%d). Meanwhile this process served no"
+    " websocket. Do slow work in a thread, or with sockets that gevent has patched. (Once a minute"
+    " for each function.)"
+)
+
+Call = tuple[Callable[..., Any]]
+
+_sleep: Callable[[float], None] = gevent.monkey.get_original("time", "sleep")
+_start_thread: Callable[..., int] = gevent.monkey.get_original("_thread", "start_new_thread")
+
+
+class Calling(Protocol):
+    """What notes the calls of application code.
+
+    Attributes:
+        calling: the function that is called, in a tuple of its own for each call; None if there is
+            no call.
+    """
+
+    calling: Call | None
+
+
+class Sighting:
+    """A call that was seen, and the times at which it was first and last seen."""
+
+    __slots__ = ("call", "since", "until")
+
+    def __init__(self, call: Call, since: float) -> None:
+        self.call = call
+        self.since = self.until = since
+
+
+class Watchdog:
+    """The watch over one loop.
+
+    Args:
+        loop: the loop of the hub.
+        hub: notes the calls.
+        clock: returns the time in seconds.
+
+    Attributes:
+        stopped: whether its thread is to end; set by the owner.
+    """
+
+    def __init__(
+        self, loop: Loop, hub: Calling, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.stopped = False
+        self._loop = loop
+        self._hub = hub
+        self._clock = clock
+        self._seldom = Seldom(clock)
+        self._sighting: Sighting | None = None
+
+    def start(self) -> None:
+        """Start the thread: one of the system, also in a monkey-patched process."""
+        _start_thread(self._run, ())
+
+    def _run(self) -> None:
+        while not self.stopped:
+            self.look()
+            _sleep(PERIOD)
+
+    def look(self) -> None:
+        """Look once at what the loop does."""
+        if (call := self._hub.calling) is None:
+            return
+        if (sighting := self._sighting) is None:
+            self._sighting = sighting = Sighting(call, self._clock())
+            self._loop.soon(self._free, sighting)
+        elif sighting.call is call:
+            sighting.until = self._clock()
+
+    def _free(self, sighting: Sighting) -> None:
+        """Report a call that has held the loop; called on the loop, which is free again."""
+        self._sighting = None
+        held = sighting.until - sighting.since
+        if held < LIMIT:
+            return
+        function = getattr(sighting.call[0], "__func__", sighting.call[0])
+        code = getattr(function, "__code__", None)
+        if self._seldom.passes(code):
+            place = ("?", 0) if code is None else (code.co_filename, code.co_firstlineno)
+            name = getattr(function, "__module__", "?"), getattr(function, "__qualname__", "?")
+            log.warning(HELD, held * 1000, *name, *place)
