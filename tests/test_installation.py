@@ -201,6 +201,6 @@ def test_gunicorn_for_gevent_is_installed_with_its_extra() -> None:
     """Since version 27 gunicorn alone does not bring what its gevent worker imports."""
     for name, text in {"README.md": README, **PAGES}.items():
         for line in re.findall(".*pip install gunicorn.*", text):
-            assert "thread" in line, (name, line)
+            assert "thread" in line or "sync" in line, (name, line)
         if re.search("gunicorn (-k|--worker-class) gevent", text):
             assert 'pip install "gunicorn[gevent]"' in text, name
