@@ -124,7 +124,7 @@ def heartbeat(interval: float) -> bytes:
     """Return the frame of a heartbeat, a text message for clients that have asked for it.
 
     It is the first message on its websocket, and is repeated without a change. The browser client
-    ignores a text of this form in any other place, so that a message cannot pass for a heartbeat.
+    takes the interval from the first message only, so that no message of a user can change it.
 
     Args:
         interval: seconds between two heartbeats.

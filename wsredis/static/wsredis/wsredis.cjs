@@ -247,7 +247,8 @@ class WSRedis {
   send(data) {
     if (!isSendable(data)) {
       throw new TypeError(
-        "WSRedis.send() takes a string, ArrayBuffer, typed array or Blob: use sendJSON() for values",
+        "WSRedis.send() takes a string, ArrayBuffer, typed array or Blob: " +
+          "use sendJSON() for values",
       );
     }
     if (this.#state === "closed") {

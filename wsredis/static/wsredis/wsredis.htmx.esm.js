@@ -59,6 +59,9 @@ export function register(htmx) {
     const ticket = element.getAttribute(TICKET);
     const ws = new WSRedis(element.getAttribute(CONNECT), { ticket });
     clients.set(element, ws);
+    if (isFour) {
+      api.htmxProp(element); // only marked elements are cleaned up
+    }
     ws.on("message", (data, event) => {
       if (!element.isConnected) {
         disconnect(element); // it was removed without htmx

@@ -248,7 +248,8 @@
     send(data) {
       if (!isSendable(data)) {
         throw new TypeError(
-          "WSRedis.send() takes a string, ArrayBuffer, typed array or Blob: use sendJSON() for values",
+          "WSRedis.send() takes a string, ArrayBuffer, typed array or Blob: " +
+            "use sendJSON() for values",
         );
       }
       if (this.#state === "closed") {

@@ -83,7 +83,7 @@ function clientOptions(latest) {
 /** Return the client of a mounted component. */
 function mounted(client) {
   if (client.current === null) {
-    throw new Error("useWSRedis has no websocket: send in an event handler or an effect, with a uri");
+    throw new Error("useWSRedis has no websocket: send in event handlers or effects, with a uri");
   }
   return client.current;
 }
