@@ -230,9 +230,11 @@ def has_opened(page: Page, times: int) -> None:
 
 
 def say_htmx(page: Page, name: str, text: str) -> None:
+    """Send a message and wait for the answer, an empty field."""
     page.get_by_label("Your name").fill(name)
     page.get_by_label("Message").fill(text)
     page.get_by_role("button").click()
+    expect(page.get_by_label("Message")).to_have_value("")
 
 
 def test_the_example_with_htmx(chromium: Any, htmx: Path, htmx_chat: Chat) -> None:
@@ -241,7 +243,6 @@ def test_the_example_with_htmx(chromium: Any, htmx: Path, htmx_chat: Chat) -> No
         visit_htmx(bob, htmx, htmx_chat)
         say_htmx(alice, "alice", "hello <b>bob</b>")
         expect(bob.locator("#messages .text")).to_have_text(["hello <b>bob</b>"])
-        expect(alice.get_by_label("Message")).to_have_value("")
         say_htmx(bob, "bob", "hello alice")
         expect(alice.locator("#messages .text")).to_have_text(["hello <b>bob</b>", "hello alice"])
         assert bob.locator("#messages b").count() == 0
@@ -276,3 +277,34 @@ def test_a_listener_may_keep_a_message_out_of_the_page(
         say_htmx(page, "alice", "a secret")
         say_htmx(page, "alice", "hello")
         expect(page.locator("#messages .text")).to_have_text(["hello"])
+
+
+def test_an_extension_that_is_registered_late_finds_the_elements(
+    chromium: Any, htmx: Path, htmx_chat: Chat
+) -> None:
+    with window(chromium) as page:
+        page.route("**/wsredis.htmx.js", lambda route: route.fulfill(body=""))
+        page.route("https://unpkg.com/**", lambda route: route.fulfill(path=htmx))
+        page.goto(htmx_chat.origin)
+        page.unroute("**/wsredis.htmx.js")
+        with page.expect_websocket():
+            page.add_script_tag(url="/static/wsredis/wsredis.htmx.js?late")
+
+
+def test_untrusted_html_opens_nothing(chromium: Any, htmx: Path, htmx_chat: Chat) -> None:
+    add = """(id, attribute) => {
+        const region = document.body.appendChild(document.createElement("div"));
+        if (attribute) region.setAttribute(attribute, "");
+        const address = `/ws/${id}?subscribe-broadcast`;
+        region.innerHTML = `<p hx-ext="wsredis" wsredis-connect="${address}"></p>`;
+        htmx.process(document.body);
+    }"""
+    attribute = "hx-ignore" if htmx.parents[1].name == "htmx.org" else "hx-disable"
+    with window(chromium) as page:
+        visit_htmx(page, htmx, htmx_chat)
+        opened: list[str] = []
+        page.on("websocket", lambda each: opened.append(each.url))
+        page.evaluate(f"({add})('untrusted', '{attribute}')")
+        with page.expect_websocket():
+            page.evaluate(f"({add})('trusted', '')")
+        assert ["/ws/trusted?" in url for url in opened] == [True]

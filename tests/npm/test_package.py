@@ -41,6 +41,8 @@ FEATURES = {
     "Object.prototype": (1, 1, 1),
     "Promise.reject": (32, 29, 8),
     "Promise.resolve": (32, 29, 8),
+    "document.documentElement": (1, 1, 1),
+    "document.readyState": (3, 3.6, 5),
     "document.visibilityState": (33, 18, 7),
     "globalThis.WSRedis": (71, 65, 12.1),
     "globalThis.WebSocket": (71, 65, 12.1),

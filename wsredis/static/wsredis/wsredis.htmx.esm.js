@@ -27,6 +27,7 @@ const TICKET = "wsredis-ticket";
 /** Add the extension "wsredis" to htmx. */
 export function register(htmx) {
   const isFour = typeof htmx.registerExtension === "function";
+  const ignored = isFour ? "[hx-ignore]" : "[hx-disable], [data-hx-disable]"; // untrusted HTML
   const clients = new Map(); // elements -> their clients
   let api;
 
@@ -52,7 +53,7 @@ export function register(htmx) {
   }
 
   function connect(element) {
-    if (clients.has(element)) {
+    if (clients.has(element) || element.closest(ignored) !== null) {
       return;
     }
     let swapped = Promise.resolve(); // htmx 4 swaps asynchronously: messages keep their order
@@ -113,5 +114,8 @@ export function register(htmx) {
         }
       },
     });
+  }
+  if (document.readyState !== "loading") {
+    connectAll(document.documentElement); // htmx may have processed the page already
   }
 }

@@ -30,6 +30,7 @@
   /** Add the extension "wsredis" to htmx. */
   function register(htmx) {
     const isFour = typeof htmx.registerExtension === "function";
+    const ignored = isFour ? "[hx-ignore]" : "[hx-disable], [data-hx-disable]"; // untrusted HTML
     const clients = new Map(); // elements -> their clients
     let api;
 
@@ -55,7 +56,7 @@
     }
 
     function connect(element) {
-      if (clients.has(element)) {
+      if (clients.has(element) || element.closest(ignored) !== null) {
         return;
       }
       let swapped = Promise.resolve(); // htmx 4 swaps asynchronously: messages keep their order
@@ -116,6 +117,9 @@
           }
         },
       });
+    }
+    if (document.readyState !== "loading") {
+      connectAll(document.documentElement); // htmx may have processed the page already
     }
   }
 
