@@ -43,7 +43,7 @@ def test_the_client_passes_its_tests_in_node(node: list[str], name: str) -> None
 
 
 def test_the_types_name_every_public_member_option_and_event(node: list[str]) -> None:
-    script = LIST_MEMBERS.format(url=json.dumps((STATIC / "wsredis.mjs").as_uri()))
+    script = LIST_MEMBERS.format(url=json.dumps((STATIC / "wsredis.esm.js").as_uri()))
     ran = subprocess.run(
         [*node, "--input-type=module", "--eval", script],
         capture_output=True,
@@ -51,14 +51,28 @@ def test_the_types_name_every_public_member_option_and_event(node: list[str]) ->
         timeout=60,
         check=True,
     )
-    members = [*json.loads(ran.stdout), "open", "message", "close", "reconnecting", "state"]
+    members = [
+        *json.loads(ran.stdout),
+        "open",
+        "message",
+        "close",
+        "reconnecting",
+        "state",
+        "error",
+    ]
     assert "sendJSON" in members
-    types = (STATIC / "wsredis.d.ts").read_text(encoding="utf-8")
+    types = (STATIC / "wsredis.esm.d.ts").read_text(encoding="utf-8")
     declared = set(re.findall(r"^\s*(?:static )?(?:readonly )?(\w+)\??[:(<]", types, re.MULTILINE))
     assert [name for name in members if name not in declared] == []
 
 
 def test_no_file_of_the_client_or_its_page_writes_to_the_console() -> None:
-    page = Path(__file__).parent.parent / "examples" / "plain_wsgi"
-    for path in (*STATIC.glob("*.*js"), *STATIC.glob("*.js"), *page.glob("*.js")):
+    examples = Path(__file__).parent.parent / "examples"
+    page, react = examples / "plain_wsgi", examples / "react_chat"
+    for path in (
+        *STATIC.glob("*.*js"),
+        *STATIC.glob("*.js"),
+        *page.glob("*.js"),
+        *react.glob("*.js*"),
+    ):
         assert "console." not in path.read_text(encoding="utf-8"), path

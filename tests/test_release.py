@@ -221,6 +221,23 @@ def test_the_changelog_has_a_section_for_this_version(release: Any) -> None:
     release.changelog_heading((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), VERSION)
 
 
+def test_the_commands_upload_each_artefact_to_its_index(release: Any) -> None:
+    names = ("wsredis-0.1.0.tar.gz", "wsredis-0.1.0-py3-none-any.whl", "wsredis-0.1.0.tgz")
+    artefacts = [release.DIST / name for name in names]
+    assert release.commands("0.1.0", artefacts, "main") == [
+        'git tag -a v0.1.0 -m "wsredis 0.1.0"',
+        "git push origin main v0.1.0",
+        "pipx run twine upload dist/wsredis-0.1.0.tar.gz dist/wsredis-0.1.0-py3-none-any.whl",
+        "npm publish dist/wsredis-0.1.0.tgz",
+    ]
+
+
+def test_packing_needs_npm(release: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(release.ReleaseError, match="apt-get install npm"):
+        release.pack(ROOT, tmp_path / "packed", VERSION)
+
+
 def test_bad_links_of_a_page_are_found(release: Any, tmp_path: Path) -> None:
     (tmp_path / "a.md").touch()
     html = "".join(
@@ -334,8 +351,11 @@ def test_a_version_that_was_released_before_is_refused(checkout: Checkout) -> No
 
 @pytest.mark.parametrize(
     ("script", "argument", "code"),
-    [("release", "--help", 0), ("release", "--upload", 2), ("test", "--help", 0)],
-)
+    [
+        ("release", "--help", 0), ("release", "--upload", 2), ("test", "--help", 0),
+        ("client.py", "--help", 0), ("client.py", "--check", 2),
+    ],
+)  # fmt: skip
 def test_a_script_prints_its_usage_and_begins_nothing(
     tmp_path: Path, script: str, argument: str, code: int
 ) -> None:

@@ -151,7 +151,16 @@ def other_files() -> list[Path]:
     found += (ROOT / "docs").glob("*.md")
     for pattern in ("*.md", "*.c", "*.h"):
         found += (ROOT / "benchmarks").glob(pattern)
-    for pattern in ("*.conf", "*.ini", "*.service", "*.yaml", "*.html", "*.js", "Dockerfile"):
+    for pattern in (
+        "*.conf",
+        "*.ini",
+        "*.service",
+        "*.yaml",
+        "*.html",
+        "*.js",
+        "*.jsx",
+        "Dockerfile",
+    ):
         found += (ROOT / "examples").rglob(pattern)
     for pattern in ("*.c", "*.pyi", "*.js", "*.mjs", "*.ts", "*.mts"):
         found += (ROOT / "wsredis").rglob(pattern)

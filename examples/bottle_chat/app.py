@@ -49,7 +49,6 @@ websockets = WebSocketMiddleware(
     site,
     identity=SessionResolver(session_of),
     allowed_channels=members_only,
-    heartbeat="--heartbeat--",
 )
 # Sessions in memory work with one process only; Beaker has other types.
 application = SessionMiddleware(

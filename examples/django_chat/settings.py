@@ -65,7 +65,6 @@ WSREDIS = {
     "allowed_channels": "wsredis.examples.django_chat.channels.allowed_channels",
     "endpoint": "wsredis.examples.django_chat.channels.SignedEndpoint",
     "expire": 3600,  # seconds for which the last message is retained for new and reloaded pages
-    "heartbeat": "--heartbeat--",
     "max_message_size": 16 * 1024,  # bytes
     "binary": False,
 }

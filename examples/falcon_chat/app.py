@@ -57,5 +57,4 @@ application = WebSocketMiddleware(
     site,
     identity=JWTResolver(SECRET, algorithms=["HS256"], cookie="token"),
     allowed_channels=members_only,
-    heartbeat="--heartbeat--",
 )

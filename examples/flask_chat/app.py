@@ -55,7 +55,6 @@ def create_app(**config: Any) -> Flask:
         REMEMBER_COOKIE_SAMESITE="Lax",
         WSREDIS_GROUPS=groups,
         WSREDIS_EXPIRE=3600,  # seconds for which the last message is retained for new pages
-        WSREDIS_HEARTBEAT="--heartbeat--",
     )
     app.config.update(config)
     login_manager.init_app(app)

@@ -17,7 +17,6 @@ from urllib.parse import parse_qs
 
 from wsredis import Publisher, PubSubEndpoint, WebSocketMiddleware
 
-HEARTBEAT = "--heartbeat--"
 MAX_FORM = 16 * 1024  # bytes
 
 HERE = files("wsredis.examples.plain_wsgi")
@@ -133,6 +132,5 @@ application = WebSocketMiddleware(
     pages,
     allowed_channels=allowed_channels,
     endpoint=ChatEndpoint,
-    heartbeat=HEARTBEAT,
     max_message_size=MAX_FORM,
 )

@@ -143,8 +143,8 @@ function receive(data) {
 
 /* The connection. */
 
-const { uri, heartbeat, ticket } = document.body.dataset;
-const ws = new WSRedis(uri, { heartbeat: heartbeat || null, ticket: ticket || null });
+const { uri, ticket } = document.body.dataset;
+const ws = new WSRedis(uri, { ticket: ticket || null });
 
 ws.on("message", receive);
 

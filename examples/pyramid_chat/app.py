@@ -21,7 +21,7 @@ from wsredis.tickets import TicketResolver, issue_ticket
 
 # A real site stores it: all its processes need the same secret, also after a restart.
 SECRET = os.environ.get("WSREDIS_SECRET") or secrets.token_hex()
-configure(secret=SECRET, heartbeat="--heartbeat--")
+configure(secret=SECRET)
 
 
 def chat(request: Any) -> Response:

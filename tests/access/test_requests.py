@@ -16,6 +16,11 @@ from wsredis.access.requests import ChannelRequest, parse_channel_request
             "publish-user&subscribe-group&echo",
             ChannelRequest(("publish-user", "subscribe-group"), echo=True),
         ),
+        (
+            "subscribe-user&Heartbeat=1&echo",
+            ChannelRequest(("subscribe-user",), echo=True, heartbeat=True),
+        ),
+        ("subscribe-user&x=heartbeat", ChannelRequest(("subscribe-user",))),
         ("subscribe-user&subscribe-user=", ChannelRequest(("subscribe-user",))),
         ("Subscribe-Broadcast=no&ECHO=0", ChannelRequest(("subscribe-broadcast",), echo=True)),
         ("%20subscribe%2Dsession%0A", ChannelRequest(("subscribe-session",))),

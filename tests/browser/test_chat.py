@@ -22,11 +22,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 class Chat:
     """The chat under uWSGI on one port, to be stopped and started again."""
 
-    def __init__(self, redis: str, folder: Path) -> None:
+    def __init__(self, redis: str, folder: Path, *options: str) -> None:
         self.folder = folder  # an empty one: uWSGI takes modules from where it starts
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self.redis = redis
+        self.options = options
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -35,6 +36,7 @@ class Chat:
                 *(str(Path(sys.executable).parent / "uwsgi"), "--master", "--die-on-term"),
                 *("--http-socket", f"127.0.0.1:{self.port}", "--gevent", "50", "--need-app"),
                 *("--module", "wsredis.examples.plain_wsgi.app:application", "--disable-logging"),
+                *self.options,
             ],
             cwd=self.folder,
             env={**os.environ, "WSREDIS_REDIS": self.redis},
@@ -140,13 +142,17 @@ def test_a_form_without_javascript_publishes_too(chromium: Any, chat: Chat) -> N
     assert page.url == chat.url
 
 
-def test_the_module_gives_the_same_client_as_the_script(chromium: Any, chat: Chat) -> None:
+def test_the_modules_give_one_client(chromium: Any, chat: Chat) -> None:
     page = visit(chromium, chat, "alice")
-    page.route("**/static/wsredis/wsredis.mjs", serve_module)
+    page.route("**/static/wsredis/wsredis.*js", serve_module)
     same = page.evaluate(
         """async () => {
-            const module = await import("/static/wsredis/wsredis.mjs");
-            return module.WSRedis === globalThis.WSRedis && module.default === module.WSRedis;
+            const modules = ["wsredis.esm.js", "wsredis.mjs"].map((name) =>
+                import(`/static/wsredis/${name}`),
+            );
+            const [one, other] = await Promise.all(modules);
+            const all = [one.WSRedis, one.default, other.WSRedis, other.default];
+            return new Set(all).size === 1 && one.WSRedis.name === globalThis.WSRedis.name;
         }"""
     )
     assert same
@@ -155,5 +161,6 @@ def test_the_module_gives_the_same_client_as_the_script(chromium: Any, chat: Cha
 def serve_module(route: Any) -> None:
     import wsredis
 
-    file = Path(str(wsredis.__file__)).parent / "static/wsredis/wsredis.mjs"
+    name = route.request.url.rpartition("/")[2]
+    file = Path(str(wsredis.__file__)).parent / "static/wsredis" / name
     route.fulfill(body=file.read_text(), content_type="text/javascript")

@@ -52,7 +52,8 @@ test("a relative uri is resolved against the page", async (t) => {
   t.after(() => delete globalThis.location);
   const ws = client(t, "/ws/quiet?subscribe-broadcast&echo");
   assert.equal(ws.uri, server.url("/ws/quiet?subscribe-broadcast&echo"));
-  assert.equal((await server.next(opened)).path, "/ws/quiet?subscribe-broadcast&echo");
+  const { path } = await server.next(opened);
+  assert.equal(path, "/ws/quiet?subscribe-broadcast&echo&heartbeat");
 });
 
 test("it comes back after the server dropped it, and sends what was said meanwhile", async (t) => {
@@ -97,7 +98,7 @@ test("a refused handshake is tried again", async (t) => {
   }
 });
 
-test("the heartbeat is sent and swallowed", async (t) => {
+test("a heartbeat text of the configuration is sent and swallowed", async (t) => {
   const server = await Server.start(t);
   const options = { heartbeat: HEARTBEAT, heartbeatInterval: 200 };
   const ws = client(t, server.url("/ws/echo"), options);

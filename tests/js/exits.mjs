@@ -1,5 +1,5 @@
 // A program that closes its client in the state named by argv[3]; it must then end by itself.
-import { WSRedis } from "../../wsredis/static/wsredis/wsredis.mjs";
+import { WSRedis } from "../../wsredis/static/wsredis/wsredis.esm.js";
 
 const [, , uri, state] = process.argv;
 const ws = new WSRedis(uri, {

@@ -1,10 +1,11 @@
 // The client's decisions without a network: back-off, codes, queue, options, listeners.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import test from "node:test";
 import vm from "node:vm";
 
-import byDefault from "../../wsredis/static/wsredis/wsredis.mjs";
+import byDefault from "../../wsredis/static/wsredis/wsredis.esm.js";
 import { WSRedis, client, fakeWebSocket } from "./support.mjs";
 
 const URI = "ws://example.test/ws/chat";
@@ -86,24 +87,202 @@ test("codes decide whether it comes back", (t) => {
   }
 });
 
-test("the online event retries at once, and is of no interest after close()", (t) => {
-  const page = new EventTarget();
+/** A target of events that knows its listeners. */
+class Target extends EventTarget {
+  listeners = new Set();
+
+  addEventListener(type, listener) {
+    super.addEventListener(type, listener);
+    this.listeners.add(type);
+  }
+
+  removeEventListener(type, listener) {
+    super.removeEventListener(type, listener);
+    this.listeners.delete(type);
+  }
+}
+
+/** Give the global scope the events of a page, with a document. */
+function page(t) {
+  const [scope, document] = [new Target(), new Target()];
   for (const name of ["addEventListener", "removeEventListener"]) {
-    globalThis[name] = page[name].bind(page);
+    globalThis[name] = scope[name].bind(scope);
     t.after(() => delete globalThis[name]);
   }
-  const { ws, Fake, last } = fake(t, { minDelay: 3_600_000, maxDelay: 3_600_000 });
-  const delays = [];
-  ws.on("reconnecting", ({ delay }) => delays.push(delay));
+  globalThis.document = document;
+  t.after(() => delete globalThis.document);
+  return { scope, document };
+}
+
+for (const type of ["online", "pageshow", "visibilitychange"]) {
+  test(`${type} retries at once, and is of no interest after close()`, (t) => {
+    const { scope, document } = page(t);
+    const target = type === "visibilitychange" ? document : scope;
+    document.visibilityState = "visible";
+    const { ws, Fake, last } = fake(t, { minDelay: 3_600_000, maxDelay: 3_600_000 });
+    const delays = [];
+    ws.on("reconnecting", ({ delay }) => delays.push(delay));
+    target.dispatchEvent(new Event(type));
+    assert.equal(Fake.made.length, 1); // the attempt is under way
+    last().end(1006);
+    target.dispatchEvent(new Event(type));
+    assert.equal(Fake.made.length, 2);
+    assert.deepEqual(delays, [3_600_000, 0]);
+    last().end(1006);
+    assert.ok(target.listeners.has(type));
+    ws.close();
+    assert.deepEqual([scope.listeners.size, document.listeners.size], [0, 0]);
+  });
+}
+
+test("a page that becomes hidden does not retry", (t) => {
+  const { document } = page(t);
+  const { Fake, last } = fake(t, { minDelay: 3_600_000, maxDelay: 3_600_000 });
   last().end(1006);
-  page.dispatchEvent(new Event("online"));
-  assert.equal(Fake.made.length, 2);
-  assert.deepEqual(delays, [3_600_000, 0]);
-  last().end(1006);
-  ws.close();
-  page.dispatchEvent(new Event("online"));
-  assert.equal(Fake.made.length, 2);
+  document.visibilityState = "hidden";
+  document.dispatchEvent(new Event("visibilitychange"));
+  assert.equal(Fake.made.length, 1);
 });
+
+/** Open a client with mocked timers; `receive` gives it a message, `tick` lets seconds pass. */
+function open(t, options = {}) {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  const { ws, Fake, last } = fake(t, options);
+  const messages = [];
+  const reasons = [];
+  ws.on("message", (data) => messages.push(data));
+  ws.on("reconnecting", ({ reason }) => reasons.push(reason));
+  last().open();
+  const receive = (data) => last().dispatchEvent(new MessageEvent("message", { data }));
+  const tick = (seconds) => t.mock.timers.tick(seconds * 1000);
+  return { ws, Fake, last, messages, reasons, receive, tick };
+}
+
+test("the handshake asks for heartbeats, except where the page has decided", (t) => {
+  for (const [uri, options, url] of [
+    [URI, {}, `${URI}?heartbeat`],
+    [`${URI}?echo`, { heartbeat: true }, `${URI}?echo&heartbeat`],
+    [`${URI}?heartbeat&echo`, {}, `${URI}?heartbeat&echo`],
+    [URI, { heartbeat: null }, URI],
+    [URI, { heartbeat: false }, URI],
+    [URI, { heartbeat: "thump" }, URI],
+  ]) {
+    const WebSocket = fakeWebSocket();
+    assert.equal(client(t, uri, { WebSocket, ...options }).uri, uri);
+    assert.equal(WebSocket.made[0].url, url);
+  }
+});
+
+test("after the first heartbeat, two intervals without traffic end the connection", (t) => {
+  const { ws, last, messages, reasons, receive, tick } = open(t);
+  receive("wsredis.heartbeat 25");
+  tick(49.9);
+  assert.equal(ws.state, "open");
+  receive("wsredis.heartbeat 25");
+  tick(37.5); // one and a half intervals are not too long at any time
+  assert.equal(ws.state, "open");
+  receive("hello"); // any message is a sign of life
+  tick(37.5);
+  assert.equal(ws.state, "open");
+  const silent = last();
+  tick(12.5);
+  assert.deepEqual(reasons, ["no data from the server"]);
+  assert.deepEqual(messages, ["hello"]);
+  assert.deepEqual(silent.sent, []);
+  assert.equal(silent.readyState, 2);
+});
+
+test("a server that sends no heartbeat first is never given up", (t) => {
+  for (const first of ["hello", "wsredis.heartbeat", "wsredis.heartbeat x", "wsredis.heartbeat -1"]) {
+    const { ws, messages, receive, tick } = open(t);
+    tick(100);
+    receive(first);
+    receive("wsredis.heartbeat 1"); // of a user
+    tick(100_000);
+    assert.equal(ws.state, "open");
+    assert.deepEqual(messages, [first, "wsredis.heartbeat 1"]);
+    ws.close();
+    t.mock.timers.reset();
+  }
+});
+
+test("each connection has its own heartbeats", (t) => {
+  const { ws, last, messages, receive, tick } = open(t);
+  receive("wsredis.heartbeat 25");
+  last().end(1012);
+  tick(1);
+  last().open();
+  receive("hello");
+  receive("wsredis.heartbeat 25");
+  tick(100_000);
+  assert.equal(ws.state, "open");
+  assert.deepEqual(messages, ["hello", "wsredis.heartbeat 25"]);
+});
+
+test("a page that does not ask gets every message", (t) => {
+  const { messages, receive } = open(t, { heartbeat: null });
+  receive("wsredis.heartbeat 25");
+  assert.deepEqual(messages, ["wsredis.heartbeat 25"]);
+});
+
+test("the interval of the heartbeats is at least a second and at most a day", (t) => {
+  for (const [text, seconds] of [
+    ["wsredis.heartbeat 0.001", 2],
+    ["wsredis.heartbeat 1e+09", 2 * 86400],
+  ]) {
+    const { ws, receive, tick, reasons } = open(t);
+    receive(text);
+    tick(seconds - 0.001);
+    assert.equal(ws.state, "open");
+    tick(0.001);
+    assert.equal(reasons.length, 1);
+    ws.close();
+    t.mock.timers.reset();
+  }
+});
+
+test("with json, text messages are values and binary ones stay as they are", (t) => {
+  const { ws, messages, receive } = open(t, { json: true });
+  const values = [];
+  ws.onJSON((value) => values.push(value));
+  const bytes = new ArrayBuffer(1);
+  receive('{"id":7}');
+  receive(bytes);
+  receive("null");
+  assert.deepEqual(messages, [{ id: 7 }, bytes, null]);
+  assert.deepEqual(values, [{ id: 7 }, null]);
+});
+
+test("onJSON gets values and message the text", (t) => {
+  const { ws, messages, receive } = open(t);
+  const values = [];
+  const off = ws.onJSON((value, event) => values.push([value, event.data]));
+  receive("[1, 2]");
+  receive(new ArrayBuffer(1));
+  off();
+  receive("3");
+  assert.deepEqual(values, [[[1, 2], "[1, 2]"]]);
+  assert.deepEqual(messages.slice(0, 1).concat(messages.slice(2)), ["[1, 2]", "3"]);
+  assert.throws(() => ws.onJSON(), TypeError);
+});
+
+for (const json of [true, false]) {
+  test(`a text that is not JSON is an error, ${json ? "with json" : "for onJSON"}`, (t) => {
+    const { ws, messages, receive } = open(t, { json });
+    const [reported, errors] = [[], []];
+    globalThis.reportError = (error) => reported.push(error);
+    t.after(() => delete globalThis.reportError);
+    ws.onJSON(() => assert.fail("there is no value"));
+    receive("{");
+    assert.deepEqual(messages, json ? [] : ["{"]);
+    assert.ok(reported[0] instanceof SyntaxError); // like an error that a listener throws
+    ws.on("error", (error) => errors.push(error));
+    receive("{");
+    assert.ok(errors[0] instanceof SyntaxError);
+    assert.deepEqual([reported.length, errors.length], [1, 1]);
+    assert.equal(ws.state, "open");
+  });
+}
 
 test("close() is final, once, and says what was never sent", (t) => {
   const { ws, Fake, last } = fake(t);
@@ -206,7 +385,8 @@ test("senseless arguments are refused with a sentence that says what to write", 
   assert.throws(() => new WSRedis("ftp://example.test/", { WebSocket }), /write a path, ws:/);
   for (const [options, words] of [
     [{ heartBeat: "x" }, /no option "heartBeat": write one of protocols, heartbeat/],
-    [{ heartbeat: "" }, /heartbeat must be a text/],
+    [{ heartbeat: "" }, /heartbeat must be true, null, or a text/],
+    [{ heartbeat: 5 }, /heartbeat must be true, null, or a text/],
     [{ heartbeatInterval: 0 }, /heartbeatInterval must be milliseconds above 0/],
     [{ minDelay: 10, maxDelay: 5 }, /maxDelay must not be below minDelay/],
     [{ maxQueue: -1 }, /maxQueue must be a number/],
@@ -218,11 +398,15 @@ test("senseless arguments are refused with a sentence that says what to write", 
   assert.equal(WebSocket.made.length, 0);
 });
 
-test("the classic script defines one global, the module the same class", async () => {
+test("the classic script defines one global and the modules none", async () => {
   const path = new URL("../../wsredis/static/wsredis/wsredis.js", import.meta.url);
   const context = vm.createContext({});
   vm.runInContext(await readFile(path, "utf8"), context);
   assert.deepEqual(Object.keys(context), ["WSRedis"]);
+  assert.equal((await import("../../wsredis/static/wsredis/wsredis.mjs")).WSRedis, WSRedis);
   assert.equal(byDefault, WSRedis);
-  assert.equal(byDefault, globalThis.WSRedis);
+  const common = createRequire(path)("./wsredis.cjs");
+  assert.equal(common.default, common.WSRedis);
+  assert.equal(common.WSRedis.name, "WSRedis");
+  assert.equal(globalThis.WSRedis, undefined);
 });

@@ -27,7 +27,7 @@ def tell(**event: object) -> None:
 
 def refuse(connection: ServerConnection, request: Request) -> Response | None:
     """Answer 403 where the test wants a refused handshake."""
-    if request.path != "/ws/refuse":
+    if not request.path.startswith("/ws/refuse"):
         return None
     tell(event="refused")
     return connection.respond(http.HTTPStatus.FORBIDDEN, "no\n")

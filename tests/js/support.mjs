@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-import { WSRedis } from "../../wsredis/static/wsredis/wsredis.mjs";
+import { WSRedis } from "../../wsredis/static/wsredis/wsredis.esm.js";
 
 export { WSRedis };
 

@@ -1,4 +1,4 @@
-// Tickets: a fresh one for every attempt, and no attempt without one.
+// Tickets and tokens: a fresh one for every attempt, and no attempt without one.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -128,4 +128,83 @@ test("an option that cannot be meant is refused", () => {
     const make = () => client({ after() {} }, URI, { WebSocket, ticket });
     assert.throws(make, /ticket must be an address, a function, or null/);
   }
+});
+
+// A function for `protocols`
+
+const FUNCTIONS = { sync: (value) => () => value(), async: (value) => async () => value() };
+
+for (const [kind, make] of Object.entries(FUNCTIONS)) {
+  test(`each attempt offers what the ${kind} function for protocols returns`, async (t) => {
+    const Watched = watched();
+    let count = 0;
+    let made = Watched.next();
+    const protocols = make(() => ["chat.v1", `token${(count += 1)}`]);
+    client(t, URI, { WebSocket: Watched, protocols });
+    for (const number of [1, 2, 3]) {
+      const socket = await made;
+      assert.deepEqual(socket.protocols, ["chat.v1", `token${number}`]);
+      made = Watched.next();
+      socket.open();
+      socket.end(4401); // the token has expired
+    }
+  });
+}
+
+test("the function for protocols may return one, none, or be used with a ticket", async (t) => {
+  const Watched = watched();
+  for (const [value, ticket, offered] of [
+    ["chat.v1", null, ["chat.v1"]],
+    [null, null, []],
+    [undefined, () => "abc", ["wsredis.ticket", "abc"]],
+    [["chat.v1"], () => "abc", ["chat.v1", "wsredis.ticket", "abc"]],
+  ]) {
+    const made = Watched.next();
+    client(t, URI, { WebSocket: Watched, protocols: () => value, ticket });
+    assert.deepEqual((await made).protocols, offered);
+  }
+});
+
+for (const [option, what] of [
+  ["protocols", "no subprotocols"],
+  ["ticket", "no ticket"],
+]) {
+  test(`an error of ${option} is reported and tried again with growing pauses`, async (t) => {
+    t.mock.method(Math, "random", () => 1);
+    const Watched = watched();
+    let count = 0;
+    const ask = async () => {
+      count += 1;
+      if (count < 4) {
+        throw new Error(`logged out ${count}`);
+      }
+      return "token";
+    };
+    const made = Watched.next();
+    const pauses = { minDelay: 1, maxDelay: 1000 };
+    const ws = client(t, URI, { WebSocket: Watched, [option]: ask, ...pauses });
+    const [errors, retries] = [[], []];
+    ws.on("error", (error) => errors.push(error.message));
+    ws.on("reconnecting", (retry) => retries.push([retry.attempt, retry.delay, retry.reason]));
+    await made;
+    assert.deepEqual(errors, ["logged out 1", "logged out 2", "logged out 3"]);
+    assert.deepEqual(
+      retries,
+      [2, 4, 8].map((delay, index) => [
+        index + 1,
+        delay,
+        `${what}: Error: logged out ${index + 1}`,
+      ]),
+    );
+  });
+}
+
+test("a listener of reconnecting that closes the client gets no error", async (t) => {
+  const WebSocket = fakeWebSocket();
+  const ws = client(t, URI, { WebSocket, protocols: () => assert.fail("logged out") });
+  ws.on("error", () => assert.fail("it is closed"));
+  ws.on("reconnecting", () => ws.close());
+  await heard(ws, "close");
+  await new Promise(setImmediate);
+  assert.equal(WebSocket.made.length, 0);
 });

@@ -34,10 +34,12 @@ class ChannelRequest:
         requested: keys such as ``subscribe-broadcast`` and ``publish-user``, in the order of the
             query string.
         echo: whether the websocket also receives the messages it publishes.
+        heartbeat: whether the client asks for heartbeats.
     """
 
     requested: tuple[str, ...]
     echo: bool = False
+    heartbeat: bool = False
 
 
 alias_attributes(ChannelRequest, CHANNEL_REQUEST_FIELDS)
@@ -57,11 +59,13 @@ def parse_channel_request(query: str) -> ChannelRequest:
 def _read_keys(keys: tuple[str, ...]) -> ChannelRequest:
     """Read the keys only: a value may be a ticket, which must not be cached."""
     requested: dict[str, None] = {}
-    echo = False
+    echo = heartbeat = False
     for each in keys:
         key = unquote_to_bytes(each).decode("utf-8", "replace").strip().lower()
         if key == "echo":
             echo = True
+        elif key == "heartbeat":
+            heartbeat = True
         elif key.startswith(_DIRECTIONS):
             if key not in REQUESTABLE:
                 raise ValueError(
@@ -69,4 +73,4 @@ def _read_keys(keys: tuple[str, ...]) -> ChannelRequest:
                     f" write subscribe- or publish- followed by one of {_AUDIENCES}."
                 )
             requested[key] = None
-    return ChannelRequest(tuple(requested), echo)
+    return ChannelRequest(tuple(requested), echo, heartbeat)

@@ -171,6 +171,13 @@ class Endpoint(Protocol):
     wants_retained: bool = True
     """Whether the client first gets the retained messages of the channels."""
 
+    heartbeat: bool = False
+    """Whether the client gets heartbeats: text messages at the opening and with every ping.
+
+    Set it before the websocket is open, and only for clients that have asked for heartbeats with
+    the query key ``heartbeat``, as the browser client does (`wsredis.protocol.frames.heartbeat`).
+    """
+
     def __init__(self, request: Any, context: EndpointContext) -> None:
         """Prepare for the websocket of a request (a `webob.Request` with its ``identity``)."""
 

@@ -25,13 +25,15 @@ NOTHING_REQUESTED = (
 class PubSubEndpoint(Endpoint):
     """An endpoint that subscribes to ``?subscribe-...`` and publishes to ``publish-...``.
 
+    A client whose query string contains the key ``heartbeat`` gets heartbeats.
+
     Raises:
         HandshakeError: 400 for a query string that requests no channel or has a misspelled key,
             403 for more channels than ``max_handshake_channels``.
         PermissionDenied: the policy refuses, or grants none of the requested channels.
     """
 
-    __slots__ = ("_echo", "_expire", "_publish", "channels")
+    __slots__ = ("_echo", "_expire", "_publish", "channels", "heartbeat")
 
     def __init__(self, request: Any, context: EndpointContext) -> None:
         try:
@@ -46,6 +48,7 @@ class PubSubEndpoint(Endpoint):
         if not self.channels and not self._publish:
             raise not_granted(request, wanted.requested, allowed)
         self._echo = wanted.echo
+        self.heartbeat = wanted.heartbeat
         self._expire = context.config.expire
 
     def received(self, connection: EndpointConnection, message: Data) -> None:

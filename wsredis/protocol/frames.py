@@ -11,6 +11,7 @@ import logging
 import struct
 import zlib
 from collections.abc import Generator
+from functools import cache
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.extensions.permessage_deflate import PerMessageDeflate
@@ -40,6 +41,7 @@ __all__ = [
     "Receiver",
     "encode_close",
     "encode_message",
+    "heartbeat",
 ]
 
 COMPRESS_FROM = 128
@@ -115,6 +117,19 @@ def encode_message(
     deflate = zlib.compressobj(level, wbits=-window_bits, memLevel=8)
     packed = deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)
     return _frame(head | _RSV1, packed.removesuffix(_TAIL))
+
+
+@cache
+def heartbeat(interval: float) -> bytes:
+    """Return the frame of a heartbeat, a text message for clients that have asked for it.
+
+    It is the first message on its websocket, and is repeated without a change. The browser client
+    takes the interval from the first message only, so that no message of a user can change it.
+
+    Args:
+        interval: seconds between two heartbeats.
+    """
+    return encode_message(f"wsredis.heartbeat {interval:g}".encode())
 
 
 class FrameEncoding:

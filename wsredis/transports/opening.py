@@ -6,6 +6,7 @@ by `wsredis.transports.websocket`.
 Invariants:
 
 * ``_pending`` is not None exactly while there is a socket whose handshake is not answered.
+* A heartbeat that the client has asked for is the first message, before retained ones.
 * The endpoint's ``closed`` is called once, as the last method.
 * A refused client is sent one HTTP response. What it sends is read and discarded, because closing
   a socket with unread bytes resets the connection, and the client could lose the response.
@@ -29,6 +30,7 @@ from ..hub.fanout import NO_MEMORY
 from ..identity import Identity
 from ..naming import loggable
 from ..protocol.closing import ABNORMAL, APPLICATION_ERROR, VALID, CloseCode
+from ..protocol.frames import heartbeat
 from ..protocol.http import RETRY_SOON, SWITCHING_PROTOCOLS, http_head
 from ..runtime.logs import get_logger
 from ..runtime.loop import READ
@@ -108,6 +110,9 @@ class Opening(Stream):
             early: bytes that the client sent right after its handshake.
         """
         if self._take(fd):
+            if self.endpoint.heartbeat:
+                assert self.send_buffer is not None  # until it is open
+                self.send_buffer.prepend(heartbeat(self._host.config.ping_interval))
             self._open(early)
 
     def await_answer(self, fd: int, early: bytes, handshake: Handshake) -> None:
@@ -151,7 +156,10 @@ class Opening(Stream):
         self._end_handshake()
         self.subprotocol = subprotocol
         assert self.send_buffer is not None  # until it is open
-        self.send_buffer.prepend(http_head(SWITCHING_PROTOCOLS, answer))
+        head = http_head(SWITCHING_PROTOCOLS, answer)
+        if endpoint.heartbeat:
+            head += heartbeat(self._host.config.ping_interval)
+        self.send_buffer.prepend(head)
         self._reader.start(self._readable)  # it may have been stopped
         self._open(pending.early)
 

@@ -23,7 +23,14 @@ from ..endpoints.base import Endpoint
 from ..identity import Identity
 from ..message import Data, encode
 from ..protocol.closing import RATE_LIMIT
-from ..protocol.frames import FRAME_ENCODINGS, PING, Receiver, encode_close, encode_message
+from ..protocol.frames import (
+    FRAME_ENCODINGS,
+    PING,
+    Receiver,
+    encode_close,
+    encode_message,
+    heartbeat,
+)
 from ..runtime.logs import get_logger
 from ..servers.descriptor import shutdown
 from .host import Host
@@ -178,7 +185,10 @@ class WebSocket(Opening):
     def ping(self) -> None:
         if self.state is State.OPEN:
             self.alive = False
-            self.write(PING)
+            if self.endpoint.heartbeat:
+                self.write(PING + heartbeat(self._host.config.ping_interval))
+            else:
+                self.write(PING)
 
     # The beginning and the end
 

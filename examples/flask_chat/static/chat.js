@@ -1,7 +1,7 @@
 /* The chat page. Text of other users is data: it is put into the page through textContent only. */
 "use strict";
 
-const { uri, user, heartbeat } = document.body.dataset;
+const { uri, user } = document.body.dataset;
 const [list, form, text, state, error, how] = ["messages", "say", "text", "state", "error", "how"].map(
   (id) => document.getElementById(id),
 );
@@ -42,7 +42,7 @@ function read(data) {
   return { text: String(data) };
 }
 
-const ws = new WSRedis(uri, { heartbeat: heartbeat || null });
+const ws = new WSRedis(uri);
 ws.on("message", (data) => show(read(data)));
 ws.on("state", (now) => {
   state.dataset.state = now;

@@ -1,7 +1,2 @@
-// Types of wsredis.mjs: the global class of wsredis.d.ts under its two module names.
-/// <reference path="./wsredis.d.ts" />
-
-declare const Client: typeof WSRedis;
-type Client = WSRedis;
-
-export { Client as WSRedis, Client as default };
+// Generated from wsredis.esm.d.ts by scripts/client.py: do not edit.
+export { WSRedis, default } from "./wsredis.esm.js";

@@ -1,41 +1,53 @@
-// Types of the browser client: the global `WSRedis` of wsredis.js.
-// wsredis.d.mts gives the same types to `import { WSRedis } from ".../wsredis.mjs"`.
+// Generated from wsredis.esm.d.ts by scripts/client.py: do not edit.
+// Types of the browser client.
 //
 // The close codes after which the client reconnects. It does so if the same client could be
-// accepted when it tries again.
+// accepted when it tries again: soon, which is after 0.25 to 0.5 seconds, or later, after 0.25 to 4
+// seconds. With each failed attempt the longest pause doubles, up to 30 seconds.
 //
 //   code               meaning                                     reconnects?
-//   1000, 1001         normal closure, going away                  yes: only close() ends the client
-//   1005, 1006, 1015   no code, no frame, refused handshake, TLS   yes: not a refusal
-//   1011, 1012, 1014   server error, restart, bad gateway          yes
-//   1013               try again later                             yes, without the quick first retry
-//   1002, 1003, 1007   protocol error, data type, not UTF-8        no: it would fail again
-//   1008, 1009, 1010   policy, too big, missing extension          no: it would fail again
-//   3000               unauthorized (IANA)                         yes: the next login may be valid
-//   3003               forbidden (IANA)                            no
-//   4401               the identity has ended                      yes, as for 3000
-//   4408, 4429         timed out, too many                         yes, without the quick first retry
-//   other 4400-4499    client errors, like HTTP's 4xx              no
-//   all others         of the application                          yes
+//   1000, 1001         normal closure, going away                  soon: only close() ends the client
+//   1005, 1006, 1015   no code, no frame, refused handshake, TLS   soon: not a refusal
+//   1011, 1012, 1014   server error, restart, bad gateway          soon
+//   1013               try again later                             later
+//   1002, 1003, 1007   protocol error, data type, not UTF-8        never: it would fail again
+//   1008, 1009, 1010   policy, too big, missing extension          never: it would fail again
+//   3000               unauthorized (IANA)                         soon: the next login may be valid
+//   3003               forbidden (IANA)                            never
+//   4401               the identity has ended                      soon, as for 3000
+//   4408, 4429         timed out, too many                         later
+//   other 4400-4499    client errors, like HTTP's 4xx              never
+//   all others         of the application                          soon
 //
 // A script sees 1006 for a handshake refused with 403 or 404: it is retried with growing pauses.
 
 declare namespace WSRedis {
   type State = "connecting" | "open" | "reconnecting" | "closed";
 
+  type Protocols = string | readonly string[];
+
   /** All times are milliseconds. */
   interface Options {
-    /** Subprotocols to offer; none by default. */
-    protocols?: string | readonly string[];
+    /**
+     * Subprotocols to offer; none by default. A function is called before each attempt, so that an
+     * access token can be a new one; an error is a failed attempt.
+     */
+    protocols?: Protocols | (() => Protocols | null | Promise<Protocols | null>);
     /**
      * Source of tickets (wsredis.tickets): a URL that answers a POST with a one-time ticket, or a
      * function that returns one. It is called before each attempt; an error is a failed attempt.
      */
     ticket?: string | URL | (() => string | Promise<string>) | null;
-    /** Heartbeat text of the server's configuration; null (default) for no heartbeat. */
-    heartbeat?: string | null;
-    /** Pause between heartbeats (5000); after three without any traffic the link counts as dead. */
+    /**
+     * Whether to ask the server for heartbeats (true). If it sends them, the connection counts as
+     * lost when nothing has arrived for two of its `ping_interval`. null or false for no
+     * heartbeat; a text for the option `heartbeat` of the server's configuration.
+     */
+    heartbeat?: boolean | string | null;
+    /** Only for a text: pause between heartbeats (5000); after three without traffic it is lost. */
     heartbeatInterval?: number;
+    /** Whether text messages are parsed as JSON for "message" (false). */
+    json?: boolean;
     /** Shortest pause before a retry (250). */
     minDelay?: number;
     /** Longest pause before a retry (30000). */
@@ -71,13 +83,15 @@ declare namespace WSRedis {
   interface Listeners {
     /** Connected, for the first time or again. */
     open: (event: Event) => void;
-    /** A message that is not the heartbeat; data is a string, ArrayBuffer or Blob. */
+    /** A message that is not a heartbeat: a string (a value with `json`), ArrayBuffer or Blob. */
     message: (data: any, event: MessageEvent) => void;
     /** Closed for good; emitted once. */
     close: (end: End) => void;
     /** The connection was lost, or an attempt failed, and another one will be made. */
     reconnecting: (retry: Retry) => void;
     state: (state: State, previous: State) => void;
+    /** `protocols` or `ticket` failed, or a message is not JSON. */
+    error: (error: unknown) => void;
   }
 
   type Data = string | ArrayBuffer | ArrayBufferView | Blob;
@@ -99,6 +113,8 @@ declare class WSRedis {
 
   /** Call `listener` for each `event`; the returned function removes the listener. */
   on<E extends keyof WSRedis.Listeners>(event: E, listener: WSRedis.Listeners[E]): () => void;
+  /** Call `listener` for each text message, parsed as JSON; returns as `on` does. */
+  onJSON(listener: (value: any, event: MessageEvent) => void): () => void;
   /** Send data, or queue it in order while not open; throws when the queue is full. */
   send(data: WSRedis.Data): void;
   /** Send `value` as JSON text. */

@@ -1,44 +1,51 @@
-/*
- * The browser client of wsredis: one websocket that reconnects automatically.
- *
- *     <script src="/static/wsredis/wsredis.js"></script>
- *
- *     const ws = new WSRedis("/ws/chat?subscribe-broadcast&publish-broadcast");
- *     ws.on("message", (data) => show(data));
- *     ws.send("hello");            // queued until the connection is open
- *     ws.close();                  // closes for good: no timer and no retry is left
- *
- * A classic script that defines the global `WSRedis`, for pages, workers and Node (22, or older
- * with an injected WebSocket). As a module: `import { WSRedis } from
- * "/static/wsredis/wsredis.mjs"`. All times are in milliseconds. Delivery is at most once:
- * messages passed to a connection that was then lost are not sent again.
- *
- * States                                     Events (listener's arguments)
- *   connecting    first attempt                open          (event)        at each connection
- *   open          connected                    message       (data, event)  never the heartbeat
- *   reconnecting  lost: waiting or trying      reconnecting  ({attempt, delay, code, reason})
- *   closed        closed for good              close         ({code, reason, unsent})  once
- *                                              state         (state, previous)
- *
- * wsredis.d.ts lists the close codes after which it does not reconnect.
- */
+// Generated from wsredis.esm.js by scripts/client.py: do not edit.
 (() => {
   "use strict";
+
+  /*
+   * The browser client of wsredis: one websocket that reconnects automatically.
+   *
+   *     import { WSRedis } from "/static/wsredis/wsredis.esm.js";
+   *
+   *     const ws = new WSRedis("/ws/chat?subscribe-broadcast&publish-broadcast");
+   *     ws.on("message", (data) => show(data));
+   *     ws.send("hello");            // queued until the connection is open
+   *     ws.close();                  // closes for good: no timer and no retry is left
+   *
+   * For pages, workers and Node (22, or older with a WebSocket class as an option). scripts/client.py
+   * generates wsredis.js, a classic script that defines the global `WSRedis`, and wsredis.cjs from
+   * this file. All times are in milliseconds. Delivery is at most once: messages passed to a
+   * connection that was then lost are not sent again.
+   *
+   * States                                     Events (listener's arguments)
+   *   connecting    first attempt                open          (event)        at each connection
+   *   open          connected                    message       (data, event)  never the heartbeat
+   *   reconnecting  lost: waiting or trying      reconnecting  ({attempt, delay, code, reason})
+   *   closed        closed for good              close         ({code, reason, unsent})  once
+   *                                              state         (state, previous)
+   *                                              error         (error)
+   *
+   * wsredis.esm.d.ts lists the close codes after which it does not reconnect.
+   */
 
   const FINAL = new Set([1002, 1003, 1007, 1008, 1009, 1010, 3003]);
   const SLOW = new Set([1013, 4408, 4429]);
   const COMES_BACK = new Set([4401, 4408, 4429]);
   const SLOW_ATTEMPT = 4; // the attempt to continue with after a code of SLOW
   const STABLE = 10000; // a connection that lasted this long (or maxDelay) resets the back-off
-  const SILENT_INTERVALS = 3; // heartbeat intervals without traffic until the link counts as dead
-  const EVENTS = ["open", "message", "close", "reconnecting", "state"];
+  const EVENTS = ["open", "message", "close", "reconnecting", "state", "error"];
+  const HEARTBEAT = /^wsredis\.heartbeat (\S+)$/; // with the seconds until the next one
+  const SILENT_TICKS = 4; // half intervals without traffic until the connection counts as lost
+  const SILENT_INTERVALS = 3; // the same in intervals for a heartbeat text of the configuration
+  const WAKING = ["online", "pageshow", "visibilitychange"];
   const EXAMPLE = "/ws/chat?subscribe-broadcast";
   const TICKET = "wsredis.ticket"; // the subprotocol offered directly before a ticket
 
   const DEFAULTS = Object.freeze({
-    protocols: Object.freeze([]), // subprotocols to offer
-    heartbeat: null, // heartbeat text of the server's configuration; null: no heartbeat
-    heartbeatInterval: 5000,
+    protocols: Object.freeze([]), // subprotocols to offer, or a function that returns them
+    heartbeat: true, // ask the server; null: no heartbeat; or the text of the server's configuration
+    heartbeatInterval: 5000, // only for such a text
+    json: false, // whether to parse text messages as JSON
     minDelay: 250, // shortest pause before a retry
     maxDelay: 30000, // longest pause before a retry
     connectTimeout: 20000, // an attempt that takes longer is aborted and counts as failed
@@ -92,8 +99,9 @@
     const rules = {
       "maxDelay must not be below minDelay": maxDelay >= minDelay,
       "maxQueue must be a number of messages, 0 or more": maxQueue >= 0,
-      'heartbeat must be a text such as "--heartbeat--", or null':
-        heartbeat === null || (typeof heartbeat === "string" && heartbeat !== ""),
+      'heartbeat must be true, null, or a text such as "--heartbeat--"':
+        [true, false, null].includes(heartbeat) ||
+        (typeof heartbeat === "string" && heartbeat !== ""),
       'binaryType must be "arraybuffer" or "blob"': ["arraybuffer", "blob"].includes(binaryType),
       "ticket must be an address, a function, or null":
         ticket === null || (ticket !== "" && /String|URL|Function/.test(tag(ticket))),
@@ -137,6 +145,9 @@
     return (await answer.text()).trim();
   }
 
+  /** Return where the events of a page are dispatched; workers and Node have no document. */
+  const target = (type) => (type === "visibilitychange" ? globalThis.document : globalThis);
+
   /** Report an error thrown by a listener to the platform; it must not affect the connection. */
   function report(error) {
     globalThis.reportError ? globalThis.reportError(error) : Promise.reject(error);
@@ -151,12 +162,18 @@
     #socket = null;
     #attempt = 0; // failures since the last stable connection
     #openedAt = null;
-    #silent = 0; // heartbeat intervals without traffic
+    #heartbeat = null; // the text of this connection's heartbeats
+    #isFirst = false; // whether the next message may be the server's first heartbeat
+    #silent = 0; // ticks without traffic
     #retryTimer = null;
     #connectTimer = null;
     #heartbeatTimer = null;
     #lost = { code: 1006, reason: "" };
-    #online = () => this.#retryNow();
+    #wake = ({ type }) => {
+      if (type !== "visibilitychange" || document.visibilityState === "visible") {
+        this.#retryNow();
+      }
+    };
 
     /** The default values of all options. */
     static defaults = DEFAULTS;
@@ -170,7 +187,9 @@
       this.#uri = resolve(uri);
       this.#options = check(options ?? {});
       this.#connect();
-      globalThis.addEventListener?.("online", this.#online);
+      for (const type of WAKING) {
+        target(type)?.addEventListener?.(type, this.#wake);
+      }
     }
 
     /** The absolute ws: or wss: address in use. */
@@ -204,6 +223,24 @@
     }
 
     /**
+     * Call `listener(value, event)` for each text message, parsed as JSON.
+     *
+     * The returned function removes the listener. For a text that is not JSON, "error" is emitted.
+     */
+    onJSON(listener) {
+      if (typeof listener !== "function") {
+        throw new TypeError("WSRedis.onJSON(listener) needs a function");
+      }
+      return this.on("message", (data, event) => {
+        if (this.#options.json && typeof event.data === "string") {
+          listener(data, event); // it is parsed already
+        } else if (typeof event.data === "string") {
+          this.#parse(event.data, (value) => listener(value, event));
+        }
+      });
+    }
+
+    /**
      * Send text or binary data, or queue it in order while the connection is not open.
      *
      * Throws TypeError for anything else, Error when the queue is full or the client is closed.
@@ -211,7 +248,8 @@
     send(data) {
       if (!isSendable(data)) {
         throw new TypeError(
-          "WSRedis.send() takes a string, ArrayBuffer, typed array or Blob: use sendJSON() for values",
+          "WSRedis.send() takes a string, ArrayBuffer, typed array or Blob: " +
+            "use sendJSON() for values",
         );
       }
       if (this.#state === "closed") {
@@ -248,23 +286,39 @@
 
     #connect() {
       const { protocols, ticket, connectTimeout } = this.#options;
-      const offers = [].concat(protocols);
+      const asks = typeof protocols === "function" || ticket !== null;
       this.#clearTimers();
-      if (ticket === null) {
-        this.#dial(offers);
+      if (!asks) {
+        this.#dial([].concat(protocols));
       }
       const timer = setTimeout(() => this.#abandon("no answer to the handshake"), connectTimeout);
       this.#connectTimer = timer;
-      if (ticket !== null) {
+      if (asks) {
+        let missing = "no subprotocols";
+        const ask = async () => {
+          const offers = typeof protocols === "function" ? await protocols() : protocols;
+          if (ticket === null) {
+            return [].concat(offers ?? []);
+          }
+          missing = "no ticket";
+          return [].concat(offers ?? [], TICKET, await fetchTicket(ticket));
+        };
         const current = (handle) => (value) => this.#connectTimer === timer && handle(value);
-        fetchTicket(ticket)
-          .then(current((text) => this.#dial([...offers, TICKET, text])))
-          .catch(current((error) => this.#ended(1006, `no ticket: ${error}`)));
+        ask()
+          .then(current((offers) => this.#dial(offers)))
+          .catch(
+            current((error) => {
+              this.#ended(1006, `${missing}: ${error}`);
+              if (this.#state === "reconnecting") {
+                this.#emit("error", error);
+              }
+            }),
+          );
       }
     }
 
     #dial(offers) {
-      const socket = new this.#options.WebSocket(this.#uri, offers);
+      const socket = new this.#options.WebSocket(this.#address(), offers);
       this.#socket = socket;
       this.#openedAt = null;
       socket.binaryType = this.#options.binaryType;
@@ -276,12 +330,22 @@
       socket.addEventListener("error", current(() => this.#openedAt ?? this.#ended(1006, "")));
     }
 
+    /** Return the address with the query key that asks the server for heartbeats. */
+    #address() {
+      if (this.#options.heartbeat !== true || new URL(this.#uri).searchParams.has("heartbeat")) {
+        return this.#uri;
+      }
+      return `${this.#uri}${this.#uri.includes("?") ? "&" : "?"}heartbeat`;
+    }
+
     #opened(event) {
+      const { heartbeat, heartbeatInterval } = this.#options;
       this.#clearTimers();
       this.#openedAt = performance.now();
-      this.#silent = 0;
-      if (this.#options.heartbeat !== null) {
-        this.#heartbeatTimer = setInterval(() => this.#beat(), this.#options.heartbeatInterval);
+      this.#heartbeat = null;
+      this.#isFirst = heartbeat === true;
+      if (typeof heartbeat === "string") {
+        this.#watch(heartbeat, heartbeatInterval, SILENT_INTERVALS);
       }
       for (const data of this.#queue.splice(0)) {
         this.#socket.send(data);
@@ -293,20 +357,52 @@
     }
 
     #received(event) {
+      const { data } = event;
       this.#silent = 0;
-      if (this.#options.heartbeat === null || event.data !== this.#options.heartbeat) {
-        this.#emit("message", event.data, event);
+      if (this.#isFirst) {
+        this.#isFirst = false; // no later message can pass for the first heartbeat
+        const seconds = Number(typeof data === "string" && HEARTBEAT.exec(data)?.[1]);
+        if (seconds > 0) {
+          this.#watch(data, Math.min(Math.max(seconds, 1), 86400) * 500, SILENT_TICKS);
+        }
+      }
+      if (data === this.#heartbeat) {
+        return;
+      }
+      if (this.#options.json && typeof data === "string") {
+        this.#parse(data, (value) => this.#emit("message", value, event));
+      } else {
+        this.#emit("message", data, event);
       }
     }
 
-    // Intervals are counted instead of time: timers of a hidden or suspended page run late, and
-    // one late tick must not end a connection whose messages are still to be handled.
-    #beat() {
+    /** Call `handle` with the value of a JSON text, or report that it is none. */
+    #parse(text, handle) {
+      let value;
+      try {
+        value = JSON.parse(text);
+      } catch (error) {
+        this.#listeners.error.size > 0 ? this.#emit("error", error) : report(error);
+        return;
+      }
+      handle(value);
+    }
+
+    /** Watch the connection: it counts as lost after `limit` ticks without traffic. */
+    #watch(heartbeat, milliseconds, limit) {
+      this.#heartbeat = heartbeat;
+      this.#silent = 0;
+      this.#heartbeatTimer = setInterval(() => this.#tick(limit), milliseconds);
+    }
+
+    // Ticks are counted instead of time: timers of a hidden or suspended page run late, and one late
+    // tick must not end a connection whose messages are still to be handled.
+    #tick(limit) {
       this.#silent += 1;
-      if (this.#silent >= SILENT_INTERVALS) {
+      if (this.#silent >= limit) {
         this.#abandon("no data from the server");
-      } else if (this.#socket.readyState === 1) {
-        this.#socket.send(this.#options.heartbeat);
+      } else if (this.#options.heartbeat === this.#heartbeat && this.#socket.readyState === 1) {
+        this.#socket.send(this.#heartbeat); // a text of the configuration is sent by both sides
       }
     }
 
@@ -361,7 +457,9 @@
     #finish(code, reason) {
       this.#clearTimers();
       this.#socket = null;
-      globalThis.removeEventListener?.("online", this.#online);
+      for (const type of WAKING) {
+        target(type)?.removeEventListener?.(type, this.#wake);
+      }
       const unsent = this.#queue.splice(0).length;
       this.#enter("closed");
       this.#emit("close", { code, reason, unsent });

@@ -1,6 +1,2 @@
-// The client as an ES module; it is implemented in wsredis.js, which defines the global.
-import "./wsredis.js";
-
-const { WSRedis } = globalThis;
-
-export { WSRedis, WSRedis as default };
+// Generated from wsredis.esm.js by scripts/client.py: do not edit.
+export { WSRedis, default } from "./wsredis.esm.js";

@@ -5,13 +5,13 @@
    reloads. After a logout the user is anonymous, and its websocket has no channels of a user. */
 "use strict";
 
-const { user, heartbeat } = document.body.dataset;
+const { user } = document.body.dataset;
 const sockets = new Set();
 const tabs = new BroadcastChannel("django-chat");
 
 /** Open a websocket that is closed when the login ends. */
 function openSocket(uri) {
-  const ws = new WSRedis(uri, { heartbeat: heartbeat || null });
+  const ws = new WSRedis(uri);
   sockets.add(ws);
   return ws;
 }

@@ -1,0 +1,1 @@
+"""A chat with htmx: a view publishes HTML, and htmx puts it into the pages."""
