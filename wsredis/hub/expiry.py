@@ -15,7 +15,7 @@ from ..message import Message
 from ..protocol.closing import IDENTITY_ENDED, default_reason
 from ..runtime.logs import get_logger
 from .recent import Recent, RecentRevocations
-from .subscriber import Subscriber
+from .subscriber import Client
 
 __all__ = ["Expiry"]
 
@@ -43,13 +43,13 @@ class Expiry:
     """
 
     def __init__(
-        self, subscribers: Callable[[], Iterable[Subscriber]], handshake_timeout: float
+        self, subscribers: Callable[[], Iterable[Client]], handshake_timeout: float
     ) -> None:
         self._subscribers = subscribers
-        self._until: dict[Subscriber, float] = {}  # Unix time
+        self._until: dict[Client, float] = {}  # Unix time
         self._recent = RecentRevocations(MAX_AGE + handshake_timeout + SPARE)
 
-    def watch(self, subscriber: Subscriber) -> int:
+    def watch(self, subscriber: Client) -> int:
         """Watch a new subscriber; return 1 if it is closed at once, else 0."""
         until = subscriber.identity.expires
         if until is not None:
@@ -58,7 +58,7 @@ class Expiry:
             self._until[subscriber] = until
         return self._compare(subscriber) if self._recent.by_name else 0
 
-    def forget(self, subscriber: Subscriber) -> None:
+    def forget(self, subscriber: Client) -> None:
         """Stop watching a subscriber that has ended."""
         self._until.pop(subscriber, None)
 
@@ -104,7 +104,7 @@ class Expiry:
         for start in range(0, len(everybody), AT_ONCE):
             yield sum(map(self._compare, everybody[start : start + AT_ONCE]))
 
-    def _compare(self, subscriber: Subscriber) -> int:
+    def _compare(self, subscriber: Client) -> int:
         """Close a subscriber if a recent revocation applies to it; return 1 then, else 0."""
         end = self._recent.end_of(subscriber)
         return 0 if end is None else subscriber.kick(*end)
@@ -119,12 +119,12 @@ def _read(message: Message) -> Revocation | None:
         return None
 
 
-def _revoke(subscriber: Subscriber, when: float, revocation: Revocation) -> bool:
+def _revoke(subscriber: Client, when: float, revocation: Revocation) -> bool:
     meant = subscriber.since <= when and revocation.matches(subscriber.identity)
     return meant and subscriber.kick(
         revocation.code, revocation.reason or default_reason(revocation.code)
     )
 
 
-def _expire(subscriber: Subscriber) -> bool:
+def _expire(subscriber: Client) -> bool:
     return subscriber.kick(IDENTITY_ENDED.code, IDENTITY_ENDED.reason)
