@@ -8,9 +8,20 @@ from typing import NamedTuple, Protocol
 from ..config import Config
 from .base import Broker
 from .log import Log
+from .queues import Queues
 from .store import Store
 
-__all__ = ["Broker", "Log", "Store", "broker_for", "log_for", "shared_channels", "store_for"]
+__all__ = [
+    "Broker",
+    "Log",
+    "Queues",
+    "Store",
+    "broker_for",
+    "log_for",
+    "queues_for",
+    "shared_channels",
+    "store_for",
+]
 
 COMMON_PREFIXES = "ws", ""
 """The key prefixes of sites that have not chosen one: the default, and that of ws4redis."""
@@ -23,6 +34,7 @@ class _Publishing(Broker, Log, Protocol):
 class _Backend(NamedTuple):
     broker: _Publishing
     store: Store
+    queues: Queues
     database: str
 
 
@@ -41,6 +53,11 @@ def broker_for(config: Config) -> Broker:
 def log_for(config: Config) -> Log:
     """Return the log of revocations for a configuration (see `broker_for`)."""
     return _backend_for(config).broker
+
+
+def queues_for(config: Config) -> Queues:
+    """Return the queues of channel layers for a configuration (see `broker_for`)."""
+    return _backend_for(config).queues
 
 
 def store_for(config: Config) -> Store:
@@ -74,16 +91,21 @@ def _backend_for(config: Config) -> _Backend:
     if key not in _backends:
         if isinstance(where, str) and where.startswith("memory:"):
             from .memory.broker import MemoryBroker
+            from .memory.queues import MemoryQueues
             from .memory.store import MemoryStore
 
+            broker = MemoryBroker.named(where, config.envelope)
             _backends[key] = _Backend(
-                MemoryBroker.named(where, config.envelope), MemoryStore.named(where), "0"
+                broker, MemoryStore.named(where), MemoryQueues.of(broker), "0"
             )
         else:
             from .redis.broker import RedisBroker
             from .redis.client import RedisClient
+            from .redis.queues import RedisQueues
             from .redis.store import RedisStore
 
             client = RedisClient(config)
-            _backends[key] = _Backend(RedisBroker(client), RedisStore(client), client.database)
+            _backends[key] = _Backend(
+                RedisBroker(client), RedisStore(client), RedisQueues(client), client.database
+            )
     return _backends[key]

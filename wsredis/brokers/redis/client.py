@@ -162,7 +162,10 @@ class RedisClient:
             if isinstance(where, Mapping):
                 given = {name: value for name, value in where.items() if name not in _OURS}
                 _check(given)
-                return kind(**{**options, **given, **fixed})
+                if "address" not in given:
+                    return kind(**{**options, **given, **fixed})
+                where = given.pop("address")  # as channels_redis writes a URL with more arguments
+                options |= given
             url = _without_ours(where)
             parse: Any = redis.connection.parse_url
             _check_texts(parse(url))
