@@ -23,7 +23,7 @@ from .runtime.watchdog import Watchdog
 from .servers.descriptor import make_room, reserve
 from .transports.receivers import Receivers
 
-__all__ = ["Process", "process_for"]
+__all__ = ["Process", "process_for", "process_with"]
 
 log = logging.getLogger("wsredis.process")
 
@@ -122,6 +122,23 @@ def process_for(config: Config, broker: Broker, own: int = 0, tls: bool = False)
             found = Process(config, broker, own, 1 + TUNNEL * tls)
             _processes.append(found)
         return found
+
+
+def process_with(config: Config, broker: Broker) -> Process:
+    """Return a process object that uses a broker, whatever its other options are.
+
+    It is for code that uses the link to the broker only. If there are several, that of the loop
+    that runs the caller is preferred. If there is none, it is made.
+
+    Args:
+        config: the options of a process object that is made.
+        broker: carries the messages.
+    """
+    with _lock:
+        pid = os.getpid()
+        known = [each for each in _processes if each.broker is broker and each.pid == pid]
+    fitting = [each for each in known if each.loop.fits]
+    return next(iter(fitting + known), None) or process_for(config, broker)
 
 
 def _find(config: Config, broker: Broker) -> Process | None:
