@@ -121,10 +121,15 @@ def _drain(hub: Hub, done: Callable[[], None] | None = None) -> None:
         gevent.sleep(0.01)
     for subscriber in tuple(hub.subscribers()):
         subscriber.abort()
+    for function in hub.on_drained:
+        function()
     if done is not None:
         done()
 
 
 def _drain_all() -> None:
     for hub, loop in list(_hubs.items()):
-        loop.run(_drain, hub, timeout=hub.config.close_timeout + 1)
+        seconds = hub.config.close_timeout + 1
+        if hub.on_drained:
+            seconds += hub.config.shutdown_timeout
+        loop.run(_drain, hub, timeout=seconds)

@@ -102,6 +102,14 @@ class EndpointConnection(Protocol):
             ended; `Endpoint.closed` follows then, or has been called.
         """
 
+    def await_drained(self) -> bool:
+        """Have `Endpoint.drained` called once the send buffer is empty.
+
+        Returns:
+            False if it is empty now, or the connection has ended; `Endpoint.drained` is not called
+            then.
+        """
+
     def hold(self) -> None:
         """Stop reading and delivering messages of the client until `release`.
 

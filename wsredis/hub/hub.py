@@ -64,6 +64,8 @@ class Hub:
         memory: the memory of send buffers and unfinished messages.
         limits: the slots of the process, its users and addresses; usable from any thread.
         exit_hooks: objects that must stay referenced until the process ends.
+        on_drained: functions, which may block the greenlet, to be called after the end of all
+            websockets and before the process ends.
     """
 
     def __init__(self, config: Config, broker: Broker, loop: Loop, room: int | None = None) -> None:
@@ -72,6 +74,7 @@ class Hub:
         self.limits = Limits(config, room)
         self.draining = False
         self.exit_hooks: Any = None
+        self.on_drained: list[Callable[[], None]] = []
         self.soon = loop.soon
         self.io: Callable[[int, int], Any] = loop.gevent.io
         self.timer: Callable[[float], Any] = loop.gevent.timer

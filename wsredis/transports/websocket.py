@@ -101,6 +101,13 @@ class WebSocket(Opening):
             return False
         return self._drained
 
+    def await_drained(self) -> bool:
+        """Call `Endpoint.drained` once the send buffer is empty; return False if it is empty."""
+        if self.send_buffer is None or self.state is not State.OPEN:
+            return False
+        self._drained = False
+        return True
+
     def hold(self) -> None:
         """Stop reading and delivering messages of the client until `release`."""
         if self.state < State.CLOSING:  # or the close frame of the client would not be read
