@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from ..servers.conftest import start
+from ..servers.conftest import room, start
 from ..servers.support import SETUPS, Site, in_matrix
 
-__all__ = ["start"]
+__all__ = ["room", "start"]
 
 PROJECT = Path(__file__).parent / "project"
 

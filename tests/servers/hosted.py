@@ -170,7 +170,8 @@ async def returns_later(scope: dict[str, Any], receive: Receive, send: Send) -> 
 async def closes(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     await opened(receive, send)
     await send({"type": "websocket.close", "code": 4002, "reason": "why"})
-    assert await receive() == await receive()
+    await receive()
+    await receive()
     await send({"type": "websocket.send", "text": SECRET})
 
 
@@ -214,6 +215,80 @@ async def says_goodbye(scope: dict[str, Any], receive: Receive, send: Send) -> N
         pass
     await asyncio.sleep(0.5)
     print(f"goodbye: {event['code']}", flush=True)
+
+
+@behaviour
+async def answers_twice(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "websocket.http.response.start", "status": 402})
+    await send({"type": "websocket.accept"})
+
+
+@behaviour
+async def responds_badly(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    await receive()
+    headers = [(b"x-quota", b"a\r\nb: c"), (b"content-length", b"3"), (b"connection", b"x")]
+    await send({"type": "websocket.http.response.start", "status": 402, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": b"pay"})
+
+
+@behaviour
+async def cancels_itself(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    await opened(receive, send)
+    raise asyncio.CancelledError
+
+
+@behaviour
+async def sends_nothing(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    await opened(receive, send)
+    await send({"type": "websocket.send"})
+
+
+@behaviour
+async def sends_surrogates(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    await opened(receive, send)
+    await send({"type": "websocket.send", "text": "\ud800"})
+
+
+@behaviour
+async def closes_badly(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    await opened(receive, send)
+    await send({"type": "websocket.close", "code": 1005})
+
+
+@behaviour
+async def closes_plainly(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    await opened(receive, send)
+    await send({"type": "websocket.close", "code": None, "reason": None})
+
+
+@behaviour
+async def accepts_again(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    await opened(receive, send)
+    await send({"type": "websocket.accept"})
+
+
+async def too_late(receive: Receive) -> None:
+    await receive()
+    assert (await receive())["type"] == "websocket.disconnect"
+
+
+@behaviour
+async def accepts_late(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    await too_late(receive)
+    await send({"type": "websocket.accept"})
+
+
+@behaviour
+async def denies_late(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    await too_late(receive)
+    await send({"type": "websocket.close"})
+
+
+@behaviour
+async def responds_late(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    await too_late(receive)
+    await send({"type": "websocket.http.response.start", "status": 402})
 
 
 @behaviour

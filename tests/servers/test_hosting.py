@@ -214,6 +214,7 @@ def test_it_closes(site: Site) -> None:
         assert ws.close_reason == "why"
     events = seen(site, word)
     assert events[1] == {"type": "websocket.disconnect", "code": 4002, "reason": "why"}
+    assert events[2] == events[1]
     assert events[-2:] == ["RuntimeError", "end"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import itertools
 import sys
 import time
@@ -67,8 +69,13 @@ class AsgiHost:
         return run
 
     def _start(self, run: Run) -> None:
-        run.task = self.loop.asyncio.create_task(self._run(run))
-        run.task.add_done_callback(lambda task: self._runs.discard(run))
+        # Without a context of its own, the task would have that of an arbitrary greenlet.
+        run.task = asyncio.Task(self._run(run), context=contextvars.Context())
+        run.task.add_done_callback(lambda task: self._ended(run))
+
+    def _ended(self, run: Run) -> None:
+        self._runs.discard(run)
+        run.on_return()
 
     async def _run(self, run: Run) -> None:
         if await self._lifespan.started():
@@ -112,9 +119,6 @@ class AsgiHost:
                 function(*args)
             except Exception:
                 log.exception("a call of an application failed")
-        if calls and not self._scheduled:
-            self._scheduled = True
-            self._hub_loop.soon(self._call_all)
 
     def drain(self) -> None:
         """Let the applications handle their disconnect events, then shut down.

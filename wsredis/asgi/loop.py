@@ -23,9 +23,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gevent
-import gevent.monkey
-import gevent.selectors
 import greenlet
+from gevent.monkey import is_module_patched
+from gevent.selectors import GeventSelector
 
 from ..runtime.logs import get_logger
 from ..runtime.loop import Loop
@@ -52,7 +52,7 @@ class AsyncioLoop:
     """
 
     def __init__(self, hub_loop: Loop) -> None:
-        self.in_greenlet = gevent.monkey.is_module_patched("threading")
+        self.in_greenlet = is_module_patched("threading")
         self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._scheduled = False
         if self.in_greenlet:
@@ -79,9 +79,6 @@ class AsyncioLoop:
                 function(*args)
             except Exception:
                 log.exception("a call on the asyncio loop failed")
-        if calls and not self._scheduled:
-            self._scheduled = True
-            self.asyncio.call_soon(self._call_all)
 
     def stop(self) -> None:
         """Stop the event loop; it cannot be used afterwards. From any thread."""
@@ -106,7 +103,7 @@ def _start_greenlet() -> asyncio.AbstractEventLoop:
     return loop
 
 
-class _HidingSelector(gevent.selectors.GeventSelector):
+class _HidingSelector(GeventSelector):
     """A selector that hides the running loop while it waits."""
 
     runner: _Runner | None = None
@@ -177,8 +174,10 @@ class _Runner(_Greenlet):
             self._tracer = greenlet.settrace(self._trace)
 
     def _trace(self, event: str, switch: Any) -> None:
-        if switch[1] is self:
-            greenlet.settrace(self._tracer)
+        before = self._tracer
+        if switch[1] is self and self._hidden:
+            if greenlet.gettrace() == self._trace:  # not one that was set since, and calls this one
+                greenlet.settrace(before)
             self.show()
-        if self._tracer is not None:
-            self._tracer(event, switch)
+        if before is not None:
+            before(event, switch)

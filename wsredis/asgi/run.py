@@ -73,6 +73,7 @@ class Run:
         self._endpoint = endpoint
         self._loop = loop
         self._state = State.CONNECTING
+        self._deadline: asyncio.TimerHandle | None = None
         self._handed = 0
         self._waits = False  # whether `send` waits for room
         self._room: asyncio.Event | None = None
@@ -114,22 +115,26 @@ class Run:
             self._arrived.set()
         self._wake()
         if self.task is not None and not self.task.done():
-            self._loop.asyncio.call_later(CANCEL_AFTER, self._give_up)
+            self._deadline = self._loop.asyncio.call_later(CANCEL_AFTER, self._give_up)
 
     def _give_up(self) -> None:
-        if self.task is not None and not self.task.done():
-            log.warning(
-                "the application at %r still ran %.0f seconds after its websocket had ended,"
-                " so it is cancelled",
-                self.path,
-                CANCEL_AFTER,
-            )
-            self.task.cancel()
+        log.warning(
+            "the application at %r still ran %.0f seconds after its websocket had ended,"
+            " so it is cancelled",
+            self.path,
+            CANCEL_AFTER,
+        )
+        self.cancel()
 
     def cancel(self) -> None:
         """Cancel the application."""
-        if self.task is not None:
-            self.task.cancel()
+        assert self.task is not None  # since `AsgiHost` has started it
+        self.task.cancel()
+
+    def on_return(self) -> None:
+        """Forget the deadline of an application that has returned."""
+        if self._deadline is not None:
+            self._deadline.cancel()
 
     # The application
 
@@ -203,6 +208,7 @@ class Run:
                 self._accept(event)
                 return
             if kind == "websocket.close":
+                self._connected()
                 self._state = State.CLOSED
                 self._endpoint.call(self._endpoint.refuse, PermissionDenied())
                 return
