@@ -128,10 +128,15 @@ def _drain(hub: Hub, done: Callable[[], None] | None = None) -> None:
         for subscriber in step:
             subscriber.abort()
         gevent.sleep(NEXT_TURN)
+    for function in hub.on_drained:
+        function()
     if done is not None:
         done()
 
 
 def _drain_all() -> None:
     for hub, loop in list(_hubs.items()):
-        loop.run(_drain, hub, timeout=hub.config.close_timeout + SPARE)
+        seconds = hub.config.close_timeout + SPARE
+        if hub.on_drained:
+            seconds += hub.config.shutdown_timeout
+        loop.run(_drain, hub, timeout=seconds)

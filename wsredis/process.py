@@ -12,7 +12,9 @@ import logging
 import os
 import resource
 import threading
+from typing import TYPE_CHECKING, Any
 
+from .asgi.application import load_application
 from .brokers import Broker
 from .config import Config
 from .drain import attach, detach
@@ -22,6 +24,10 @@ from .runtime.loop import Loop
 from .runtime.watchdog import Watchdog
 from .servers.descriptor import make_room, reserve
 from .transports.receivers import Receivers
+
+if TYPE_CHECKING:
+    from .asgi.host import AsgiHost
+    from .asgi.loop import AsyncioLoop
 
 __all__ = ["Process", "process_for", "process_with"]
 
@@ -49,6 +55,7 @@ class Process:
         each: descriptors of one websocket.
 
     Attributes:
+        asyncio: the asyncio loop, once an ASGI application is hosted.
         closed: whether it accepts no more websockets; `process_for` then makes another one.
         pid: id of the operating system process in which it was made.
     """
@@ -63,6 +70,8 @@ class Process:
         self.hub: Hub = self.loop.run(self._make_hub)
         self.limits = self.hub.limits
         self.receivers = Receivers(config)
+        self.asyncio: AsyncioLoop | None = None
+        self._hosts: dict[Any, AsgiHost] = {}
         self._watchdog = Watchdog(self.loop, self.hub)
         self._watchdog.start()
 
@@ -70,6 +79,30 @@ class Process:
         hub = Hub(self.config, self.broker, self.loop, self._room)
         attach(hub, self.loop)
         return hub
+
+    def host(self, asgi: Any) -> AsgiHost:
+        """Return the host of an ASGI application, and the asyncio loop, made at the first call.
+
+        Args:
+            asgi: the application, or its path.
+
+        Raises:
+            ConfigurationError: the application cannot be imported.
+        """
+        host = self._hosts.get(asgi)
+        if host is None:
+            app = load_application(asgi)  # not under the lock: the import is the site's code
+            from .asgi.host import AsgiHost
+            from .asgi.loop import AsyncioLoop
+
+            with _lock:
+                if self.asyncio is None:
+                    self.asyncio = AsyncioLoop(self.loop)
+                host = self._hosts.get(asgi)
+                if host is None:
+                    host = self._hosts[asgi] = AsgiHost(app, self.config, self.loop, self.asyncio)
+                    self.hub.on_drained.append(host.drain)
+        return host
 
     def stats(self) -> dict[str, int]:
         """Return the counters of the hub; callable from any thread."""
@@ -84,6 +117,10 @@ class Process:
             self.closed = self._watchdog.stopped = True
             _processes[:] = [each for each in _processes if each is not self]
         self.loop.run(self.hub.close)
+        for host in self._hosts.values():
+            self.loop.run(host.drain)
+        if self.asyncio is not None:
+            self.asyncio.stop()
         detach(self.hub)
 
 

@@ -21,11 +21,12 @@ from typing import Any
 from django.conf import settings
 
 from wsredis.access.policy import AllowedChannels, default_policy
+from wsredis.asgi.application import check_application
 from wsredis.config import Config
 from wsredis.config.names import suggestion
 from wsredis.config.options import option_names
 from wsredis.deprecated import renamed_option
-from wsredis.endpoints import EndpointFactory, PubSubEndpoint
+from wsredis.endpoints import EndpointFactory
 from wsredis.exceptions import ConfigurationError
 from wsredis.identity import Identity
 
@@ -49,6 +50,7 @@ CALLBACKS = {
     "identity": "mysite.channels.identity",
     "allowed_channels": "mysite.channels.allowed_channels",
     "endpoint": "mysite.channels.ChatEndpoint",
+    "asgi": "mysite.asgi.application",
 }
 """The options that are callables or their dotted paths, each with an example of a path."""
 
@@ -69,12 +71,14 @@ class Options:
         allowed_channels: returns which of the requested channels a Django request is granted.
         endpoint: returns the endpoint of a websocket; its arguments are a Django request and an
             `EndpointContext`.
+        asgi: an ASGI application or its path, which is imported at the first handshake.
     """
 
     config: Config
     identity: Resolver = identity_of
     allowed_channels: AllowedChannels = default_policy
-    endpoint: EndpointFactory = PubSubEndpoint
+    endpoint: EndpointFactory | None = None
+    asgi: Any = None
 
 
 def options() -> Options:
@@ -138,6 +142,9 @@ def callback(name: str, value: Any) -> Any:
     Raises:
         ConfigurationError: it cannot be imported, or is not callable.
     """
+    if name == "asgi":  # a path that cannot be imported before the site is loaded
+        check_application(value)
+        return value
     option, example = f"WSREDIS[{name!r}]", CALLBACKS[name]
     return load(option, value, example, may_be_class=name == "endpoint")
 

@@ -66,6 +66,8 @@ class Hub:
         limits: the slots of the process, its users and addresses; usable from any thread.
         calling: the endpoint's method that is called; see `wsredis.runtime.watchdog`.
         exit_hooks: objects that must stay referenced until the process ends.
+        on_drained: functions, which may block the greenlet, to be called after the end of all
+            websockets and before the process ends.
     """
 
     def __init__(self, config: Config, broker: Broker, loop: Loop, room: int | None = None) -> None:
@@ -75,6 +77,7 @@ class Hub:
         self.draining = False
         self.calling: tuple[Callable[..., Any]] | None = None
         self.exit_hooks: Any = None
+        self.on_drained: list[Callable[[], None]] = []
         self.soon = loop.soon
         self.io: Callable[[int, int], Any] = loop.gevent.io
         self.timer: Callable[[float], Any] = loop.gevent.timer

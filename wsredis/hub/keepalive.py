@@ -107,7 +107,7 @@ class Keepalive:
         """Send the heartbeat to the next bucket."""
         for step in in_steps(tuple(self._buckets[self._heartbeat_at])):
             for subscriber in step:
-                if subscriber.is_open:
+                if subscriber.takes_heartbeats:
                     subscriber.write(self._heartbeat[subscriber.encoding])
             yield
         self._heartbeat_at = (self._heartbeat_at + 1) % BUCKETS

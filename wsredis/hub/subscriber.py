@@ -92,8 +92,8 @@ class Client(Subscriber, Protocol):
         """Return whether the client is not read at present."""
 
     @property
-    def is_open(self) -> bool:
-        """Return whether it has been opened and is not closing."""
+    def takes_heartbeats(self) -> bool:
+        """Return whether it is open, and gets the text of the option ``heartbeat``."""
 
     @property
     def is_silent(self) -> bool:

@@ -1,0 +1,58 @@
+"""Servers with the site of the folder ``project``, which uses the package channels."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..servers.conftest import room, start
+from ..servers.support import SETUPS, Site, in_matrix
+
+__all__ = ["room", "start"]
+
+PROJECT = Path(__file__).parent / "project"
+
+NAMES = ("uwsgi-gevent", "uwsgi-threads", "gunicorn-gevent", "gunicorn-gthread", "pywsgi")
+LAYERS = ("channels_redis.pubsub.RedisPubSubChannelLayer",)
+
+
+class DjangoSite(Site):
+    """A server with the Django site of ``project``."""
+
+    def get_with(self, path: str, cookie: str = "") -> tuple[int, str, str]:
+        """Request a page; return its status, its text and the cookie of its session."""
+        response: Any = self.request("GET", path, headers={"Cookie": cookie} if cookie else {})
+        given = response.headers.get("Set-Cookie", "").partition(";")[0]
+        return response.status, response.text, given
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[*in_matrix(name, NAMES), pytest.mark.xdist_group(f"c-{name}")])
+        for name in NAMES
+    ],
+)
+def site(
+    request: pytest.FixtureRequest, redis_server: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DjangoSite]:
+    folder = tmp_path_factory.mktemp("site")
+    environ = {"SITE_DATABASE": str(folder / "db.sqlite3"), "DJANGO_SETTINGS_MODULE": "settings"}
+    where = {**os.environ, **environ, "PYTHONPATH": str(PROJECT)}
+    subprocess.run(
+        [sys.executable, "-m", "django", "migrate", "-v", "0"], env=where, cwd=PROJECT, check=True
+    )
+    setup = SETUPS[request.param]
+    site = DjangoSite(setup, folder, redis_server.url, app=str(PROJECT / "wsgi.py"))
+    site._environ |= where | site._environ
+    site.start()
+    try:
+        yield site
+    finally:
+        site.stop()

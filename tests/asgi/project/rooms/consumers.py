@@ -1,0 +1,79 @@
+"""Consumers in both ways of writing, and one that sleeps."""
+
+import json
+import time
+
+from asgiref.sync import async_to_sync
+from channels.db import database_sync_to_async
+from channels.generic.websocket import (
+    AsyncJsonWebsocketConsumer,
+    AsyncWebsocketConsumer,
+    WebsocketConsumer,
+)
+from django.contrib.auth import get_user_model
+
+
+class AsyncRoom(AsyncWebsocketConsumer):
+    """A room whose messages reach all of its members."""
+
+    async def connect(self):
+        self.group = f"room-{self.scope['url_route']['kwargs']['name']}"
+        await self.channel_layer.group_add(self.group, self.channel_name)
+        await self.accept()
+
+    async def disconnect(self, code):
+        await self.channel_layer.group_discard(self.group, self.channel_name)
+
+    async def receive(self, text_data=None, bytes_data=None):
+        await self.channel_layer.group_send(self.group, {"type": "room.said", "text": text_data})
+
+    async def room_said(self, event):
+        await self.send(text_data=event["text"])
+
+
+class SyncRoom(WebsocketConsumer):
+    """The same, synchronous."""
+
+    def connect(self):
+        self.group = f"room-{self.scope['url_route']['kwargs']['name']}"
+        async_to_sync(self.channel_layer.group_add)(self.group, self.channel_name)
+        self.accept()
+
+    def disconnect(self, code):
+        async_to_sync(self.channel_layer.group_discard)(self.group, self.channel_name)
+
+    def receive(self, text_data=None, bytes_data=None):
+        async_to_sync(self.channel_layer.group_send)(
+            self.group, {"type": "room.said", "text": text_data}
+        )
+
+    def room_said(self, event):
+        self.send(text_data=event["text"])
+
+
+class Sleeper(WebsocketConsumer):
+    """A synchronous consumer whose handler takes as many seconds as the client says."""
+
+    def receive(self, text_data=None, bytes_data=None):
+        began = time.monotonic()
+        time.sleep(float(text_data))
+        self.send(text_data=json.dumps([began, time.monotonic()]))
+
+
+class WhoAmI(AsyncJsonWebsocketConsumer):
+    """Tells who the client is, and how many users there are."""
+
+    async def connect(self):
+        user = self.scope["user"]
+        if user.is_anonymous:
+            await self.close()
+            return
+        await self.accept()
+        identity = self.scope["wsredis"]
+        await self.send_json(
+            {"user": user.username, "identity": identity.user, "count": await self.count()}
+        )
+
+    @database_sync_to_async
+    def count(self):
+        return get_user_model().objects.count()

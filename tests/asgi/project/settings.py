@@ -1,0 +1,38 @@
+"""A site as a user of Channels has it: sessions, users, consumers, and a layer."""
+
+import os
+from pathlib import Path
+
+DEBUG = False
+SECRET_KEY = "not a secret, only for tests"
+ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
+ROOT_URLCONF = "urls"
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "wsredis.adapters.django",
+    "channels",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("SITE_DATABASE", str(Path(__file__).parent / "db.sqlite3")),
+        "OPTIONS": {"timeout": 20},
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ASGI_APPLICATION = "asgi.application"
+WSREDIS = {"asgi": "asgi.application"}
+REDIS = os.environ.get("WSREDIS_REDIS", "redis://127.0.0.1:6379/0")
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": os.environ.get("SITE_LAYER", "wsredis.layers.RedisChannelLayer"),
+        "CONFIG": {"hosts": [REDIS]},
+    }
+}
+USE_TZ = True

@@ -1,0 +1,610 @@
+"""The host in this process: with the asyncio loop in a thread, and in a greenlet."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+import greenlet
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from wsredis.asgi import loop as loop_module
+from wsredis.asgi import run as run_module
+from wsredis.asgi.endpoint import AsgiEndpoint
+from wsredis.asgi.lending import lent
+from wsredis.asgi.loop import AsyncioLoop, _HidingSelector, _Runner
+from wsredis.runtime.loop import Loop
+from wsredis.runtime.owner import channel_owner
+
+from ..gate import Gate, page, status
+from ..servers import hosted as app_module
+from ..servers.hosted import hosted
+from ..servers.support import SECONDS, closed, eventually
+
+KINDS = {"thread": "threads", "greenlet": "greenlets"}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Say where the asyncio loop runs: in a thread, or as in a patched process."""
+    patched = request.param == "greenlet"
+    monkeypatch.setattr(loop_module, "is_module_patched", lambda name: patched)
+    return KINDS[request.param]
+
+
+@pytest.fixture
+def gate(kind: str) -> Iterator[Callable[..., Gate]]:
+    gates: list[Gate] = []
+
+    def make(app: Any = hosted, **options: Any) -> Gate:
+        gates.append(Gate(kind, page, asgi=app, **options))
+        return gates[-1]
+
+    yield make
+    for made in gates:
+        made.stop()
+
+
+def ended(word: str) -> list[Any]:
+    """Return what the application has seen, once it has returned."""
+    eventually(lambda: "end" in app_module.seen.get(word, []), "the application has returned")
+    return app_module.seen[word]
+
+
+def refused(gate: Gate, path: str) -> tuple[int, str]:
+    with pytest.raises(InvalidStatus) as info, gate.connect(path):
+        pass
+    return status(info)
+
+
+def test_messages_and_pages(gate: Callable[..., Gate], room: str) -> None:
+    site = gate()
+    with site.connect(f"/ws/echo/{room}") as ws:
+        for message in ("hello", b"\x00\xff", "x" * 100_000):
+            ws.send(message)
+            assert ws.recv(timeout=SECONDS) == message
+        assert site.get("/page") == (200, "the page /page")
+    assert ended(room)[-2]["code"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("denies", 403),
+        ("raises", 500),
+        ("sends_early", 500),
+        ("returns", 500),
+        ("not_offered", 500),
+        ("bad_header", 500),
+        ("answers_twice", 500),
+        ("responds", 402),
+        ("responds_badly", 500),
+    ],
+)
+def test_refusals(gate: Callable[..., Gate], room: str, path: str, code: int) -> None:
+    assert refused(gate(), f"/ws/{path}/{room}")[0] == code
+    ended(room)
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("raises_later", 1011),
+        ("exits_later", 1011),
+        ("returns_later", 1000),
+        ("cancels_itself", 1011),
+        ("sends_nothing", 1011),
+        ("sends_surrogates", 1011),
+        ("closes_badly", 1011),
+        ("accepts_again", 1011),
+        ("closes", 4002),
+        ("closes_plainly", 1000),
+    ],
+)
+def test_ends(gate: Callable[..., Gate], room: str, path: str, code: int) -> None:
+    with gate().connect(f"/ws/{path}/{room}") as ws:
+        if path.endswith("later"):
+            ws.send("now")
+        assert closed(ws) == code
+    ended(room)
+
+
+def test_a_message_of_the_client_wakes_the_application(
+    gate: Callable[..., Gate], room: str
+) -> None:
+    with gate().connect(f"/ws/echo/{room}") as ws:
+        eventually(lambda: app_module.seen.get(room), "it waits for a message")
+        ws.send("one")
+        assert ws.recv(timeout=SECONDS) == "one"
+        ws.send("two")
+        assert ws.recv(timeout=SECONDS) == "two"
+
+
+def test_send_waits_for_a_slow_reader(gate: Callable[..., Gate]) -> None:
+    with gate().connect("/ws/pours", max_size=None) as ws:
+        for number in range(160):
+            assert ws.recv(timeout=SECONDS) == bytes([number]) * 65_536
+        for number in range(5):
+            assert ws.recv(timeout=SECONDS) == bytes([number]) * 2_000_000
+        assert ws.recv(timeout=SECONDS) == "all sent"
+
+
+def test_messages_that_are_sent_at_once_keep_their_order(
+    gate: Callable[..., Gate], room: str
+) -> None:
+    """And the close frame comes after all that the application has sent before."""
+    with gate().connect(f"/ws/sends_at_once/{room}", max_size=None) as ws:
+        ws.send("now")
+        eventually(waiting, "messages wait")
+        for number in range(12):
+            assert ws.recv(timeout=SECONDS) == bytes([number]) * 2_000_000
+        assert closed(ws) == 4000
+    ended(room)
+
+
+def test_a_send_that_waits_ends_with_the_websocket(gate: Callable[..., Gate], room: str) -> None:
+    with gate().connect(f"/ws/sends_until_the_end/{room}", max_size=None) as ws:
+        eventually(waiting, "messages wait")
+        ws.send("now")
+        assert closed(ws) == 4000
+    assert ended(room)[-2] in ("OSError", "RuntimeError")
+
+
+def waiting() -> Any:
+    """Return an endpoint of this process whose application must wait."""
+    endpoints = [each for each in gc.get_objects() if type(each) is AsgiEndpoint]
+    return next((each for each in endpoints if each.full), None)
+
+
+def test_a_client_that_goes_while_send_waits(gate: Callable[..., Gate], room: str) -> None:
+    with gate().connect(f"/ws/pours/{room}", max_size=None) as ws:
+        ws.recv(timeout=SECONDS)
+        eventually(lambda: app_module.seen.get(room), "it sends")
+        ws.socket.close()
+    assert ended(room)[-2:] == ["OSError", "end"]
+
+
+def test_a_client_that_pours_is_not_read(gate: Callable[..., Gate], room: str) -> None:
+    app_module.seen.pop("wake", None)
+    site = gate()
+    with site.connect(f"/ws/sleeps/{room}") as ws:
+        for _ in range(10):
+            ws.send(b"x" * 80_000)
+        hub = site.middleware._process.hub  # type: ignore[union-attr]
+        eventually(
+            lambda: any(each.endpoint.held for each in list(hub.subscribers())),  # type: ignore[attr-defined]
+            "the client is not read",
+        )
+        app_module.seen["wake"] = []
+        ws.send("size?")
+        assert ws.recv(timeout=SECONDS) == "800000"
+
+
+def test_a_client_that_goes_before_the_answer(gate: Callable[..., Gate], room: str) -> None:
+    site = gate(handshake_timeout=0.2)
+    assert refused(site, f"/ws/silent/{room}")[0] == 503
+    assert ended(room)[1]["code"] == 1006
+
+
+@pytest.mark.parametrize("path", ["accepts_late", "denies_late", "responds_late"])
+def test_an_answer_that_comes_too_late(gate: Callable[..., Gate], room: str, path: str) -> None:
+    assert refused(gate(handshake_timeout=0.2), f"/ws/{path}/{room}")[0] == 503
+    assert ended(room)[-3:-1] == ["ClientDisconnected", "OSError"]
+
+
+def test_an_application_that_does_not_return_is_cancelled(
+    gate: Callable[..., Gate],
+    room: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(run_module, "CANCEL_AFTER", 0.1)
+    with gate().connect(f"/ws/stays/{room}"):
+        pass
+    assert ended(room)[-2:] == ["CancelledError", "end"]
+    assert "so it is cancelled" in caplog.text
+
+
+def test_an_application_that_is_still_there_at_the_end_is_cancelled(
+    gate: Callable[..., Gate], room: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = gate(shutdown_timeout=0.1)
+    with site.connect(f"/ws/stays/{room}"):
+        eventually(lambda: room in app_module.seen, "it runs")
+        site.stop()
+        site.stop = lambda: None
+    assert ended(room)[-2:] == ["CancelledError", "end"]
+    assert "still ran at the end of the process" in caplog.text
+
+
+# Lifespan
+
+
+async def echo_once(receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": "hello"})
+    await receive()
+
+
+@pytest.mark.parametrize("how", ["raises", "returns", "raises later", "returns later"])
+def test_applications_without_a_complete_lifespan(
+    gate: Callable[..., Gate], how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await echo_once(receive, send)
+            return
+        if how.endswith("later"):
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+        if how.startswith("raises"):
+            raise ValueError("no lifespan")
+
+    with gate(app).connect("/ws/x") as ws:
+        assert ws.recv(timeout=SECONDS) == "hello"
+    assert ("failed in its lifespan" in caplog.text) == (how == "raises later")
+
+
+def test_a_failed_startup_refuses_all(
+    gate: Callable[..., Gate], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+        raise SystemExit
+
+    site = gate(app)
+    assert refused(site, "/ws/x")[0] == 500
+    assert "startup of the application failed: no database" in caplog.text
+    assert "is not run, as its startup failed" in caplog.text
+
+
+def test_a_failed_shutdown_is_logged(
+    gate: Callable[..., Gate], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await echo_once(receive, send)
+            return
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.failed", "message": "no way"})
+
+    site = gate(app)
+    with site.connect("/ws/x") as ws:
+        assert ws.recv(timeout=SECONDS) == "hello"
+    site.stop()
+    site.stop = lambda: None
+    assert "shutdown of the application failed: no way" in caplog.text
+
+
+def test_a_lifespan_that_is_cancelled(gate: Callable[..., Gate]) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await echo_once(receive, send)
+            return
+        raise asyncio.CancelledError
+
+    with gate(app).connect("/ws/x") as ws:
+        assert ws.recv(timeout=SECONDS) == "hello"
+
+
+# Prefixes
+
+
+def test_the_longer_prefix_wins(gate: Callable[..., Gate]) -> None:
+    site = gate(asgi_prefix="/ws/live/")
+    with site.connect("/ws/news?subscribe-broadcast") as ws:
+        site.publisher("news").publish("published")
+        assert ws.recv(timeout=SECONDS) == "published"
+    assert refused(site, "/ws/live/unknown")[0] == 500
+
+
+def test_every_handshake(gate: Callable[..., Gate]) -> None:
+    site = gate(asgi_prefix="/")
+    with site.connect("/ws/news?subscribe-broadcast") as ws:
+        site.publisher("news").publish("published")
+        assert ws.recv(timeout=SECONDS) == "published"
+    assert site.get("/elsewhere") == (200, "the page /elsewhere")
+    assert refused(site, "/elsewhere")[0] == 500
+    assert site.get("/ws/")[0] == 400
+
+
+@pytest.mark.parametrize("path", ["/ws/scoped/x", "/ws/scoped/%FF"])
+def test_the_path_is_utf_8(gate: Callable[..., Gate], path: str) -> None:
+    site = gate()
+    if "%" in path:
+        assert refused(site, path) == (400, "The path of the URL is not valid UTF-8.\n")
+    else:
+        with site.connect(path, content_type="text/plain") as ws:
+            scope = json.loads(ws.recv(timeout=SECONDS))
+        assert [repr(b"content-type"), repr(b"text/plain")] in scope["headers"]
+
+
+# Views and synchronous code
+
+
+@pytest.mark.parametrize("imported", [True, False])
+def test_async_to_sync_in_a_page(
+    kind: str, monkeypatch: pytest.MonkeyPatch, imported: bool
+) -> None:
+    """In a patched process it runs on the loop of the applications, elsewhere on one of its own."""
+    import asgiref.sync
+
+    loops: list[Any] = []
+
+    async def note() -> None:
+        loops.append(asyncio.get_running_loop())
+
+    def view(environ: Any, start_response: Any) -> list[bytes]:
+        if imported:
+            asgiref.sync.async_to_sync(note)()
+        return page(environ, start_response)
+
+    if not imported:
+        monkeypatch.delitem(sys.modules, "asgiref.sync")
+    site = Gate(kind, view, asgi=hosted)
+    try:
+        assert site.get("/before")[0] == 200  # there is no asyncio loop yet
+        with site.connect("/ws/echo") as ws:
+            ws.send("hello")
+            assert ws.recv(timeout=SECONDS) == "hello"
+            assert site.get("/while")[0] == 200
+            assert site.middleware._process is not None
+            ours = site.middleware._process.asyncio
+            assert ours is not None
+            if imported:
+                assert (loops[-1] is ours.asyncio) == ours.in_greenlet
+    finally:
+        site.stop()
+
+
+def test_a_loan_inside_of_another_keeps_the_outer_loop(kind: str) -> None:
+    import asgiref.sync
+
+    local = asgiref.sync.SyncToAsync.threadlocal
+    outer = object()
+    local.main_event_loop = outer
+    loop: Any = SimpleNamespace(in_greenlet=True, asyncio=None)
+    try:
+        assert lent(loop, lambda: [local.main_event_loop]) == [outer]
+    finally:
+        del local.main_event_loop
+
+
+def test_the_handlers_of_websockets_run_in_threads_of_their_own(gate: Callable[..., Gate]) -> None:
+    from asgiref.sync import sync_to_async
+
+    ready = threading.Barrier(2)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        await sync_to_async(ready.wait)(SECONDS)  # both are there at the same time
+        await send({"type": "websocket.send", "text": "passed"})
+
+    site = gate(app, handler_threads=2)
+    with site.connect("/ws/x") as one, site.connect("/ws/x") as two:
+        one.send("go")
+        two.send("go")
+        assert one.recv(timeout=SECONDS) == two.recv(timeout=SECONDS) == "passed"
+
+
+# Channel layers
+
+
+@pytest.mark.parametrize("on_gap", ["close", "keep"])
+def test_a_gap_closes_applications_that_use_a_layer(gate: Callable[..., Gate], on_gap: str) -> None:
+    owners: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        owners.append(channel_owner.get())
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": "still here"})
+
+    ends: list[str] = []
+    with gate(app, on_gap=on_gap).connect("/ws/x") as ws:
+        eventually(lambda: owners, "the application runs")
+        owners[0].add(lambda: ends.append("ended"))
+        owners[0].on_gap()
+        if on_gap == "close":
+            assert closed(ws) == 1012
+        else:
+            ws.send("hello")
+            assert ws.recv(timeout=SECONDS) == "still here"
+            assert not ends
+    eventually(lambda: ends == ["ended"], "its channels have ended")
+
+
+# The loop
+
+
+def test_a_call_of_an_application_that_fails_is_logged(
+    gate: Callable[..., Gate], caplog: pytest.LogCaptureFixture
+) -> None:
+    site = gate()
+    with site.connect("/ws/echo") as ws:
+        assert site.middleware._process is not None
+        host = site.middleware._process.host(hosted)
+        host.call_hub(int, "x")
+        ws.send("hello")
+        assert ws.recv(timeout=SECONDS) == "hello"
+    eventually(lambda: "a call of an application failed" in caplog.text, "it is logged")
+
+
+@pytest.fixture
+def running(kind: str) -> Iterator[AsyncioLoop]:
+    hub = Loop()
+    loop = AsyncioLoop(hub)
+    loop.hub = hub  # type: ignore[attr-defined]
+    yield loop
+    loop.stop()
+
+
+def test_a_call_that_fails_is_logged_and_the_next_is_made(
+    running: AsyncioLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    made: list[int] = []
+
+    def calls() -> None:
+        running.call(made.append, 2)
+
+    running.call(calls)
+    running.call(int, "x")
+    running.call(made.append, 1)
+    eventually(lambda: sorted(made) == [1, 2], "all calls are made")
+    assert "a call on the asyncio loop failed" in caplog.text
+
+
+def start(function: Callable[[], Any]) -> None:
+    """Start a coroutine; called on the asyncio loop."""
+    tasks.append(asyncio.get_running_loop().create_task(function()))
+
+
+tasks: list[Any] = []
+
+
+def test_other_greenlets_do_not_see_the_running_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A coroutine that blocks cooperatively shows its loop to itself only."""
+    monkeypatch.setattr(loop_module, "is_module_patched", lambda name: True)
+    hub = Loop()
+    loop = AsyncioLoop(hub)
+    seen: list[Any] = []
+    traced: list[str] = []
+
+    async def blocks() -> None:
+        task = asyncio.current_task()
+        for _ in range(3):
+            gevent.sleep(0.01)
+            await asyncio.sleep(0.01)
+            assert asyncio.get_running_loop() is loop.asyncio
+            assert asyncio.current_task() is task
+        seen.append("done")
+
+    def other() -> None:
+        before = greenlet.settrace(lambda event, args: traced.append(event))
+        while "done" not in seen:
+            seen.append(asyncio._get_running_loop())
+            gevent.sleep(0.001)
+        greenlet.settrace(before)
+
+    hub.run(hub.spawn, other)
+    eventually(lambda: seen, "the other greenlet looks")
+    loop.call(start, blocks)
+    eventually(lambda: "done" in seen, "the coroutine has ended")
+    assert set(seen) == {None, "done"}
+    assert traced
+    loop.stop()
+
+
+def test_a_trace_function_that_is_set_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It calls the one that it has found, as gevent's monitor does."""
+    monkeypatch.setattr(loop_module, "is_module_patched", lambda name: True)
+    hub = Loop()
+    loop = AsyncioLoop(hub)
+    blocked, go_on, traced = gevent.event.Event(), gevent.event.Event(), []
+    done: list[Any] = []
+
+    async def blocks() -> None:
+        blocked.set()
+        go_on.wait()
+        done.append(asyncio.get_running_loop())
+
+    def other() -> None:
+        blocked.wait()
+        before = greenlet.gettrace()
+
+        def trace(event: str, switch: Any) -> None:
+            traced.append(event)
+            before(event, switch)
+
+        greenlet.settrace(trace)
+        go_on.set()
+        while not done:
+            gevent.sleep(0.001)
+        assert greenlet.gettrace() is trace
+        greenlet.settrace(None)
+
+    loop.call(start, blocks)
+    hub.run(other)
+    assert done == [loop.asyncio]
+    assert traced
+    loop.stop()
+
+
+def test_a_loop_of_another_greenlet_stays_visible_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module, "is_module_patched", lambda name: True)
+    hub = Loop()
+    loop = AsyncioLoop(hub)
+    done: list[Any] = []
+
+    async def works() -> None:
+        for _ in range(10):
+            await asyncio.sleep(0.001)
+        done.append(True)
+
+    def other() -> None:
+        mine = asyncio.SelectorEventLoop(loop_module.GeventSelector())
+
+        async def main() -> None:
+            for _ in range(10):
+                await asyncio.sleep(0.001)
+                assert asyncio.get_running_loop() is mine
+
+        mine.run_until_complete(main())
+        mine.close()
+
+    loop.call(start, works)
+    hub.run(other)
+    eventually(lambda: done, "both have ended")
+    loop.stop()
+
+
+def test_the_trace_function_shows_the_loop_to_its_own_greenlet_only() -> None:
+    """greenlet lets nothing observe its trace functions, so they are called here by hand."""
+    selector = _HidingSelector()
+    loop = asyncio.SelectorEventLoop(selector)
+    runner = _Runner(selector, loop)
+    calls: list[str] = []
+    other = greenlet.greenlet()
+
+    def before(event: str, switch: Any) -> None:
+        calls.append(event)
+
+    runner._hidden = False
+    greenlet.settrace(before)
+    try:
+        runner.switch_out()
+        assert greenlet.gettrace() == runner._trace
+        runner.switch_out()  # it is hidden already
+        runner._trace("switch", (runner, other))
+        assert runner._hidden
+        runner._trace("switch", (other, runner))
+        assert not runner._hidden
+        assert asyncio._get_running_loop() is loop
+        assert greenlet.gettrace() is before
+    finally:
+        asyncio._set_running_loop(None)
+        greenlet.settrace(None)
+    assert "switch" in calls
+    runner.switch_out()
+    greenlet.settrace(None)
+    runner._trace("switch", (other, runner))
+    asyncio._set_running_loop(None)
+    assert not runner._hidden
+    loop.close()

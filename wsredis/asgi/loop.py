@@ -1,0 +1,183 @@
+"""The asyncio loop of this process, on which hosted ASGI applications run.
+
+In a process that gevent has not monkey-patched, it runs in a thread of its own. In a patched one it
+runs in a greenlet of the hub's thread, because a real thread there would wait for locks that only
+greenlets can release.
+
+asyncio notes the running loop for each system thread. So every greenlet of the thread would see the
+loop of ours, and `async_to_sync` or Django's ORM would refuse to work in all of them. `_Runner`
+therefore hides the running loop whenever its greenlet is switched out.
+
+Invariant: outside the greenlet of `_Runner`, a patched thread has no running loop of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.events
+import asyncio.tasks
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import greenlet
+from gevent.monkey import is_module_patched
+from gevent.selectors import GeventSelector
+
+from ..runtime.logs import get_logger
+from ..runtime.loop import Loop
+
+if TYPE_CHECKING:
+    _Greenlet = gevent.Greenlet[..., Any]
+else:  # the class itself has no parameters
+    _Greenlet = gevent.Greenlet
+
+__all__ = ["AsyncioLoop"]
+
+log = get_logger("wsredis.asgi")
+
+
+class AsyncioLoop:
+    """An asyncio event loop that runs beside the hub.
+
+    Args:
+        hub_loop: the loop of the hub.
+
+    Attributes:
+        asyncio: the event loop.
+        in_greenlet: whether it runs in a greenlet on the thread of the hub.
+    """
+
+    def __init__(self, hub_loop: Loop) -> None:
+        self.in_greenlet = is_module_patched("threading")
+        self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._scheduled = False
+        if self.in_greenlet:
+            self.asyncio: asyncio.AbstractEventLoop = hub_loop.run(_start_greenlet)
+        else:
+            self.asyncio = asyncio.new_event_loop()
+            threading.Thread(
+                target=_run, args=[self.asyncio], name="wsredis-asyncio", daemon=True
+            ).start()
+
+    def call(self, function: Callable[..., None], *args: Any) -> None:
+        """Call a function on the asyncio loop, after those of earlier calls; from any thread."""
+        self._calls.append((function, args))
+        if not self._scheduled:
+            self._scheduled = True
+            self.asyncio.call_soon_threadsafe(self._call_all)
+
+    def _call_all(self) -> None:
+        self._scheduled = False  # before the calls are taken, so that none is left behind
+        calls = self._calls
+        for _ in range(len(calls)):
+            function, args = calls.popleft()
+            try:
+                function(*args)
+            except Exception:
+                log.exception("a call on the asyncio loop failed")
+
+    def stop(self) -> None:
+        """Stop the event loop; it cannot be used afterwards. From any thread."""
+        self.asyncio.call_soon_threadsafe(self.asyncio.stop)
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is stopped, then close it."""
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _start_greenlet() -> asyncio.AbstractEventLoop:
+    """Run a new loop in a greenlet of this thread."""
+    selector = _HidingSelector()
+    loop = asyncio.SelectorEventLoop(selector)
+    _Runner(selector, loop).start()
+    return loop
+
+
+class _HidingSelector(GeventSelector):
+    """A selector that hides the running loop while it waits."""
+
+    runner: _Runner | None = None
+
+    def select(self, timeout: float | None = None) -> Any:
+        runner = self.runner
+        if runner is None or (timeout is not None and timeout <= 0):
+            return super().select(timeout)
+        runner.hide()
+        try:
+            return super().select(timeout)
+        finally:
+            runner.show()
+
+
+class _Runner(_Greenlet):
+    """The greenlet that runs the asyncio loop of a patched process."""
+
+    def __init__(self, selector: _HidingSelector, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._selector = selector
+        self._loop = loop
+        self._hidden = True
+        self._task: asyncio.Task[Any] | None = None
+        self._outside: Any = None  # the running loop that the other greenlets see
+        self._hooks: Any = None
+        self._tracer: Any = None
+
+    def _run(self) -> None:
+        self._selector.runner = self
+        self._hidden = False
+        self._outside = asyncio._get_running_loop()
+        asyncio._set_running_loop(None)
+        try:
+            _run(self._loop)
+        finally:
+            self._hidden = True
+            asyncio._set_running_loop(self._outside)
+
+    def hide(self) -> None:
+        """Show other greenlets the thread without this loop."""
+        loop = self._loop
+        self._task = asyncio.current_task(loop)
+        if self._task is not None:
+            asyncio.tasks._leave_task(loop, self._task)
+        self._hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(None, None)
+        asyncio._set_running_loop(self._outside)
+        self._hidden = True
+
+    def show(self) -> None:
+        """Show this loop again to the code that runs on it."""
+        self._outside = asyncio._get_running_loop()
+        asyncio._set_running_loop(self._loop)
+        sys.set_asyncgen_hooks(*self._hooks)
+        if self._task is not None:
+            asyncio.tasks._enter_task(self._loop, self._task)
+        self._hidden = False
+
+    def switch_out(self) -> None:
+        """Hide the loop; called by gevent where code on the loop blocks the greenlet.
+
+        gevent does not call the greenlet when it is switched in again, so a trace function, which
+        stays only until then, shows the loop.
+        """
+        if not self._hidden:
+            self.hide()
+            self._tracer = greenlet.settrace(self._trace)
+
+    def _trace(self, event: str, switch: Any) -> None:
+        before = self._tracer
+        if switch[1] is self and self._hidden:
+            if greenlet.gettrace() == self._trace:  # not one that was set since, and calls this one
+                greenlet.settrace(before)
+            self.show()
+        if before is not None:
+            before(event, switch)
