@@ -228,6 +228,16 @@ def test_an_application_that_is_still_there_at_the_end_is_cancelled(
 # Lifespan
 
 
+def without_lifespan(app: Any) -> Any:
+    """Return an application that refuses the scope of the lifespan."""
+
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        await app(scope, receive, send)
+
+    return refuse
+
+
 async def echo_once(receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "websocket.accept"})
@@ -353,7 +363,7 @@ def test_async_to_sync_in_a_page(
 
     if not imported:
         monkeypatch.delitem(sys.modules, "asgiref.sync")
-    site = Gate(kind, view, asgi=hosted)
+    site = Gate("threads", view, asgi=hosted)  # in which a view may block
     try:
         assert site.get("/before")[0] == 200  # there is no asyncio loop yet
         with site.connect("/ws/echo") as ws:
@@ -387,6 +397,7 @@ def test_the_handlers_of_websockets_run_in_threads_of_their_own(gate: Callable[.
 
     ready = threading.Barrier(2)
 
+    @without_lifespan
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "websocket.accept"})
@@ -408,6 +419,7 @@ def test_the_handlers_of_websockets_run_in_threads_of_their_own(gate: Callable[.
 def test_a_gap_closes_applications_that_use_a_layer(gate: Callable[..., Gate], on_gap: str) -> None:
     owners: list[Any] = []
 
+    @without_lifespan
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         owners.append(channel_owner.get())
