@@ -153,4 +153,6 @@ def _server(port: int, folder: str, log: Any, chat: Chat) -> subprocess.Popen[by
         print("uWSGI is not installed (pip install wsredis[uwsgi]); using gevent.pywsgi.")
         command = [sys.executable, "-m", "wsredis.cli", "serve", chat.application]
         command += ["--port", str(port)]
-    return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+    # A terminal sends its signals to the whole group of the demo: uWSGI would begin to reload when
+    # the terminal closes, and wait for its new workers before it ends.
+    return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, process_group=0)

@@ -310,7 +310,10 @@ def test_the_user_model_may_be_a_child_with_a_model_of_its_own_for_groups(tmp_pa
         PROJECT, tmp_path, CHATSITE_SETTINGS=settings, CHATSITE_DB=str(tmp_path / "db")
     )
     command = [sys.executable, "-c", CUSTOM_USERS]
-    run = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    # Not in the folder of the sources, where -c would import the core without the adapters.
+    run = subprocess.run(
+        command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
     assert run.returncode == 0, run.stderr
     found = [json.loads(line) for line in run.stdout.splitlines()]
     change = {"user": "alice", "code": 1012, "reason": "identity-changed (the account has changed)"}
