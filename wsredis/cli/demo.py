@@ -27,6 +27,9 @@ from .ports import refuse_busy
 
 __all__ = ["FRAMEWORKS", "run_demo"]
 
+STOP_SECONDS = 20
+"""Seconds after which a server that does not end is killed."""
+
 START_SECONDS = 15.0
 DJANGO_CHAT = "wsredis.examples.django_chat"
 
@@ -82,7 +85,7 @@ def run_demo(options: argparse.Namespace) -> int:
         if chat.prepare is not None:
             chat.prepare(folder)
         server = stack.enter_context(_server(options.port, folder, log, chat))
-        stack.callback(server.terminate)
+        stack.callback(_stop, server)
         if not _answers(options.port, server):
             log.seek(0)
             print(log.read()[-4000:].decode(errors="replace"), file=sys.stderr)
@@ -153,6 +156,17 @@ def _server(port: int, folder: str, log: Any, chat: Chat) -> subprocess.Popen[by
         print("uWSGI is not installed (pip install wsredis[uwsgi]); using gevent.pywsgi.")
         command = [sys.executable, "-m", "wsredis.cli", "serve", chat.application]
         command += ["--port", str(port)]
-    # A terminal sends its signals to the whole group of the demo: uWSGI would begin to reload when
-    # the terminal closes, and wait for its new workers before it ends.
-    return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, process_group=0)
+    return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server; ask again where uWSGI has just begun a reload and missed the signal.
+
+    A terminal that closes sends SIGHUP to the server too, for which uWSGI reloads.
+    """
+    for _ in range(STOP_SECONDS):
+        server.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(1)
+            return
+    server.kill()
