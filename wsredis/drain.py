@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -134,4 +135,5 @@ def _drain(hub: Hub, done: Callable[[], None] | None = None) -> None:
 
 def _drain_all() -> None:
     for hub, loop in list(_hubs.items()):
-        loop.run(_drain, hub, timeout=hub.config.close_timeout + SPARE)
+        with suppress(TimeoutError):  # of a loop that hangs; the others are drained, too
+            loop.run(_drain, hub, timeout=hub.config.close_timeout + SPARE)

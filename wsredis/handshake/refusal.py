@@ -113,7 +113,9 @@ _seldom = Seldom()
 
 
 def warn(error: HandshakeError, wanted: str, client: str) -> None:
-    """Log a refusal as a warning, once a minute for each place in the code that refuses.
+    """Log a refusal as a warning, once a minute for each place in the code that raises it.
+
+    Deferred endpoints do not raise: their refusals with one status count as one place.
 
     Args:
         error: the refusal.
