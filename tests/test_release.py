@@ -228,7 +228,7 @@ def test_the_commands_upload_each_artefact_to_its_index(release: Any) -> None:
         'git tag -a v0.1.0 -m "wsredis 0.1.0"',
         "git push origin main v0.1.0",
         "pipx run twine upload dist/wsredis-0.1.0.tar.gz dist/wsredis-0.1.0-py3-none-any.whl",
-        "npm publish dist/wsredis-0.1.0.tgz",
+        "npm publish ./dist/wsredis-0.1.0.tgz",
     ]
 
 
