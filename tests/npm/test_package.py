@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from wsredis.version import VERSION
 
 from ..test_release import load
-from .conftest import CLIENT, Node
+from .conftest import CLIENT, Node, npm
 
 pytestmark = pytest.mark.xdist_group("npm")
 
@@ -93,6 +94,41 @@ def test_a_release_packs_it(packed: Path, tmp_path: Path, version: str, problem:
             release.pack(ROOT, tmp_path / "packed", version)
     else:
         assert release.pack(ROOT, tmp_path / "packed", version).name == packed.name
+
+
+def test_a_release_checks_that_it_holds_the_files_of_the_commit(
+    packed: Path, tmp_path: Path
+) -> None:
+    release = load(ROOT / "scripts" / "release")
+    client = tmp_path / "wsredis" / "static" / "wsredis"
+    shutil.copytree(CLIENT, client)
+    shutil.copy(ROOT / "wsredis" / "version.py", tmp_path / "wsredis")
+    shutil.copy(ROOT / "LICENSE", tmp_path)
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "client.py", tmp_path / "scripts")
+    release.check_package(packed, tmp_path)
+    (client / "README.md").write_text("changed")
+    (client / "new.js").touch()
+    with pytest.raises(release.ReleaseError, match=r"differs from wsredis/:\s+README.md\s+new.js$"):
+        release.check_package(packed, tmp_path)
+    (client / "wsredis.mjs").unlink()
+    (client / "wsredis.js").write_text("changed")
+    with pytest.raises(
+        release.ReleaseError, match=r"^Not up to date: wsredis.js, wsredis.mjs\. Run scripts/client"
+    ):
+        release.check_package(packed, tmp_path)
+
+
+def test_a_release_checks_that_it_installs(packed: Path, tmp_path: Path) -> None:
+    release = load(ROOT / "scripts" / "release")
+    release.check_package_installs(packed, tmp_path / "installed")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "package.json").write_text('{"name": "wsredis", "version": "1.0.0"}')
+    (empty / "index.js").write_text("exports.WSRedis = {};")
+    npm("pack", empty, folder=tmp_path)
+    with pytest.raises(release.ReleaseError, match=r"of wsredis-1\.0\.0\.tgz is"):
+        release.check_package_installs(tmp_path / "wsredis-1.0.0.tgz", tmp_path / "other")
 
 
 def paths(value: object) -> list[str]:
