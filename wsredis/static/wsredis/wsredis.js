@@ -376,13 +376,17 @@
       }
     }
 
-    /** Call `handle` with the value of a JSON text, or report that it is none. */
+    /** Call `handle` with the value of a JSON text, or emit "error" if it is none. */
     #parse(text, handle) {
       let value;
       try {
         value = JSON.parse(text);
       } catch (error) {
-        this.#listeners.error.size > 0 ? this.#emit("error", error) : report(error);
+        if (this.#listeners.error.size > 0) {
+          this.#emit("error", error);
+        } else {
+          globalThis.reportError?.(error); // not report(): a message must not end a program in Node
+        }
         return;
       }
       handle(value);
