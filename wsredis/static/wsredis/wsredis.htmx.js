@@ -14,7 +14,8 @@
    *
    * or, with a bundler, `import { register } from "wsredis/htmx"; register(htmx);`. Each text message
    * is swapped into the element itself, or where its hx-target leads, in the way of its hx-swap. An
-   * element with `wsredis-ticket` gets its tickets from that address.
+   * element with `wsredis-ticket` gets its tickets from that address. From wsredis.htmx.esm.js,
+   * scripts/client.py generates wsredis.htmx.js, a classic script.
    *
    * Events of the element, which bubble: "wsredis:open", "wsredis:reconnecting", "wsredis:close" and
    * "wsredis:error" with what the client's listeners get as `detail`, and "wsredis:message" with the
