@@ -308,3 +308,63 @@ def test_untrusted_html_opens_nothing(chromium: Any, htmx: Path, htmx_chat: Chat
         with page.expect_websocket():
             page.evaluate(f"({add})('trusted', '')")
         assert ["/ws/trusted?" in url for url in opened] == [True]
+
+
+URLS = """
+globalThis.urls = [];
+globalThis.WebSocket = class extends WebSocket {
+  constructor(url, protocols) {
+    urls.push(new URL(url).pathname);
+    super(url, protocols);
+  }
+};
+"""
+"""A script that lists the paths of the websockets that a page opens."""
+
+EXTENDED = """
+<div id="region" hx-ext="wsredis">
+  <p hx-ext="ignore:wsredis" wsredis-connect="/ws/ignored?subscribe-broadcast"></p>
+  <p wsredis-connect="/ws/inside?subscribe-broadcast"></p>
+</div>
+<p wsredis-connect="/ws/outside?subscribe-broadcast"></p>
+"""
+
+
+def visit_unregistered(page: Page, htmx: Path, chat: Chat) -> None:
+    """Open the chat without the extension, which `register_late` adds."""
+    page.add_init_script(URLS)
+    page.route("https://unpkg.com/**", lambda route: route.fulfill(path=htmx))
+    page.route("**/wsredis.htmx.js", lambda route: route.fulfill(body=""))
+    page.goto(chat.origin)
+
+
+def register_late(page: Page) -> None:
+    page.add_script_tag(url="/static/wsredis/wsredis.htmx.js?late")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_htmx_2_opens_nothing_without_hx_ext(
+    chromium: Any, htmx: Path, htmx_chat: Chat, late: bool
+) -> None:
+    with window(chromium) as page:
+        visit_unregistered(page, htmx, htmx_chat)
+        if not late:
+            register_late(page)
+        page.evaluate("(html) => document.body.insertAdjacentHTML('beforeend', html)", EXTENDED)
+        if late:
+            register_late(page)
+        else:
+            page.evaluate("htmx.process(region); htmx.process(document.body)")
+        two = ["/ws/chat", "/ws/inside"]
+        four = ["/ws/chat", "/ws/ignored", "/ws/inside", "/ws/outside"]
+        assert page.evaluate("urls") == (two if htmx.parents[1].name == "htmx.org-2" else four)
+
+
+def test_an_extension_that_htmx_4_refuses_opens_nothing(
+    chromium: Any, packages: Path, htmx_chat: Chat
+) -> None:
+    with window(chromium) as page:
+        visit_unregistered(page, packages / "htmx.org" / "dist" / "htmx.min.js", htmx_chat)
+        page.evaluate("htmx.registerExtension('wsredis', {})")
+        register_late(page)
+        assert page.evaluate("urls") == []

@@ -40,6 +40,16 @@
       return element.dispatchEvent(new CustomEvent(`wsredis:${event}`, options));
     }
 
+    /** Return whether htmx uses this extension for `element`: htmx 2 asks for `hx-ext`. */
+    function isEnabled(element) {
+      if (isFour) {
+        return api !== undefined; // htmx 4 may have refused to register the extension
+      }
+      let found = false;
+      api.withExtensions(element, (each) => (found ||= each.init === init));
+      return found;
+    }
+
     /** Let htmx put HTML into the page, as it does with the response to a request of `element`. */
     function swap(element, html) {
       if (isFour) {
@@ -57,7 +67,7 @@
     }
 
     function connect(element) {
-      if (clients.has(element) || element.closest(ignored) !== null) {
+      if (clients.has(element) || element.closest(ignored) !== null || !isEnabled(element)) {
         return;
       }
       let swapped = Promise.resolve(); // htmx 4 swaps asynchronously: messages keep their order
