@@ -368,3 +368,58 @@ def test_an_extension_that_htmx_4_refuses_opens_nothing(
         page.evaluate("htmx.registerExtension('wsredis', {})")
         register_late(page)
         assert page.evaluate("urls") == []
+
+
+ERRORS = """(prevent) => {
+    globalThis.failed = [];
+    globalThis.reported = [];
+    document.addEventListener("wsredis:error", (event) => {
+        failed.push(event.detail.message);
+        if (prevent) event.preventDefault();
+    });
+    addEventListener("error", (event) => {
+        reported.push(event.error.message);
+        event.preventDefault();
+    });
+}"""
+"""A function that lists the events "wsredis:error" of a page and the errors reported to it."""
+
+
+@pytest.mark.parametrize("prevent", [False, True])
+def test_an_attribute_that_is_not_valid_stops_no_other_element(
+    chromium: Any, htmx: Path, htmx_chat: Chat, prevent: bool
+) -> None:
+    with window(chromium) as page:
+        visit_unregistered(page, htmx, htmx_chat)
+        page.evaluate(ERRORS, prevent)
+        bad = '<p hx-ext="wsredis" wsredis-connect=""></p>'
+        page.evaluate("(html) => document.body.insertAdjacentHTML('afterbegin', html)", bad)
+        register_late(page)
+        assert page.evaluate("urls") == ["/ws/chat"]
+        (message,) = page.evaluate("failed")
+        assert "needs a uri" in message
+        assert page.evaluate("reported") == ([] if prevent else [message])
+
+
+@pytest.mark.parametrize("prevent", [False, True])
+def test_a_failed_swap_is_an_error_and_the_next_message_is_swapped(
+    chromium: Any, htmx: Path, htmx_chat: Chat, prevent: bool
+) -> None:
+    publish = "(text) => fetch('/say', { method: 'POST', body: new URLSearchParams({ text }) })"
+    with window(chromium) as page:
+        visit_htmx(page, htmx, htmx_chat)
+        page.evaluate(ERRORS, prevent)
+        page.evaluate(
+            """() => {
+                const { swap } = htmx;
+                htmx.swap = () => {
+                    htmx.swap = swap;
+                    throw new Error("swap failed");
+                };
+            }"""
+        )
+        page.evaluate(publish, "one")
+        page.evaluate(publish, "two")
+        expect(page.locator("#messages .text")).to_have_text(["two"])
+        assert page.evaluate("failed") == ["swap failed"]
+        assert page.evaluate("reported") == ([] if prevent else ["swap failed"])

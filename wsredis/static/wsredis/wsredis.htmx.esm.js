@@ -14,7 +14,8 @@
  *
  * Events of the element, which bubble: "wsredis:open", "wsredis:reconnecting", "wsredis:close" and
  * "wsredis:error" with what the client's listeners get as `detail`, and "wsredis:message" with the
- * text; preventDefault() of the latter leaves the page as it is.
+ * text; preventDefault() of the latter leaves the page as it is. An attribute that is not valid and
+ * a failed swap are "wsredis:error" too, which the page reports without preventDefault().
  *
  * The HTML is trusted like that of a response of the server: do not use the extension with
  * channels to which browsers may publish.
@@ -35,6 +36,13 @@ export function register(htmx) {
   function emit(element, event, detail) {
     const options = { bubbles: true, cancelable: true, detail };
     return element.dispatchEvent(new CustomEvent(`wsredis:${event}`, options));
+  }
+
+  /** Dispatch an error; without preventDefault() it is reported to the platform too. */
+  function fail(element, error) {
+    if (emit(element, "error", error)) {
+      globalThis.reportError?.(error);
+    }
   }
 
   /** Return whether htmx uses this extension for `element`: htmx 2 asks for `hx-ext`. */
@@ -69,7 +77,13 @@ export function register(htmx) {
     }
     let swapped = Promise.resolve(); // htmx 4 swaps asynchronously: messages keep their order
     const ticket = element.getAttribute(TICKET);
-    const ws = new WSRedis(element.getAttribute(CONNECT), { ticket });
+    let ws;
+    try {
+      ws = new WSRedis(element.getAttribute(CONNECT), { ticket });
+    } catch (error) {
+      fail(element, error); // the other elements of the page are connected nevertheless
+      return;
+    }
     clients.set(element, ws);
     if (isFour) {
       api.htmxProp(element); // only marked elements are cleaned up
@@ -80,7 +94,7 @@ export function register(htmx) {
       } else if (typeof data === "string" && emit(element, "message", data)) {
         swapped = swapped
           .then(() => swap(element, data))
-          .catch((error) => emit(element, "error", error));
+          .catch((error) => fail(element, error));
       }
     });
     for (const event of ["open", "reconnecting", "close", "error"]) {
