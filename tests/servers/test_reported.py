@@ -243,7 +243,7 @@ def test_redis_may_close_idle_connections(start: Start, room: str) -> None:
         site = start("gunicorn-gthread", redis=redis.url)
         with site.connect(room, *TALK) as ws, Redis.from_url(redis.url) as client:
 
-            def idle() -> bool:
+            def has_publisher_connection() -> bool:
                 """Return whether Redis still has a connection of a publisher."""
                 return any(
                     int(info["sub"]) == 0 and info["id"] != me for info in client.client_list()
@@ -253,7 +253,10 @@ def test_redis_may_close_idle_connections(start: Start, room: str) -> None:
             for text in ("one", "two"):
                 site.request("POST", f"/publish/{room}", text)
                 assert ws.recv(timeout=SECONDS) == text
-                eventually(lambda: not idle(), "Redis has closed the connections of publishers")
+                eventually(
+                    lambda: not has_publisher_connection(),
+                    "Redis has closed the connections of publishers",
+                )
             ws.send("three")
             assert ws.recv(timeout=SECONDS) == "three"
             assert site.stats()["gaps"] == site.stats()["reconnects"] == 0
