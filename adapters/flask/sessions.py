@@ -14,7 +14,8 @@ import logging
 from functools import partial
 from typing import Any
 
-from flask import Flask, request, request_started, session
+from flask import Flask, request, request_started
+from flask.globals import request_ctx
 
 from wsredis.config import Config
 from wsredis.disconnect import disconnect
@@ -55,9 +56,10 @@ def _logged_out(sender: Any, **signal: Any) -> None:
 
 def _begin(sender: Any, **signal: Any) -> None:
     """Record the state of the session, without making the response vary by the cookie."""
-    current: Any = session._get_current_object()  # type: ignore[attr-defined]
-    if not type(current).accessed:
-        current.accessed = False
+    # Since Flask 3.1.3, `RequestContext.session` marks the session as accessed.
+    current: Any = getattr(request_ctx, "_session", None)
+    if current is None:
+        current = request_ctx.session
     request.environ[BEFORE] = current, _state(current)
 
 

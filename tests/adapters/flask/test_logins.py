@@ -12,7 +12,9 @@ import flasksite
 import pytest
 import redis
 from flask import Flask, session
+from flask.sessions import SessionInterface
 from websockets.exceptions import InvalidStatus
+from werkzeug.routing import BaseConverter
 
 from wsredis.adapters.flask import Publisher, WSRedis, session_key
 
@@ -178,6 +180,37 @@ def test_a_page_that_does_not_look_at_the_session_does_not_vary_by_it() -> None:
     client = app.test_client()
     assert "Vary" not in client.get("/nothing").headers
     assert client.get("/look").headers["Vary"] == "Cookie"
+
+
+def test_a_page_whose_url_converter_looks_at_the_session_varies_by_it() -> None:
+    class Basket(BaseConverter):
+        def to_python(self, value: str) -> Any:
+            return session.get("basket", value)
+
+    app = Flask("site")
+    app.secret_key = "a key that only the tests know"
+    app.url_map.converters["basket"] = Basket
+    WSRedis(app)
+    app.add_url_rule("/baskets/<basket:found>", "basket", view_func=lambda found: found)
+    assert app.test_client().get("/baskets/none").headers["Vary"] == "Cookie"
+
+
+def test_a_session_need_not_be_marked_as_accessed() -> None:
+    class Plain(dict[str, Any]):
+        """A session that is not derived from a class of Flask."""
+
+    class Interface(SessionInterface):
+        def open_session(self, app: Flask, request: Any) -> Any:
+            return Plain()
+
+        def save_session(self, app: Flask, session: Any, response: Any) -> None:
+            pass
+
+    app = Flask("site")
+    app.session_interface = Interface()
+    WSRedis(app)
+    app.add_url_rule("/nothing", "nothing", view_func=lambda: "nothing")
+    assert app.test_client().get("/nothing").status_code == 200
 
 
 def test_all_websockets_of_a_user_may_be_closed(live: Live, make: Make, address: str) -> None:
