@@ -71,7 +71,10 @@ def _state(current: Any) -> tuple[Any, Any, Any]:
 
 def _compare(response: Any) -> Any:
     """Revoke the session when the response is closed, if it has ended in this request."""
-    current, before = request.environ.pop(BEFORE)
+    recorded = request.environ.get(BEFORE)
+    if recorded is None:  # no request has started, or a receiver of the signal has failed
+        return response
+    current, before = recorded
     key, now = before[0], _state(current)
     if key and now != before:
         if now[0] == key and now[1] != before[1]:
