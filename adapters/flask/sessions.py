@@ -35,7 +35,8 @@ BEFORE = "wsredis.flask.session"
 def follow_sessions(app: Flask) -> None:
     """Compare the sessions of requests, and connect to the signals of Flask-Login, if installed."""
     request_started.connect(_begin, app)
-    app.after_request(_compare)
+    # Flask calls the first function last: by then all the others have changed the session.
+    app.after_request_funcs.setdefault(None, []).insert(0, _compare)
     try:
         from flask_login import user_loaded_from_cookie, user_logged_in, user_logged_out
     except ImportError:

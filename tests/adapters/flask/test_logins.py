@@ -11,7 +11,7 @@ from typing import Any
 import flasksite
 import pytest
 import redis
-from flask import Flask, request_started, session
+from flask import Flask, request, request_started, session
 from flask.sessions import SessionInterface
 from websockets.exceptions import InvalidStatus
 from werkzeug.routing import BaseConverter
@@ -173,6 +173,26 @@ def test_other_changes_of_a_session_close_nothing(
     with client.get("/leave"):
         pass
     assert len(ended) == 1
+
+
+def test_a_function_that_was_there_before_may_end_the_session(ended: list[str]) -> None:
+    app = Flask("site")
+    app.secret_key = "a key that only the tests know"
+
+    @app.after_request
+    def leave(response: Any) -> Any:
+        if request.path == "/leave":
+            session.clear()
+        return response
+
+    WSRedis(app)
+    app.add_url_rule("/key", "key", view_func=session_key)
+    app.add_url_rule("/leave", "leave", view_func=lambda: "goodbye")
+    client = app.test_client()
+    key = client.get("/key").text
+    with client.get("/leave"):
+        pass
+    assert ended == [key]
 
 
 def test_a_page_that_does_not_look_at_the_session_does_not_vary_by_it() -> None:
