@@ -39,8 +39,9 @@ __all__ = ["site_engine", "watch_sessions", "watched"]
 SITE_ENGINE = "WSREDIS_SITE_SESSION_ENGINE"
 """The setting that has the dotted path of the site's engine; `override_settings` restores it."""
 
-CLEARED_AT_ONCE = 1000
-"""How many expired rows are deleted at once, as Django loads them."""
+CLEARED_AT_ONCE = 500
+"""How many expired rows are deleted at once, as Django loads them. They are named in the query, and
+SQLite may be built with a limit of 999 variables."""
 
 
 def watch_sessions(**changed: Any) -> None:
@@ -193,13 +194,29 @@ class _Stored(_Watched):
             with without_revocations():
                 inherited()
         elif inherited.__func__ is DatabaseSession.clear_expired.__func__:
-            model = cls.get_model_class()
-            stored = model.objects.using(router.db_for_write(model))
-            expired = stored.filter(expire_date__lt=timezone.now())
-            while keys := list(expired.values_list("pk", flat=True)[:CLEARED_AT_ONCE]):
-                expired.filter(pk__in=keys).delete()
+            _delete_expired(cls.get_model_class())
         else:
             inherited()
+
+    @classmethod
+    async def aclear_expired(cls: Any) -> None:
+        """Delete the expired sessions; see `clear_expired`."""
+        inherited = super().aclear_expired  # type: ignore[misc]
+        if not issubclass(cls, DatabaseSession):
+            with without_revocations():
+                await inherited()
+        elif inherited.__func__ is DatabaseSession.aclear_expired.__func__:
+            await sync_to_async(_delete_expired)(cls.get_model_class())
+        else:
+            await inherited()
+
+
+def _delete_expired(model: Any) -> None:
+    """Delete the expired rows of a model of sessions in batches."""
+    stored = model.objects.using(router.db_for_write(model))
+    expired = stored.filter(expire_date__lt=timezone.now())
+    while keys := list(expired.values_list("pk", flat=True)[:CLEARED_AT_ONCE]):
+        expired.filter(pk__in=keys).delete()
 
 
 class _InCookie(_Watched):

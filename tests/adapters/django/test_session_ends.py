@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from importlib import import_module
@@ -34,6 +35,9 @@ BACKENDS = "django.contrib.sessions.backends."
 ENGINES = ["db", "cache", "redis", "cached_db", "file", "signed_cookies"]
 WITH_STORE = ENGINES[:-1]
 WITH_TABLE = ["db", "cached_db"]
+ASYNC = pytest.mark.skipif(
+    django.VERSION < (5, 1), reason="sessions have methods for asyncio since 5.1"
+)
 
 
 @pytest.fixture
@@ -159,7 +163,7 @@ def test_other_changes_close_nothing(
     assert revocations == []
 
 
-@pytest.mark.skipif(django.VERSION < (5, 1), reason="sessions have methods for asyncio since 5.1")
+@ASYNC
 @engines(*ENGINES)
 @pytest.mark.parametrize("change", ["flush", "cycle_key"])
 def test_views_in_asyncio_do_so_too(
@@ -194,7 +198,7 @@ def test_the_end_of_a_session_in_the_store_closes_its_websockets(
         assert ended(ws) == 4401
 
 
-@pytest.mark.skipif(django.VERSION < (5, 1), reason="sessions have methods for asyncio since 5.1")
+@ASYNC
 @engines(*WITH_STORE)
 @pytest.mark.parametrize("way", ["adelete", "aflush", "acycle_key", "asave"])
 def test_jobs_in_asyncio_do_so_too(
@@ -247,37 +251,63 @@ def test_a_deletion_of_rows_that_is_rolled_back_closes_nothing(
 
 
 def expired(count: int) -> None:
-    """Make rows of expired sessions, as many as once in a portion and some more."""
+    """Make ``count`` rows of expired sessions."""
     old = timezone.now() - timedelta(days=1)
     rows = [Session(pk=f"expired{n}", session_data="", expire_date=old) for n in range(count)]
     Session.objects.bulk_create(rows)
 
 
+def clear_expired(way: str) -> None:
+    """Delete the expired sessions with the command, or with the method for asyncio."""
+    if way == "clearsessions":
+        call_command("clearsessions")
+    else:
+        async_to_sync(store().aclear_expired)()
+
+
+CLEARING = pytest.mark.parametrize(
+    "way", ["clearsessions", pytest.param("aclear_expired", marks=ASYNC)]
+)
+
+
+@CLEARING
 @engines(*WITH_TABLE)
 def test_clearsessions_closes_nothing_and_loads_few_rows_at_once(
-    alice: Any, login: Login, engine: str, revocations: Any
+    alice: Any, login: Login, engine: str, revocations: Any, way: str
 ) -> None:
     key = login(alice).cookies["sessionid"].value
     revocations.clear()
     expired(2 * CLEARED_AT_ONCE + 1)
     with CaptureQueriesContext(connection) as queries:
-        call_command("clearsessions")
+        clear_expired(way)
     assert [row.pk for row in Session.objects.all()] == [key]
     assert revocations == []
     portions = [query for query in queries if f"LIMIT {CLEARED_AT_ONCE}" in query["sql"]]
     assert len(portions) == 4  # the last one is empty
 
 
+@CLEARING
+@engines("db")
+def test_clearsessions_works_where_queries_have_few_variables(engine: str, way: str) -> None:
+    expired(1100)
+    connection.ensure_connection()
+    connection.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+    clear_expired(way)
+    assert not Session.objects.exists()
+    connection.close()  # the next one has the usual limit
+
+
+@CLEARING
 @engines("file")
 def test_clearsessions_closes_nothing_with_files(
-    alice: Any, login: Login, engine: str, revocations: Any, tmp_path: Path
+    alice: Any, login: Login, engine: str, revocations: Any, tmp_path: Path, way: str
 ) -> None:
     session = store(login(alice))
     session.set_expiry(timezone.now() - timedelta(seconds=1))
     session.save()
     assert list(tmp_path.iterdir())
     revocations.clear()
-    call_command("clearsessions")
+    clear_expired(way)
     assert not list(tmp_path.iterdir())
     assert revocations == []
 

@@ -34,6 +34,7 @@ from .conftest import PROJECT, Live
 from .test_checks import only
 from .test_live_identity import ended, stays
 from .test_session_ends import (
+    ASYNC,
     BACKENDS,
     ENGINES,
     WITH_STORE,
@@ -53,7 +54,6 @@ __all__ = ["alice", "engine", "path", "revocations"]
 
 Site = Callable[..., None]
 OURS = sessions.__name__
-ASYNC = pytest.mark.skipif(django.VERSION < (5, 1), reason="asyncio is supported since 5.1")
 
 
 # The store of the site
@@ -165,6 +165,37 @@ def test_clearsessions_calls_the_method_of_an_engine(
     call_command("clearsessions")
     assert own == ["clear_expired"]
     assert Visit.objects.count() == 1
+    assert revocations == []
+
+
+@ASYNC
+def test_the_method_of_an_engine_for_asyncio_clears_its_sessions(
+    monkeypatch: pytest.MonkeyPatch, own: list[str], revocations: list[Any]
+) -> None:
+    async def aclear_expired(cls: Any) -> None:
+        own.append("aclear_expired")
+
+    method = classmethod(aclear_expired)
+    monkeypatch.setattr(own_engine.SessionStore, "aclear_expired", method, raising=False)
+    asyncio.run(store().aclear_expired())
+    assert own == ["aclear_expired"]
+    assert revocations == []
+
+
+@ASYNC
+@engines("cache")
+def test_an_engine_that_clears_its_sessions_one_by_one_closes_nothing(
+    engine: str, monkeypatch: pytest.MonkeyPatch, revocations: list[Any]
+) -> None:
+    session = store()
+    session.create()
+
+    async def aclear_expired(cls: Any) -> None:
+        await cls().adelete(session.session_key)
+
+    monkeypatch.setattr(CacheSession, "aclear_expired", classmethod(aclear_expired))
+    asyncio.run(store().aclear_expired())
+    assert not store().exists(session.session_key)
     assert revocations == []
 
 
