@@ -148,22 +148,24 @@ class _Stored(_Watched):
 
     def save(self: Any, must_create: bool = False) -> None:
         super().save(must_create)  # type: ignore[misc]
-        self._saved(must_create)
+        if ended := self._saved(must_create):
+            session_ended(ended)
 
     async def asave(self: Any, must_create: bool = False) -> None:
         await super().asave(must_create)  # type: ignore[misc]
-        await sync_to_async(self._saved)(must_create)
+        if ended := self._saved(must_create):
+            await sync_to_async(session_ended)(ended)
 
-    def _saved(self: Any, must_create: bool) -> None:
+    def _saved(self: Any, must_create: bool) -> str | None:
+        """Remember the state that was stored; return the key if its former user has lost it."""
         before, key = self._before, self.session_key
         if must_create or (before is not None and before[0] != key):
             self._before = (key, _NEW)
-            return
+            return None
         user = self.get(CLAIM)
         self._before = (key, user)
         # A session that was replaced without being loaded may have had any user.
-        if before is None or before[1] not in (user, _NEW):
-            session_ended(key)
+        return key if before is None or before[1] not in (user, _NEW) else None
 
     def delete(self: Any, session_key: str | None = None) -> None:
         key = session_key or self.session_key

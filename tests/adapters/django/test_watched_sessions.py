@@ -17,6 +17,7 @@ from typing import Any
 
 import django
 import pytest
+from asgiref.sync import sync_to_async
 from chatsite import own_engine
 from chatsite.models import Visit
 from django.conf import settings
@@ -153,6 +154,31 @@ def test_a_deletion_in_asyncio_is_revoked_once(engine: str, revocations: list[An
     asyncio.run(store().adelete("nosuchsession"))
     asyncio.run(store().adelete())
     assert len(revocations) == 1
+
+
+@ASYNC
+@engines("db", "cache")
+def test_saving_in_asyncio_waits_for_a_thread_only_where_a_session_has_ended(
+    engine: str, monkeypatch: pytest.MonkeyPatch, revocations: list[Any]
+) -> None:
+    called: list[str] = []
+
+    def sync_to_async_noted(function: Callable[..., Any]) -> Any:
+        called.append(function.__name__)
+        return sync_to_async(function)
+
+    monkeypatch.setattr(sessions, "sync_to_async", sync_to_async_noted)
+
+    async def change() -> None:
+        session = store()
+        await session.acreate()
+        for user in ("1", "1", "2"):
+            await session.aset("_auth_user_id", user)
+            await session.asave()
+
+    asyncio.run(change())
+    assert len(revocations) == 1
+    assert called == ["session_ended"]
 
 
 def test_clearsessions_calls_the_method_of_an_engine(
