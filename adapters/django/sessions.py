@@ -23,6 +23,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.conf import global_settings, settings
 from django.contrib.auth.signals import user_logged_in
+from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSession
 from django.contrib.sessions.backends.signed_cookies import SessionStore as SignedCookies
 from django.core.signals import setting_changed
@@ -116,25 +117,25 @@ _NEW: Any = ...
 that stays the same in copies."""
 
 
-class _Watched:
+class _Watched(SessionBase):
     """The common part of the watched stores; the other base class stores the session.
 
     Attributes:
-        _before: the name of the session for its websockets, and its user, as it was stored last;
-            None before it is loaded.
+        _before: a tuple of the name of the session for its websockets and its user, as it was
+            stored last; None before it is loaded.
     """
 
-    _before: tuple[str | None, Any] | None = None
+    _before: Any = None
 
-    def load(self: Any) -> Any:
+    def load(self) -> Any:
         key = self.session_key
-        found = super().load()  # type: ignore[misc]
+        found = super().load()
         self._before = (self._name(found, key), found.get(CLAIM))
         return found
 
-    async def aload(self: Any) -> Any:
+    async def aload(self) -> Any:
         key = self.session_key
-        found = await super().aload()  # type: ignore[misc]
+        found = await super().aload()
         self._before = (self._name(found, key), found.get(CLAIM))
         return found
 
@@ -146,17 +147,17 @@ class _Stored(_Watched):
     def _name(content: Any, key: str | None) -> str | None:
         return key
 
-    def save(self: Any, must_create: bool = False) -> None:
-        super().save(must_create)  # type: ignore[misc]
+    def save(self, must_create: bool = False) -> None:
+        super().save(must_create)
         if ended := self._saved(must_create):
             session_ended(ended)
 
-    async def asave(self: Any, must_create: bool = False) -> None:
-        await super().asave(must_create)  # type: ignore[misc]
+    async def asave(self, must_create: bool = False) -> None:
+        await super().asave(must_create)
         if ended := self._saved(must_create):
             await sync_to_async(session_ended)(ended)
 
-    def _saved(self: Any, must_create: bool) -> str | None:
+    def _saved(self, must_create: bool) -> str | None:
         """Remember the state that was stored; return the key if its former user has lost it."""
         before, key = self._before, self.session_key
         if must_create or (before is not None and before[0] != key):
@@ -167,31 +168,31 @@ class _Stored(_Watched):
         # A session that was replaced without being loaded may have had any user.
         return key if before is None or before[1] not in (user, _NEW) else None
 
-    def delete(self: Any, session_key: str | None = None) -> None:
+    def delete(self, session_key: str | None = None) -> None:
         key = session_key or self.session_key
         if not key or isinstance(self, DatabaseSession) or not self.exists(key):
-            super().delete(session_key)  # type: ignore[misc]
+            super().delete(session_key)
             return
-        super().delete(session_key)  # type: ignore[misc]
+        super().delete(session_key)
         session_ended(key)
 
-    async def adelete(self: Any, session_key: str | None = None) -> None:
+    async def adelete(self, session_key: str | None = None) -> None:
         key = session_key or self.session_key
         if not key or isinstance(self, DatabaseSession) or not await self.aexists(key):
-            await super().adelete(session_key)  # type: ignore[misc]
+            await super().adelete(session_key)
             return
         with without_revocations():  # some engines call delete()
-            await super().adelete(session_key)  # type: ignore[misc]
+            await super().adelete(session_key)
         await sync_to_async(session_ended)(key)
 
     @classmethod
-    def clear_expired(cls: Any) -> None:
+    def clear_expired(cls) -> None:
         """Delete the expired sessions, whose websockets have been closed when they expired.
 
         Django loads the rows that it deletes, as a receiver is connected to their deletion. So they
         are deleted in batches, unless the site's engine has a method of its own.
         """
-        inherited = super().clear_expired  # type: ignore[misc]
+        inherited = super().clear_expired
         if not issubclass(cls, DatabaseSession):
             with without_revocations():
                 inherited()
@@ -201,9 +202,9 @@ class _Stored(_Watched):
             inherited()
 
     @classmethod
-    async def aclear_expired(cls: Any) -> None:
+    async def aclear_expired(cls) -> None:
         """Delete the expired sessions; see `clear_expired`."""
-        inherited = super().aclear_expired  # type: ignore[misc]
+        inherited = super().aclear_expired
         if not issubclass(cls, DatabaseSession):
             with without_revocations():
                 await inherited()
@@ -229,29 +230,29 @@ class _InCookie(_Watched):
 
     _name = staticmethod(name_in_cookie)
 
-    def save(self: Any, must_create: bool = False) -> None:
+    def save(self, must_create: bool = False) -> None:
         self._know()
         if PIN not in self and self.keys():
             self[PIN] = get_random_string(32)
-        super().save(must_create)  # type: ignore[misc]
+        super().save(must_create)
         (name, user), now = self._before, self._name(self._session, self.session_key)
         self._before = (now, self.get(CLAIM) if now == name else _NEW)
         if name and user not in (self._before[1], _NEW):
             session_ended(name)
 
-    def cycle_key(self: Any) -> None:
+    def cycle_key(self) -> None:
         self.pop(PIN, None)
-        super().cycle_key()  # type: ignore[misc]
+        super().cycle_key()
 
-    def delete(self: Any, session_key: str | None = None) -> None:
+    def delete(self, session_key: str | None = None) -> None:
         self._know()
-        super().delete(session_key)  # type: ignore[misc]
+        super().delete(session_key)
         name, user = self._before
         self._before = (None, _NEW)
         if name and user is not _NEW:
             session_ended(name)
 
-    def _know(self: Any) -> None:
+    def _know(self) -> None:
         """Load the session of the cookie, unless it is loaded."""
         if self._before is None:
             self.load()
