@@ -10,7 +10,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import django
 import pytest
 from asgiref.sync import async_to_sync
 from django.conf import settings
@@ -26,78 +25,29 @@ from wsredis.adapters.django.sessions import CLEARED_AT_ONCE, site_engine, watch
 from wsredis.exceptions import BrokerUnavailable
 
 from .conftest import Live
-from .test_live_identity import ended, stays
-
-Person = Callable[..., Any]
-Login = Callable[[Any], Client]
-
-BACKENDS = "django.contrib.sessions.backends."
-ENGINES = ["db", "cache", "redis", "cached_db", "file", "signed_cookies"]
-WITH_STORE = ENGINES[:-1]
-WITH_TABLE = ["db", "cached_db"]
-ASYNC = pytest.mark.skipif(
-    django.VERSION < (5, 1), reason="sessions have methods for asyncio since 5.1"
+from .support import (
+    ASYNC,
+    BACKENDS,
+    ENGINES,
+    WITH_STORE,
+    WITH_TABLE,
+    Login,
+    Person,
+    ended,
+    engines,
+    expired,
+    stays,
+    store,
 )
 
 
 @pytest.fixture
-def engine(
-    request: pytest.FixtureRequest, tmp_path: Path, redis_url: str, db: None
-) -> Iterator[str]:
-    name: str = request.param
-    cache = "django.core.cache.backends.locmem.LocMemCache"
-    if name == "redis":
-        cache = "django.core.cache.backends.redis.RedisCache"
-    with override_settings(
-        SESSION_ENGINE=BACKENDS + name.replace("redis", "cache"),
-        SESSION_FILE_PATH=str(tmp_path),
-        CACHES={"default": {"BACKEND": cache, "LOCATION": redis_url}},
-    ):
-        for kind in type(store()).__mro__:
-            if "_storage_path" in vars(kind):  # that of an earlier test
-                del kind._storage_path
-        yield name
-
-
-def engines(*names: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("engine", names, indirect=True)
-
-
-def store(client: Client | None = None) -> Any:
-    """Return the store of a client's session, as code outside a request makes it."""
-    key = client.cookies[settings.SESSION_COOKIE_NAME].value if client else None
-    return import_module(settings.SESSION_ENGINE).SessionStore(key)
-
-
-@pytest.fixture
-def path(room: str) -> str:
-    return f"/ws/{room}?subscribe-user&subscribe-group&subscribe-session"
-
-
-@pytest.fixture
-def alice(person: Person) -> Any:
-    return person("alice", "editors")
-
-
-@pytest.fixture
 def bob(live: Live, person: Person, login: Login, path: str, engine: str) -> Iterator[Any]:
-    """Give another user, whose websocket nothing of this closes."""
+    """Give another user, whose websocket must stay open."""
     user = person("bob")
     with live.open(path, login(user)) as ws:
         yield user
         assert stays(ws)
-
-
-@pytest.fixture
-def revocations(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Collect the revocations instead of sending them."""
-    given: list[dict[str, Any]] = []
-
-    def disconnect(config: Any, **revocation: Any) -> None:
-        given.append(revocation)
-
-    monkeypatch.setattr("wsredis.adapters.django.revoke.disconnect", disconnect)
-    return given
 
 
 # In a request
@@ -248,13 +198,6 @@ def test_a_deletion_of_rows_that_is_rolled_back_closes_nothing(
             Session.objects.all().delete()
             assert stays(ws)
         assert ended(ws) == 4401
-
-
-def expired(count: int) -> None:
-    """Make ``count`` rows of expired sessions."""
-    old = timezone.now() - timedelta(days=1)
-    rows = [Session(pk=f"expired{n}", session_data="", expire_date=old) for n in range(count)]
-    Session.objects.bulk_create(rows)
 
 
 def clear_expired(way: str) -> None:

@@ -32,9 +32,7 @@ from wsredis.adapters.django.sessions import SITE_ENGINE, site_engine
 
 from ..support import environment
 from .conftest import PROJECT, Live
-from .test_checks import only
-from .test_live_identity import ended, stays
-from .test_session_ends import (
+from .support import (
     ASYNC,
     BACKENDS,
     ENGINES,
@@ -42,18 +40,15 @@ from .test_session_ends import (
     WITH_TABLE,
     Login,
     Person,
-    alice,
-    engine,
+    Site,
+    ended,
     engines,
     expired,
-    path,
-    revocations,
+    only,
+    stays,
     store,
 )
 
-__all__ = ["alice", "engine", "path", "revocations"]
-
-Site = Callable[..., None]
 OURS = sessions.__name__
 
 
