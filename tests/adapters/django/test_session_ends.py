@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -340,23 +341,102 @@ def test_the_revocations_of_a_request_that_was_not_finished_are_sent_at_the_next
     assert len(revocations) == 1
 
 
+@dataclass
+class Redis:
+    """A Redis that may be unavailable, and the clock by which it is asked again."""
+
+    available: bool = False
+    now: float = 0.0
+    tries: int = 0
+
+    def disconnect(self, config: Any, **revocation: Any) -> None:
+        self.tries += 1
+        if not self.available:
+            raise BrokerUnavailable("Redis does not answer")
+
+
+@pytest.fixture
+def unavailable(monkeypatch: pytest.MonkeyPatch) -> Redis:
+    """Let Redis be unavailable; each application has had no error so far."""
+    given = Redis()
+    senders = {config: revoke._Sender(config) for config in revoke._senders}
+    monkeypatch.setattr(revoke, "_senders", senders)
+    monkeypatch.setattr(revoke, "disconnect", given.disconnect)
+    monkeypatch.setattr(revoke, "monotonic", lambda: given.now)
+    return given
+
+
 def test_redis_is_asked_once_in_a_request_while_it_is_unavailable(
-    person: Person, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    person: Person, unavailable: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tries: list[dict[str, Any]] = []
-
-    def disconnect(config: Any, **revocation: Any) -> None:
-        tries.append(revocation)
-        raise BrokerUnavailable("Redis does not answer")
-
-    monkeypatch.setattr("wsredis.adapters.django.revoke.disconnect", disconnect)
-    people = [person("alice"), person("bob")]
+    people = [person("alice"), person("bob"), person("carol")]
     revoke._begin()
-    for user in people:
+    for user in people[:2]:
         user.delete()
     revoke._finish()
-    assert len(tries) == 1
+    assert unavailable.tries == 1
     assert "the websockets of a user (and 1 more) could not be closed: Redis" in caplog.text
+    revoke._begin()
+    people[2].delete()
+    revoke._finish()
+    assert unavailable.tries == 2, "each request asks it"
+
+
+@engines("db")
+@pytest.mark.parametrize("available", [True, False])
+def test_redis_is_asked_once_in_a_second_outside_a_request_while_it_is_unavailable(
+    person: Person,
+    engine: str,
+    unavailable: Redis,
+    available: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    people = [person("alice"), person("bob"), person("carol")]
+    for _ in range(3):
+        store().create()
+    Session.objects.all().delete()
+    assert unavailable.tries == 1
+    unavailable.now = revoke.PAUSE - 0.1
+    people[0].delete()
+    assert unavailable.tries == 1
+    assert [record.message for record in caplog.records] == [
+        "the websockets of a session could not be closed: Redis does not answer",
+        "outside a request, no revocation is sent for 1 s after an error",
+    ]
+    caplog.clear()
+    unavailable.now = revoke.PAUSE
+    unavailable.available = available
+    people[1].delete()
+    assert unavailable.tries == 2
+    assert [record.message for record in caplog.records] == [
+        "3 revocations were left out after the last error",
+        "the websockets of a user could not be closed: Redis does not answer",
+    ][: 1 if available else 2]
+    people[2].delete()
+    assert unavailable.tries == (3 if available else 2)
+
+
+def test_another_redis_is_asked_at_once(
+    person: Person, site: Callable[..., None], unavailable: Redis
+) -> None:
+    people = [person("alice"), person("bob")]
+    people[0].delete()
+    site({"redis": "redis://127.0.0.1:1/0"})
+    people[1].delete()
+    assert unavailable.tries == 2
+
+
+def test_after_a_request_that_reaches_redis_others_are_sent_too(
+    person: Person, unavailable: Redis
+) -> None:
+    people = [person("alice"), person("bob"), person("carol")]
+    people[0].delete()
+    unavailable.available = True
+    revoke._begin()
+    people[1].delete()
+    revoke._finish()
+    people[2].delete()
+    assert unavailable.tries == 3
 
 
 @engines("db", "cache", "signed_cookies")
