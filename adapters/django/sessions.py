@@ -9,8 +9,10 @@ sessions as before and reports:
 * a change of the user in a session that keeps its key;
 * for sessions that are stored in their cookie, a change of their random name (see `.identity`).
 
-This takes no additional query, except that before a deletion the store is asked whether it has the
-session. Logins over sessions that are not watched are noticed by the cookie of their request.
+Reading and saving a session takes no additional query. A deletion from a table takes a BEGIN and a
+COMMIT, unless a transaction is open, as Django does not delete a row in one step if a receiver is
+connected. From other stores it takes one look-up, whether they have the session. Logins over
+sessions that are not watched are noticed by the cookie of their request.
 """
 
 from __future__ import annotations

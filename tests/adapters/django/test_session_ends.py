@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.db.models.signals import post_delete
 from django.test import AsyncClient, Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -265,23 +268,104 @@ def test_the_rows_of_expired_sessions_close_nothing(engine: str, revocations: An
     assert revocations == []
 
 
+@engines("db")
+def test_a_queryset_sends_a_revocation_for_each_session_that_has_not_expired(
+    engine: str, revocations: list[dict[str, Any]]
+) -> None:
+    sessions = [store() for _ in range(3)]
+    for session in sessions:
+        session.create()
+    expired(2)
+    Session.objects.all().delete()
+    keys = {session.session_key for session in sessions}
+    assert len(revocations) == 3
+    assert {revocation["session"] for revocation in revocations} == keys
+
+
 # What it costs
 
 
-@engines("db", "cached_db")
-def test_watching_asks_the_database_nothing(alice: Any, login: Login, engine: str) -> None:
-    key = login(alice).cookies["sessionid"].value
-    plain = import_module(site_engine()).SessionStore
+@contextmanager
+def fast_deletions() -> Iterator[None]:
+    """Let Django delete sessions as without our receiver, which needs their rows."""
+    uid = "wsredis.revoke_session_deleted"
+    assert post_delete.disconnect(sender=Session, dispatch_uid=uid)
+    try:
+        yield
+    finally:
+        revoke._watch(Session)
 
-    def queries(kind: Any) -> list[str]:
+
+def put(session: Any) -> None:
+    session["basket"] = [7]
+    session.save()
+
+
+CHANGES = pytest.mark.parametrize(
+    "change",
+    [put, methodcaller("flush"), methodcaller("cycle_key")],
+    ids=["put", "flush", "cycle_key"],
+)
+
+
+@CHANGES
+@engines(*WITH_TABLE)
+def test_watching_adds_only_a_transaction_and_only_to_deletions(
+    alice: Any, login: Login, engine: str, change: Callable[[Any], None]
+) -> None:
+    plain = import_module(site_engine()).SessionStore
+    watched = type(store())
+
+    def statements(kind: Any) -> list[str]:
         """Return the statements that a view causes which reads and changes the session."""
+        session = kind(login(alice).cookies["sessionid"].value)
         with CaptureQueriesContext(connection) as captured:
-            session = kind(key)
-            session["basket"] = [7]
-            session.save()
+            session.get("basket")
+            change(session)
         return [query["sql"].split()[0] for query in captured]
 
-    assert queries(store().__class__) == queries(plain)
+    with fast_deletions():
+        usual = statements(plain)
+        with transaction.atomic():
+            usual_in_transaction = statements(plain)
+    expected = []
+    for statement in usual:
+        expected += ["BEGIN", "DELETE", "COMMIT"] if statement == "DELETE" else [statement]
+    assert usual.count("DELETE") == (0 if change is put else 1)
+    assert statements(watched) == expected
+    with transaction.atomic():
+        assert statements(watched) == usual_in_transaction
+
+
+@CHANGES
+@engines("cache", "redis", "file")
+def test_watching_adds_one_look_up_and_only_to_deletions(
+    alice: Any,
+    login: Login,
+    engine: str,
+    change: Callable[[Any], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = import_module(site_engine()).SessionStore
+    exists, asked = plain.exists, []
+
+    def counted(self: Any, session_key: str) -> Any:
+        asked.append(session_key)
+        return exists(self, session_key)
+
+    monkeypatch.setattr(plain, "exists", counted)
+
+    def look_ups(kind: Any) -> int:
+        """Return how often a change asks the store for the session that it has had."""
+        key = login(alice).cookies["sessionid"].value
+        session = kind(key)
+        asked.clear()
+        session.get("basket")
+        change(session)
+        return asked.count(key)
+
+    assert look_ups(plain) == 0
+    assert look_ups(type(store())) == (0 if change is put else 1)
 
 
 @engines(*ENGINES)
