@@ -53,11 +53,14 @@ def talks(site: Site, room: str) -> bool:
 
 # A worker that is still loading the site does not end when it is asked to.
 MERCY = ("--worker-reload-mercy", "5")
-UWSGI_SOON = ("--max-requests", "5", "--min-worker-lifetime", "0", *MERCY)
+REQUESTS = 20
+"""After how many a worker is replaced; the first ones are those of the test before it looks."""
+
+UWSGI_SOON = ("--max-requests", str(REQUESTS), "--min-worker-lifetime", "0", *MERCY)
 RECYCLING = {
     **dict.fromkeys(("uwsgi-gevent", "uwsgi-threads", "uwsgi-workers"), UWSGI_SOON),
-    "gunicorn-gevent": ("--max-requests", "5"),
-    "gunicorn-gthread": ("--max-requests", "5"),
+    "gunicorn-gevent": ("--max-requests", str(REQUESTS)),
+    "gunicorn-gthread": ("--max-requests", str(REQUESTS)),
 }
 
 
@@ -69,7 +72,7 @@ def test_a_worker_that_has_served_its_requests_says_1012(
     with site.connect(room, *TALK) as ws:
         ws.send("hello")
         assert ws.recv(timeout=SECONDS) == "hello"
-        for number in range(5 * setup.workers + 5):
+        for number in range(REQUESTS * setup.workers + REQUESTS):
             try:
                 site.get(f"/page/{number}")
             except OSError:  # a new worker is not there yet
