@@ -126,6 +126,23 @@ def test_the_hook_sends_and_closes_with_its_component(probe: tuple[Page, Gate]) 
 
 
 @threads
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_message_that_is_not_json_is_an_error(probe: tuple[Page, Gate], listens: bool) -> None:
+    page, site = probe
+    page.evaluate(
+        "globalThis.errors = [];"
+        " globalThis.reportError = (error) => errors.push('reported ' + error.name); null"
+    )
+    listener = "onError: (error) => errors.push('heard ' + error.name)" if listens else ""
+    page.evaluate(f"render('{URI}', {{ json: true, {listener} }})")
+    shows(page, "open")
+    site.publisher().publish("{")
+    site.publisher().publish("1")
+    shows(page, "open", 1)
+    assert page.evaluate("errors") == [f"{'heard' if listens else 'reported'} SyntaxError"]
+
+
+@threads
 def test_functions_are_those_of_the_latest_rendering(probe: tuple[Page, Gate]) -> None:
     page, _ = probe
     page.evaluate("globalThis.asked = []")
