@@ -33,9 +33,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 if "coverage" in sys.modules:
     forget_greenlets_quietly()
 
-# A shell's background jobs ignore Ctrl-C, and so would the servers that are ended with it.
+# A shell's background jobs ignore Ctrl-C, and those of nohup the end of the terminal, and so would
+# the servers that are ended with these signals.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A busy machine is no bug, and new inputs are for `make fuzz`: here the same ones come every time.
 settings.register_profile(

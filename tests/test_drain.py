@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import gevent
 import pytest
 
+from wsredis import drain
 from wsredis.drain import _drain
 from wsredis.hub import steps
 from wsredis.runtime.loop import NEXT_TURN
@@ -63,6 +65,24 @@ def test_a_client_has_its_close_frame_however_short_the_timeout_is(
     assert [client.close_code() for client in clients] == [1012] * 5
     assert place.numbers()["connections"] == 0
     assert done == [True]
+
+
+def test_a_loop_that_hangs_does_not_keep_the_others_from_being_drained(
+    places: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "SPARE", 0.1)
+    hanging, other = places(close_timeout=0.1), places(close_timeout=0.1)
+    client, _, _ = other.connect(CHANNEL)
+    hangs, enough = threading.Event(), threading.Event()
+    hanging.loop.soon(lambda: (hangs.set(), enough.wait(30)))
+    assert hangs.wait(30)
+    for place in (hanging, other):
+        monkeypatch.setitem(drain._hubs, place.hub, place.loop)
+    try:
+        drain._drain_all()
+    finally:
+        enough.set()
+    assert client.close_code() == 1012
 
 
 def test_one_that_leaves_between_the_steps_is_not_missed_nor_told_twice(

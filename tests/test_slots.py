@@ -22,6 +22,8 @@ from wsredis import (
 )
 from wsredis.brokers.memory.broker import MemoryBroker
 from wsredis.exceptions import BrokerUnavailable
+from wsredis.handshake import refusal
+from wsredis.runtime.logs import Seldom
 from wsredis.runtime.loop import in_gevent
 
 from .gate import HANDSHAKE, Gate, status
@@ -299,9 +301,9 @@ def test_a_user_who_has_enough_gives_the_slots_of_process_and_address_back(
 
 
 def test_an_unavailable_broker_gives_all_slots_back(
-    door: Callable[..., Door], caplog: pytest.LogCaptureFixture
+    door: Callable[..., Door], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    caplog.set_level("INFO")
+    monkeypatch.setattr(refusal, "_seldom", Seldom())
     here = door(**ONE_OF_EACH)
     here.broker.unavailable = True
     for _ in range(2):
@@ -310,8 +312,9 @@ def test_an_unavailable_broker_gives_all_slots_back(
         assert answer.body == "The message broker is unavailable; try again.\n"
         assert answer.headers["retry-after"] == "2"
         assert here.taken == (0, {})
-    lines = [r for r in caplog.records if "because Redis is unavailable: gone" in r.getMessage()]
-    assert [r.levelname for r in lines] == ["INFO"] * 2  # the warning comes once a minute
+    lines = [r for r in caplog.records if "unavailable; try again. (gone)" in r.getMessage()]
+    assert [r.levelname for r in lines] == ["WARNING"]  # it comes once a minute
+    assert "user=alice asked for /ws/news" in lines[0].getMessage()
     assert here.gate.middleware.stats()["connections"] == 0
     assert here.gate.middleware.stats()["channels"] == 0
     here.broker.unavailable = False

@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -139,4 +140,5 @@ def _drain_all() -> None:
         seconds = hub.config.close_timeout + SPARE
         if hub.on_drained:
             seconds += hub.config.shutdown_timeout
-        loop.run(_drain, hub, timeout=seconds)
+        with suppress(TimeoutError):  # of a loop that hangs; the others are drained, too
+            loop.run(_drain, hub, timeout=seconds)

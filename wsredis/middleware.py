@@ -76,7 +76,8 @@ class WebSocketMiddleware:
     Args:
         app: the application that gets every request outside the prefix; None for a process that
             only serves websockets and responds with 404 to all other requests.
-        config: the options; by default those set with `wsredis.configure`, else the environment.
+        config: the options; by default those set with `wsredis.configure`, else those of the
+            framework, else the environment.
         identity: identifies the client of a request; by default every client is anonymous.
         allowed_channels: returns which of the requested channels are granted; by default every
             subscription and no publishing.
@@ -86,8 +87,8 @@ class WebSocketMiddleware:
             websockets below ``asgi_prefix``.
         **options: fields of `Config` that override ``config``.
 
-    The options also apply to a `Publisher` of this process that is given none, unless
-    `wsredis.configure` was called.
+    The options of the first middleware also apply to a `Publisher` of this process that is given
+    none, unless `wsredis.configure` or a framework has set them.
 
     Raises:
         ConfigurationError: an option is unknown or not valid, or an argument is not callable.
@@ -275,7 +276,11 @@ class WebSocketMiddleware:
             loop.run(connection.abort)
             _name_user(exc, request.identity)
             raise
-        loop.run(join, hub, connection)
+        try:
+            loop.run(join, hub, connection)
+        except HandshakeError as exc:
+            _name_user(exc, request.identity)
+            raise
         environ[TAKEN] = True
         try:
             if endpoint.deferred:
@@ -419,7 +424,6 @@ def join(hub: Hub, connection: WebSocket) -> None:
         hub.subscribe(connection, endpoint.channels, retained=endpoint.wants_retained)
     except BrokerUnavailable as exc:
         connection.abort()
-        log.info("a websocket was refused because Redis is unavailable: %s", exc)
         text = "The message broker is unavailable; try again."
         raise HandshakeError(503, text, RETRY_SOON) from exc
     except BaseException:

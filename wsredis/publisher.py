@@ -60,8 +60,8 @@ class Publisher:
             ``allowed_channels`` gets, or one made by an adapter.
         identity: the identity that `SELF` stands for, instead of a request.
         config: gives the URL of Redis and the key prefix; by default the options set with
-            `wsredis.configure`, else those of the first `WebSocketMiddleware` of this process,
-            else the environment.
+            `wsredis.configure`, else those of the framework, else those of the first
+            `WebSocketMiddleware` of this process, else the environment.
 
     Raises:
         ConfigurationError: ``config`` is needed, because middleware of this process has other

@@ -57,8 +57,8 @@ def issue_ticket(
         identity: the identity, or the name of a user without groups and session.
         seconds: lifetime of the ticket, 1 to 300.
         config: gives the URL of Redis, the key prefix and the ``secret``; by default the options
-            set with `wsredis.configure`, else those of the first middleware of this process, else
-            the environment.
+            set with `wsredis.configure`, else those of the framework, else those of the first
+            middleware of this process, else the environment.
 
     Raises:
         BrokerUnavailable: Redis does not answer.
@@ -93,7 +93,8 @@ class TicketResolver:
             handshake.
 
     Raises:
-        ConfigurationError: the option ``secret`` is not set.
+        ConfigurationError: the option ``secret`` of ``config`` is not set; without ``config``, the
+            middleware raises it when it is made.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class TicketResolver:
         self._config = config
         self._stamp = None if config is None else _Stamp(config)
 
-    def check(self, config: Config) -> None:
+    def check_config(self, config: Config) -> None:
         """Check the options of the middleware that uses this resolver.
 
         Raises:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from asgiref.local import Local
@@ -54,8 +55,11 @@ SESSION_ENDED = "the session has ended"
 _this = Local()
 """``revocations`` are those of this thread's or task's request; unset outside a request."""
 
-_configs: list[Callable[[], Config]] = []
-"""The functions that return the options with which revocations are sent."""
+PAUSE = 1.0
+"""The seconds without another attempt outside a request, after one that has failed."""
+
+_senders: dict[Callable[[], Config], _Sender] = {}
+"""The senders of revocations, by the functions that return their options."""
 
 
 def connect(config: Callable[[], Config]) -> None:
@@ -64,8 +68,7 @@ def connect(config: Callable[[], Config]) -> None:
     Args:
         config: returns the options of the core with which the site's websockets are served.
     """
-    if config not in _configs:
-        _configs.append(config)
+    _senders.setdefault(config, _Sender(config))
     request_started.connect(_begin, dispatch_uid="wsredis.revoke.begin")
     request_finished.connect(_finish, dispatch_uid="wsredis.revoke.finish")
     user_logged_out.connect(_logged_out, dispatch_uid="wsredis.revoke.logout")
@@ -124,24 +127,56 @@ def _soon(closing: Closing, text: str, using: str | None = None, **names: str) -
     """Send a revocation when the current change is stored."""
     revocation = _revocation(closing, text, **names)
     if not _at_end(revocation):
-        transaction.on_commit(partial(_send, [revocation]), using=using)
+        send = partial(_send, [revocation], in_request=False)
+        transaction.on_commit(send, using=using)
 
 
-def _send(revocations: list[dict[str, Any]]) -> None:
-    """Send revocations now; a change must not fail because Redis is unavailable.
+def _send(revocations: list[dict[str, Any]], in_request: bool = True) -> None:
+    """Send revocations now; a change must not fail because Redis is unavailable."""
+    for sender in list(_senders.values()) if revocations else ():
+        sender.send(revocations, in_request)
 
-    Each attempt may wait for a Redis that does not answer, so none follows the first that fails.
+
+class _Sender:
+    """The sending of revocations with one application's options.
+
+    Each attempt may wait for a Redis that does not answer. So none of the same request follows one
+    that has failed, and outside a request none is made in the next `PAUSE`: a deletion of many rows
+    has a revocation for each of them.
+
+    Args:
+        config: returns the options of the core.
     """
-    for config in _configs if revocations else ():
+
+    def __init__(self, config: Callable[[], Config]) -> None:
+        self._config = config
+        self._failed: Config | None = None
+        self._next = 0.0  # by the clock of `monotonic`, after an attempt that has failed
+        self._left_out = 0
+
+    def send(self, revocations: list[dict[str, Any]], in_request: bool) -> None:
+        """Send revocations, or count them if no attempt is due."""
+        config = self._config()
+        if not in_request and config == self._failed and monotonic() < self._next:
+            if not self._left_out:
+                log.error("outside a request, no revocation is sent for %d s after an error", PAUSE)
+            self._left_out += len(revocations)
+            return
+        if self._left_out:
+            log.error("%d revocations were left out after the last error", self._left_out)
+            self._left_out = 0
         for number, revocation in enumerate(revocations):
             try:
-                disconnect(**revocation, config=config())
+                disconnect(**revocation, config=config)
             except BrokerUnavailable as exc:
+                self._failed, self._next = config, monotonic() + PAUSE
                 whose = " and ".join(name for name in NAMES if name in revocation)
                 rest = len(revocations) - number - 1
                 more = f" (and {rest} more)" if rest else ""
                 log.error("the websockets of a %s%s could not be closed: %s", whose, more, exc)
                 break
+        else:
+            self._failed = None
 
 
 # Sessions
@@ -154,7 +189,7 @@ def session_ended(name: str) -> None:
     """
     revocation = _revocation(IDENTITY_ENDED, SESSION_ENDED, session=name)
     if not _at_end(revocation):
-        _send([revocation])
+        _send([revocation], in_request=False)
 
 
 def _logged_out(request: Any, **kwargs: Any) -> None:

@@ -9,8 +9,10 @@ sessions as before and reports:
 * a change of the user in a session that keeps its key;
 * for sessions that are stored in their cookie, a change of their random name (see `.identity`).
 
-This takes no additional query, except that before a deletion the store is asked whether it has the
-session. Logins over sessions that are not watched are noticed by the cookie of their request.
+Reading and saving a session takes no additional query. A deletion from a table takes a BEGIN and a
+COMMIT, unless a transaction is open, as Django does not delete a row in one step if a receiver is
+connected. From other stores it takes one look-up, whether they have the session. Logins over
+sessions that are not watched are noticed by the cookie of their request.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.conf import global_settings, settings
 from django.contrib.auth.signals import user_logged_in
+from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSession
 from django.contrib.sessions.backends.signed_cookies import SessionStore as SignedCookies
 from django.core.signals import setting_changed
@@ -39,8 +42,9 @@ __all__ = ["site_engine", "watch_sessions", "watched"]
 SITE_ENGINE = "WSREDIS_SITE_SESSION_ENGINE"
 """The setting that has the dotted path of the site's engine; `override_settings` restores it."""
 
-CLEARED_AT_ONCE = 1000
-"""How many expired rows are deleted at once, as Django loads them."""
+CLEARED_AT_ONCE = 500
+"""How many expired rows are deleted at once, as Django loads them. They are named in the query, and
+SQLite may be built with a limit of 999 variables."""
 
 
 def watch_sessions(**changed: Any) -> None:
@@ -115,25 +119,25 @@ _NEW: Any = ...
 that stays the same in copies."""
 
 
-class _Watched:
+class _Watched(SessionBase):
     """The common part of the watched stores; the other base class stores the session.
 
     Attributes:
-        _before: the name of the session for its websockets, and its user, as it was stored last;
-            None before it is loaded.
+        _before: a tuple of the name of the session for its websockets and its user, as it was
+            stored last; None before it is loaded.
     """
 
-    _before: tuple[str | None, Any] | None = None
+    _before: Any = None
 
-    def load(self: Any) -> Any:
+    def load(self) -> Any:
         key = self.session_key
-        found = super().load()  # type: ignore[misc]
+        found = super().load()
         self._before = (self._name(found, key), found.get(CLAIM))
         return found
 
-    async def aload(self: Any) -> Any:
+    async def aload(self) -> Any:
         key = self.session_key
-        found = await super().aload()  # type: ignore[misc]
+        found = await super().aload()
         self._before = (self._name(found, key), found.get(CLAIM))
         return found
 
@@ -145,61 +149,79 @@ class _Stored(_Watched):
     def _name(content: Any, key: str | None) -> str | None:
         return key
 
-    def save(self: Any, must_create: bool = False) -> None:
-        super().save(must_create)  # type: ignore[misc]
-        self._saved(must_create)
+    def save(self, must_create: bool = False) -> None:
+        super().save(must_create)
+        if ended := self._saved(must_create):
+            session_ended(ended)
 
-    async def asave(self: Any, must_create: bool = False) -> None:
-        await super().asave(must_create)  # type: ignore[misc]
-        await sync_to_async(self._saved)(must_create)
+    async def asave(self, must_create: bool = False) -> None:
+        await super().asave(must_create)
+        if ended := self._saved(must_create):
+            await sync_to_async(session_ended)(ended)
 
-    def _saved(self: Any, must_create: bool) -> None:
+    def _saved(self, must_create: bool) -> str | None:
+        """Remember the state that was stored; return the key if its former user has lost it."""
         before, key = self._before, self.session_key
         if must_create or (before is not None and before[0] != key):
             self._before = (key, _NEW)
-            return
+            return None
         user = self.get(CLAIM)
         self._before = (key, user)
         # A session that was replaced without being loaded may have had any user.
-        if before is None or before[1] not in (user, _NEW):
-            session_ended(key)
+        return key if before is None or before[1] not in (user, _NEW) else None
 
-    def delete(self: Any, session_key: str | None = None) -> None:
+    def delete(self, session_key: str | None = None) -> None:
         key = session_key or self.session_key
         if not key or isinstance(self, DatabaseSession) or not self.exists(key):
-            super().delete(session_key)  # type: ignore[misc]
+            super().delete(session_key)
             return
-        super().delete(session_key)  # type: ignore[misc]
+        super().delete(session_key)
         session_ended(key)
 
-    async def adelete(self: Any, session_key: str | None = None) -> None:
+    async def adelete(self, session_key: str | None = None) -> None:
         key = session_key or self.session_key
         if not key or isinstance(self, DatabaseSession) or not await self.aexists(key):
-            await super().adelete(session_key)  # type: ignore[misc]
+            await super().adelete(session_key)
             return
         with without_revocations():  # some engines call delete()
-            await super().adelete(session_key)  # type: ignore[misc]
+            await super().adelete(session_key)
         await sync_to_async(session_ended)(key)
 
     @classmethod
-    def clear_expired(cls: Any) -> None:
+    def clear_expired(cls) -> None:
         """Delete the expired sessions, whose websockets have been closed when they expired.
 
         Django loads the rows that it deletes, as a receiver is connected to their deletion. So they
         are deleted in batches, unless the site's engine has a method of its own.
         """
-        inherited = super().clear_expired  # type: ignore[misc]
+        inherited = super().clear_expired
         if not issubclass(cls, DatabaseSession):
             with without_revocations():
                 inherited()
         elif inherited.__func__ is DatabaseSession.clear_expired.__func__:
-            model = cls.get_model_class()
-            stored = model.objects.using(router.db_for_write(model))
-            expired = stored.filter(expire_date__lt=timezone.now())
-            while keys := list(expired.values_list("pk", flat=True)[:CLEARED_AT_ONCE]):
-                expired.filter(pk__in=keys).delete()
+            _delete_expired(cls.get_model_class())
         else:
             inherited()
+
+    @classmethod
+    async def aclear_expired(cls) -> None:
+        """Delete the expired sessions; see `clear_expired`."""
+        inherited = super().aclear_expired
+        if not issubclass(cls, DatabaseSession):
+            with without_revocations():
+                await inherited()
+        elif inherited.__func__ is DatabaseSession.aclear_expired.__func__:
+            await sync_to_async(_delete_expired)(cls.get_model_class())
+        else:
+            await inherited()
+
+
+def _delete_expired(model: Any) -> None:
+    """Delete the expired rows of a model of sessions in batches."""
+    stored = model.objects.using(router.db_for_write(model))
+    expired = stored.filter(expire_date__lt=timezone.now())
+    while keys := list(expired.values_list("pk", flat=True)[:CLEARED_AT_ONCE]):
+        expired.filter(pk__in=keys).delete()
 
 
 class _InCookie(_Watched):
@@ -210,29 +232,29 @@ class _InCookie(_Watched):
 
     _name = staticmethod(name_in_cookie)
 
-    def save(self: Any, must_create: bool = False) -> None:
+    def save(self, must_create: bool = False) -> None:
         self._know()
         if PIN not in self and self.keys():
             self[PIN] = get_random_string(32)
-        super().save(must_create)  # type: ignore[misc]
+        super().save(must_create)
         (name, user), now = self._before, self._name(self._session, self.session_key)
         self._before = (now, self.get(CLAIM) if now == name else _NEW)
         if name and user not in (self._before[1], _NEW):
             session_ended(name)
 
-    def cycle_key(self: Any) -> None:
+    def cycle_key(self) -> None:
         self.pop(PIN, None)
-        super().cycle_key()  # type: ignore[misc]
+        super().cycle_key()
 
-    def delete(self: Any, session_key: str | None = None) -> None:
+    def delete(self, session_key: str | None = None) -> None:
         self._know()
-        super().delete(session_key)  # type: ignore[misc]
+        super().delete(session_key)
         name, user = self._before
         self._before = (None, _NEW)
         if name and user is not _NEW:
             session_ended(name)
 
-    def _know(self: Any) -> None:
+    def _know(self) -> None:
         """Load the session of the cookie, unless it is loaded."""
         if self._before is None:
             self.load()

@@ -14,7 +14,8 @@ import logging
 from functools import partial
 from typing import Any
 
-from flask import Flask, request, request_started, session
+from flask import Flask, request, request_started
+from flask.globals import request_ctx
 
 from wsredis.config import Config
 from wsredis.disconnect import disconnect
@@ -34,7 +35,8 @@ BEFORE = "wsredis.flask.session"
 def follow_sessions(app: Flask) -> None:
     """Compare the sessions of requests, and connect to the signals of Flask-Login, if installed."""
     request_started.connect(_begin, app)
-    app.after_request(_compare)
+    # Flask calls the first function last: by then all the others have changed the session.
+    app.after_request_funcs.setdefault(None, []).insert(0, _compare)
     try:
         from flask_login import user_loaded_from_cookie, user_logged_in, user_logged_out
     except ImportError:
@@ -55,9 +57,10 @@ def _logged_out(sender: Any, **signal: Any) -> None:
 
 def _begin(sender: Any, **signal: Any) -> None:
     """Record the state of the session, without making the response vary by the cookie."""
-    current: Any = session._get_current_object()  # type: ignore[attr-defined]
-    if not type(current).accessed:
-        current.accessed = False
+    # Since Flask 3.1.3, `RequestContext.session` marks the session as accessed.
+    current: Any = getattr(request_ctx, "_session", None)
+    if current is None:
+        current = request_ctx.session
     request.environ[BEFORE] = current, _state(current)
 
 
@@ -69,7 +72,10 @@ def _state(current: Any) -> tuple[Any, Any, Any]:
 
 def _compare(response: Any) -> Any:
     """Revoke the session when the response is closed, if it has ended in this request."""
-    current, before = request.environ.pop(BEFORE)
+    recorded = request.environ.get(BEFORE)
+    if recorded is None:  # no request has started, or a receiver of the signal has failed
+        return response
+    current, before = recorded
     key, now = before[0], _state(current)
     if key and now != before:
         if now[0] == key and now[1] != before[1]:

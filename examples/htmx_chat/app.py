@@ -56,7 +56,12 @@ def pages(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterab
 
 def say(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Publish the message of a form as HTML, in which the words of users are escaped."""
-    size = min(int(environ.get("CONTENT_LENGTH") or 0), MAX_FORM)
+    try:
+        size = int(environ.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        size = 0
+    if not 0 < size <= MAX_FORM:
+        return reply(start_response, "400 Bad Request", "text/plain", b"Send a text.\n")
     form = parse_qs(environ["wsgi.input"].read(size).decode("utf-8", "replace"))
     text = form.get("text", [""])[0].strip()
     name = form.get("from", [""])[0].strip() or "guest"

@@ -85,7 +85,10 @@ def page() -> bytes:
 
 def say(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Publish the message of a form or of JSON; any view can do that."""
-    size = int(environ.get("CONTENT_LENGTH") or 0)
+    try:
+        size = int(environ.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        size = 0
     if not 0 < size <= MAX_FORM:
         return reply(start_response, "400 Bad Request", "text/plain", b"Send a text.\n")
     body = environ["wsgi.input"].read(size).decode("utf-8", "replace")

@@ -6,6 +6,7 @@ import queue
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from gevent.event import Event
@@ -77,8 +78,9 @@ class Peer:
 
     def ended(self) -> bool:
         """Wait for the end of the link."""
-        while self._sock.recv(1 << 16):
-            pass
+        with suppress(ConnectionResetError):  # if it has left bytes unread
+            while self._sock.recv(1 << 16):
+                pass
         return True
 
     def close(self) -> None:

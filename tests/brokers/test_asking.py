@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 
 from wsredis.brokers.redis import asking
 from wsredis.brokers.redis.asking import FEW, Asking
@@ -145,9 +146,32 @@ class Busy:
     def monotonic(self) -> float:
         return self.now
 
+    def ready(self) -> bool:
+        return False
+
     def wait(self, seconds: float) -> None:
         self.waits += 1
         self.now += self.times.pop(0) if self.times else seconds
+
+
+class Waits(AsyncResult):  # type: ignore[type-arg]
+    """A result that counts how often it is waited for."""
+
+    count = 0
+
+    def wait(self, timeout: float | None = None) -> Any:
+        self.count += 1
+        return super().wait(timeout)
+
+
+@pytest.mark.parametrize("reply", [[], 0, b"", b"OK"])
+def test_an_empty_reply_is_a_reply(loop: Any, reply: object) -> None:
+    def ask() -> tuple[Any, int]:
+        result = Waits()
+        result.set(reply)
+        return Asking(10, "Redis")._wait_patiently(result, time.monotonic() + 10), result.count
+
+    assert loop.run(ask) == (reply, 1)
 
 
 @pytest.mark.parametrize(

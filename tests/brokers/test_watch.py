@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -178,6 +179,9 @@ def test_another_server_at_the_same_address_is_a_gap_and_a_new_link(
     listener.subscribe(NEWS)
     assert broker.publish([NEWS], b"one", 0) == 1
     listener.wait_for("one")
+    runner = asyncio.Runner()  # its loop keeps its client
+    assert runner.run(broker.apublish([NEWS], b"two", 0)) == 1
+    listener.wait_for("one", "two")
     with EmbeddedRedis() as other, redis.Redis(port=other.port, decode_responses=True) as admin:
         proxy.lead_to(other.port)
         eventually(lambda: admin.pubsub_numsub(NEWS) == [(NEWS, 1)])
@@ -185,9 +189,11 @@ def test_another_server_at_the_same_address_is_a_gap_and_a_new_link(
         assert (listener.feed.stats.gaps, listener.feed.stats.reconnects) == (1, 1)
         moved = f"leads to another server now, with the run id {admin.info('server')['run_id']}"
         assert caplog.text.count(moved) == 1
-        assert broker.publish([NEWS], b"two", 0) == 1
-        assert admin.publish(NEWS, "three") == 1
-        listener.wait_for("one", "two", "three")
+        assert broker.publish([NEWS], b"three", 0) == 1
+        assert runner.run(broker.apublish([NEWS], b"four", 0)) == 1
+        assert admin.publish(NEWS, "five") == 1
+        listener.wait_for("one", "two", "three", "four", "five")
+        runner.close()
         listener.close()
         assert listener.feed.stats.gaps == 2  # that it was closed is the second
 
@@ -242,6 +248,7 @@ def test_when_the_feed_is_closed_no_connection_is_left(
     before = admin.info("stats")["total_connections_received"]
     eventually(lambda: admin.info("stats")["total_connections_received"] > before + 5)
     listener.close()
+    listener._run(lambda: gevent.get_hub().threadpool.join())  # a look that had begun
     eventually(lambda: len(admin.client_list()) == 1)
     after = admin.info("stats")["total_connections_received"]
     listener._run(lambda: [gevent.sleep(0.001) for _ in range(20)])

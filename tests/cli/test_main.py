@@ -377,7 +377,9 @@ def test_serve_does_not_wrap_an_application_that_serves_websockets_itself(
     place = ["--port", str(port), "--redis", redis]
     with start("serve", f"site_of_erin:{name}", *place, PYTHONPATH=str(tmp_path)) as server:
         assert server.stdout is not None
+        assert server.stderr is not None
         assert server.stdout.readline() == f"http://127.0.0.1:{port}/\n"
+        assert f"site_of_erin:{name} is served as it is" in server.stderr.readline()
         url = f"ws://127.0.0.1:{port}/ws/news?subscribe-user"
         with connect(url, open_timeout=30) as client:
             run("publish", "news", "hello", "--user", "alice", "--redis", redis)

@@ -13,7 +13,16 @@ from typing import Any
 import pytest
 
 from wsredis import Publisher, WebSocketMiddleware, disconnect
-from wsredis.config import Config, claim, configure, configure_from, current_config, release
+from wsredis.config import (
+    Config,
+    claim,
+    claimed_configs,
+    configure,
+    configure_from,
+    current_config,
+    release,
+    sources,
+)
 from wsredis.exceptions import ConfigurationError
 from wsredis.tickets import issue_ticket
 
@@ -188,6 +197,25 @@ def test_a_claim_is_replaced_by_a_later_one_of_the_same_owner() -> None:
     release(owner)
     release(owner)
     assert current_config().expire == 0
+
+
+def test_a_repeated_claim_keeps_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other threads always find it, as at each first handshake of a process."""
+
+    class Fixed(list[Any]):
+        def append(self, one: Any) -> None:
+            raise AssertionError("a claim was added")
+
+        def remove(self, one: Any) -> None:
+            raise AssertionError("a claim was removed")
+
+    first, second = Owner(), Owner()
+    claim(first, Config(publish_timeout=1))
+    claim(second, Config(publish_timeout=2))
+    with monkeypatch.context() as patch:
+        patch.setattr("wsredis.config.sources._claims", Fixed(sources._claims))
+        claim(first, Config(publish_timeout=3))
+        assert [config.publish_timeout for config in claimed_configs()] == [3, 2]
 
 
 def test_claims_from_many_threads_are_all_kept_and_all_released() -> None:

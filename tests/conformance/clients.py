@@ -57,7 +57,8 @@ def _call(address: str, agent: str) -> str:
 
 def node(agent: str, address: str) -> None:
     lines = [
-        f"await import({json.dumps((static() / 'wsredis.mjs').as_uri())});",
+        f"import {{ WSRedis }} from {json.dumps((static() / 'wsredis.mjs').as_uri())};",
+        "globalThis.WSRedis = WSRedis;",
         f"await import({json.dumps((HERE / 'drive.mjs').as_uri())});",
         f"await {_call(address, agent)};",
     ]

@@ -112,7 +112,7 @@ def test_it_reports_the_role_of_the_server_and_stops_if_it_is_the_wrong_one(
         ("memory://", "ok      Redis        the memory of one process, without a server"),
         (
             "redis://{nowhere}",
-            "ok      Redis        not tested, because it cannot be reached from here: Redis at"
+            "skipped Redis        not tested, because it cannot be reached from here: Redis at"
             " {nowhere}: Error ",
         ),
     ],

@@ -116,9 +116,8 @@ def test_another_redis_at_the_same_address_is_found_although_the_old_one_still_s
     stage: MakeStage, setup: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(role, "AGAIN", 1.0)
-    monkeypatch.setattr(
-        role, "LIFETIME", 1.0
-    )  # of the publisher's connection; the site has its own
+    # Of the publisher's connection; the site has its own.
+    monkeypatch.setattr(role, "LIFETIME", 1.0)
     with EmbeddedRedis() as other:
         there = stage(setup, direct=False)
         began = time.monotonic()

@@ -32,7 +32,7 @@ def ask(
 
 
 def test_there_are_scripts() -> None:
-    assert {"wsredis.js", "wsredis.mjs"} <= set(SCRIPTS)
+    assert {"wsredis.esm.js", "wsredis.js", "wsredis.mjs"} <= set(SCRIPTS)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

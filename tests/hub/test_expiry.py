@@ -282,6 +282,25 @@ def test_those_that_expire_are_closed_in_steps(process: Process) -> None:
     assert sum(expiry.expire()) == len(late.codes) == 1
 
 
+def test_after_an_error_all_are_looked_at_again(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, expiry = process.clock, process.expiry
+    first, second = (
+        process.admit(Identity(name, expires=clock.time() + 5)) for name in ("alice", "bob")
+    )
+
+    def fail(code: int, reason: str) -> bool:
+        raise MemoryError
+
+    monkeypatch.setattr(first, "kick", fail)
+    clock.now += 5
+    with pytest.raises(MemoryError):
+        list(expiry.expire())
+    assert second.codes == []
+    assert sum(expiry.expire()) == len(second.codes) == 1
+
+
 def test_nobody_is_looked_at_before_somebody_expires(process: Process) -> None:
     for _ in range(2 * STEP):
         process.admit(Identity("alice", expires=process.clock.time() + 5))

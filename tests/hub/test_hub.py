@@ -389,7 +389,7 @@ def test_a_hub_that_has_ended_does_nothing_any_more(places: Callable[..., Place]
     assert connection.state is State.CLOSED
     while client.sock.recv(1000):
         pass
-    assert not any(timer.active for timer in timers)
+    assert not any(timer._pause.active or timer._turn.active for timer in timers)
     assert feed not in place.broker.feeds
     numbers = place.numbers()
     assert (numbers["connections"], numbers["broker_connected"], numbers["draining"]) == (0, 0, 1)

@@ -284,6 +284,25 @@ for (const json of [true, false]) {
   });
 }
 
+for (const json of [true, false]) {
+  const how = json ? "json" : "onJSON";
+  test(`a text that is not JSON does not end a program without reportError, ${how}`, async (t) => {
+    assert.equal(globalThis.reportError, undefined);
+    const { ws, messages, receive } = open(t, { json });
+    const [rejected, values] = [[], []];
+    const record = (error) => rejected.push(error);
+    process.on("unhandledRejection", record);
+    t.after(() => process.off("unhandledRejection", record));
+    ws.onJSON((value) => values.push(value));
+    receive("{");
+    receive("7");
+    await new Promise(setImmediate); // rejections are emitted before it
+    assert.deepEqual([rejected, values], [[], [7]]);
+    assert.deepEqual(messages, json ? [7] : ["{", "7"]);
+    assert.equal(ws.state, "open");
+  });
+}
+
 test("close() is final, once, and says what was never sent", (t) => {
   const { ws, Fake, last } = fake(t);
   const ends = [];

@@ -1,6 +1,7 @@
 """The npm package, packed and installed, and the packages from the registry that use it.
 
-Without npm or the registry these tests are skipped, with CI=true they fail. The packages are
+Without npm or the registry these tests are skipped, with CI=true they fail. If npm fails at
+anything else, they fail. The packages are
 installed once into the folder of the environment. The programs run in Playwright's Node.
 """
 
@@ -14,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import playwright
 import pytest
@@ -32,19 +33,29 @@ QUIET = ("--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
 Node = Callable[..., Any]
 
 
-def npm(*words: str | Path, folder: Path) -> str:
-    """Run npm in a folder and return its output; a failure is one of the test only with CI=true."""
+def npm(*words: str | Path, folder: Path, registry: bool = False) -> str:
+    """Run npm in a folder and return its output.
+
+    Args:
+        words: its arguments.
+        folder: its working directory.
+        registry: whether it needs the registry, without which the test is given up.
+    """
     if (program := shutil.which("npm")) is None:
         give_up("npm is not installed")
-    done = subprocess.run(
-        [program, *words], cwd=folder, capture_output=True, text=True, timeout=280, check=False
-    )
+    fail = give_up if registry else pytest.fail
+    try:
+        done = subprocess.run(
+            [program, *words], cwd=folder, capture_output=True, text=True, timeout=280, check=False
+        )
+    except subprocess.TimeoutExpired:
+        fail(f"npm {words[0]} has not ended after 280 seconds")
     if done.returncode:
-        give_up(f"npm {words[0]} failed: {done.stderr[-2000:]}")
+        fail(f"npm {words[0]} failed: {done.stderr[-2000:]}")
     return done.stdout
 
 
-def give_up(reason: str) -> Any:
+def give_up(reason: str) -> NoReturn:
     """Skip the test; with CI=true, fail."""
     if CI:
         pytest.fail(reason)
@@ -60,7 +71,7 @@ def packages() -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         (folder / "package.json").write_bytes(text)
-        npm("install", *QUIET, folder=folder)
+        npm("install", *QUIET, folder=folder, registry=True)
         (folder / "complete").touch()
     return folder / "node_modules"
 

@@ -96,7 +96,8 @@ def test_listeners_may_change_and_render_nothing(probe: tuple[Page, Gate]) -> No
     shows(page, "open")
     site.publisher().publish("hello")
     page.wait_for_function("got.length === 1")
-    page.evaluate(f"render('{URI}', {{ onMessage: (data) => got.push('two ' + data) }})")
+    page.evaluate(f"render('{URI}', {{ second: 1, onMessage: (data) => got.push('two ' + data) }})")
+    page.wait_for_function("globalThis.committed?.second === 1")
     page.evaluate("globalThis.renderings = 0")
     site.publisher().publish("hello")
     page.wait_for_function("got.length === 2")
@@ -122,6 +123,23 @@ def test_the_hook_sends_and_closes_with_its_component(probe: tuple[Page, Gate]) 
             opened.wait_for_event("close")
     with pytest.raises(Exception, match="useWSRedis has no websocket"):
         page.evaluate("connection.send('late')")
+
+
+@threads
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_message_that_is_not_json_is_an_error(probe: tuple[Page, Gate], listens: bool) -> None:
+    page, site = probe
+    page.evaluate(
+        "globalThis.errors = [];"
+        " globalThis.reportError = (error) => errors.push('reported ' + error.name); null"
+    )
+    listener = "onError: (error) => errors.push('heard ' + error.name)" if listens else ""
+    page.evaluate(f"render('{URI}', {{ json: true, {listener} }})")
+    shows(page, "open")
+    site.publisher().publish("{")
+    site.publisher().publish("1")
+    shows(page, "open", 1)
+    assert page.evaluate("errors") == [f"{'heard' if listens else 'reported'} SyntaxError"]
 
 
 @threads
@@ -308,3 +326,118 @@ def test_untrusted_html_opens_nothing(chromium: Any, htmx: Path, htmx_chat: Chat
         with page.expect_websocket():
             page.evaluate(f"({add})('trusted', '')")
         assert ["/ws/trusted?" in url for url in opened] == [True]
+
+
+URLS = """
+globalThis.urls = [];
+globalThis.WebSocket = class extends WebSocket {
+  constructor(url, protocols) {
+    urls.push(new URL(url).pathname);
+    super(url, protocols);
+  }
+};
+"""
+"""A script that lists the paths of the websockets that a page opens."""
+
+EXTENDED = """
+<div id="region" hx-ext="wsredis">
+  <p hx-ext="ignore:wsredis" wsredis-connect="/ws/ignored?subscribe-broadcast"></p>
+  <p wsredis-connect="/ws/inside?subscribe-broadcast"></p>
+</div>
+<p wsredis-connect="/ws/outside?subscribe-broadcast"></p>
+"""
+
+
+def visit_unregistered(page: Page, htmx: Path, chat: Chat) -> None:
+    """Open the chat without the extension, which `register_late` adds."""
+    page.add_init_script(URLS)
+    page.route("https://unpkg.com/**", lambda route: route.fulfill(path=htmx))
+    page.route("**/wsredis.htmx.js", lambda route: route.fulfill(body=""))
+    page.goto(chat.origin)
+
+
+def register_late(page: Page) -> None:
+    page.add_script_tag(url="/static/wsredis/wsredis.htmx.js?late")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_htmx_2_opens_nothing_without_hx_ext(
+    chromium: Any, htmx: Path, htmx_chat: Chat, late: bool
+) -> None:
+    with window(chromium) as page:
+        visit_unregistered(page, htmx, htmx_chat)
+        if not late:
+            register_late(page)
+        page.evaluate("(html) => document.body.insertAdjacentHTML('beforeend', html)", EXTENDED)
+        if late:
+            register_late(page)
+        else:
+            page.evaluate("htmx.process(region); htmx.process(document.body)")
+        two = ["/ws/chat", "/ws/inside"]
+        four = ["/ws/chat", "/ws/ignored", "/ws/inside", "/ws/outside"]
+        assert page.evaluate("urls") == (two if htmx.parents[1].name == "htmx.org-2" else four)
+
+
+def test_an_extension_that_htmx_4_refuses_opens_nothing(
+    chromium: Any, packages: Path, htmx_chat: Chat
+) -> None:
+    with window(chromium) as page:
+        visit_unregistered(page, packages / "htmx.org" / "dist" / "htmx.min.js", htmx_chat)
+        page.evaluate("htmx.registerExtension('wsredis', {})")
+        register_late(page)
+        assert page.evaluate("urls") == []
+
+
+ERRORS = """(prevent) => {
+    globalThis.failed = [];
+    globalThis.reported = [];
+    document.addEventListener("wsredis:error", (event) => {
+        failed.push(event.detail.message);
+        if (prevent) event.preventDefault();
+    });
+    addEventListener("error", (event) => {
+        reported.push(event.error.message);
+        event.preventDefault();
+    });
+}"""
+"""A function that lists the events "wsredis:error" of a page and the errors reported to it."""
+
+
+@pytest.mark.parametrize("prevent", [False, True])
+def test_an_attribute_that_is_not_valid_stops_no_other_element(
+    chromium: Any, htmx: Path, htmx_chat: Chat, prevent: bool
+) -> None:
+    with window(chromium) as page:
+        visit_unregistered(page, htmx, htmx_chat)
+        page.evaluate(ERRORS, prevent)
+        bad = '<p hx-ext="wsredis" wsredis-connect=""></p>'
+        page.evaluate("(html) => document.body.insertAdjacentHTML('afterbegin', html)", bad)
+        register_late(page)
+        assert page.evaluate("urls") == ["/ws/chat"]
+        (message,) = page.evaluate("failed")
+        assert "needs a uri" in message
+        assert page.evaluate("reported") == ([] if prevent else [message])
+
+
+@pytest.mark.parametrize("prevent", [False, True])
+def test_a_failed_swap_is_an_error_and_the_next_message_is_swapped(
+    chromium: Any, htmx: Path, htmx_chat: Chat, prevent: bool
+) -> None:
+    publish = "(text) => fetch('/say', { method: 'POST', body: new URLSearchParams({ text }) })"
+    with window(chromium) as page:
+        visit_htmx(page, htmx, htmx_chat)
+        page.evaluate(ERRORS, prevent)
+        page.evaluate(
+            """() => {
+                const { swap } = htmx;
+                htmx.swap = () => {
+                    htmx.swap = swap;
+                    throw new Error("swap failed");
+                };
+            }"""
+        )
+        page.evaluate(publish, "one")
+        page.evaluate(publish, "two")
+        expect(page.locator("#messages .text")).to_have_text(["two"])
+        assert page.evaluate("failed") == ["swap failed"]
+        assert page.evaluate("reported") == ([] if prevent else ["swap failed"])

@@ -29,6 +29,7 @@ def callback():
         raise LookupError
     except LookupError:
         log.exception("three")
+    log.error("with an exception", exc_info=KeyError())
     gevent.spawn(done.set)
 
 log.info("none")
@@ -48,5 +49,6 @@ def test_a_handler_that_gives_way_does_not_hold_up_the_loop() -> None:
         "one None",
         "two of 3 None",
         "three LookupError",
+        "with an exception KeyError",
         "four None",
     ]

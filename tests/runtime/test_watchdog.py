@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import gevent
 import pytest
 
 from wsredis.runtime.logs import INTERVAL, MAX_REASONS, Seldom
@@ -162,6 +163,41 @@ def test_a_method_without_code_is_named_too(
     wait_for_loop(place)
     assert "at least 1000 ms: " in caplog.text
     assert "lock.acquire (?:0)" in caplog.text
+    assert place.hub.calling is None
+
+
+def test_a_method_that_waits_in_its_greenlet_is_not_reported(
+    place: Place, watch: Watchdog, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Something else holds the loop meanwhile; here it is the test."""
+    go_on, held, enough = place.run(gevent.event.Event), threading.Event(), threading.Event()
+    connection = place.websocket()
+    place.loop.soon(gevent.spawn, connection._tell, go_on.wait)
+    until(lambda: place.hub.calling)
+
+    def hold() -> None:
+        held.set()
+        enough.wait(SECONDS)
+
+    place.loop.soon(hold)
+    assert held.wait(SECONDS)
+    watch.look()
+    clock.now += 1
+    watch.look()
+    enough.set()
+    wait_for_loop(place)
+    assert "wsredis.watchdog" not in [record.name for record in caplog.records]
+    place.run(go_on.set)
+    until(lambda: place.hub.calling is None)
+
+
+def test_a_method_that_is_killed_is_called_no_more(place: Place) -> None:
+    def killed() -> None:
+        raise gevent.GreenletExit
+
+    connection = place.websocket()
+    with pytest.raises(gevent.GreenletExit):
+        place.run(connection._tell, killed)
     assert place.hub.calling is None
 
 

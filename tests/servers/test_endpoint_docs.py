@@ -41,7 +41,7 @@ def serve(start: Callable[..., Site], tmp_path: Path) -> Serve:
 
 
 def test_each_is_tried() -> None:
-    assert NAMES == ["Room", "Limited", "Members", "Download"]
+    assert NAMES == ["Room", "Ticker", "Limited", "Members", "Download"]
 
 
 def test_a_room_passes_messages_on(serve: Serve) -> None:
@@ -49,6 +49,12 @@ def test_a_room_passes_messages_on(serve: Serve) -> None:
     with site.connect("tea") as alice, site.connect("tea") as bob:
         alice.send("hello")
         assert [ws.recv(timeout=SECONDS) for ws in (alice, bob)] == ["hello", "hello"]
+
+
+def test_a_ticker_sends_heartbeats_to_those_that_ask(serve: Serve) -> None:
+    site = serve("Ticker")
+    with site.connect("x", "heartbeat") as ws:
+        assert ws.recv(timeout=SECONDS) == "wsredis.heartbeat 25"
 
 
 def test_a_closed_room_says_when_it_opens(serve: Serve) -> None:

@@ -82,7 +82,7 @@ def test_more_websockets_than_files_are_refused_and_a_warning_says_so(
             opened += 1
         assert opened == (16 if setup.name == "gunicorn-gthread" else 72)
         assert site.get("/")[0] == 200
-    said = site.lines("max_connections=1000 is more than .* of 200 ")
+    said = site.lines("max_connections=1000 needs more files .* of 200 ")
     assert len(said) == 1
     assert f"websockets get {opened}" in said[0]
 

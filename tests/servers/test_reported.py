@@ -53,11 +53,14 @@ def talks(site: Site, room: str) -> bool:
 
 # A worker that is still loading the site does not end when it is asked to.
 MERCY = ("--worker-reload-mercy", "5")
-UWSGI_SOON = ("--max-requests", "5", "--min-worker-lifetime", "0", *MERCY)
+REQUESTS = 20
+"""After how many a worker is replaced; the first ones are those of the test before it looks."""
+
+UWSGI_SOON = ("--max-requests", str(REQUESTS), "--min-worker-lifetime", "0", *MERCY)
 RECYCLING = {
     **dict.fromkeys(("uwsgi-gevent", "uwsgi-threads", "uwsgi-workers"), UWSGI_SOON),
-    "gunicorn-gevent": ("--max-requests", "5"),
-    "gunicorn-gthread": ("--max-requests", "5"),
+    "gunicorn-gevent": ("--max-requests", str(REQUESTS)),
+    "gunicorn-gthread": ("--max-requests", str(REQUESTS)),
 }
 
 
@@ -69,7 +72,7 @@ def test_a_worker_that_has_served_its_requests_says_1012(
     with site.connect(room, *TALK) as ws:
         ws.send("hello")
         assert ws.recv(timeout=SECONDS) == "hello"
-        for number in range(5 * setup.workers + 5):
+        for number in range(REQUESTS * setup.workers + REQUESTS):
             try:
                 site.get(f"/page/{number}")
             except OSError:  # a new worker is not there yet
@@ -243,7 +246,7 @@ def test_redis_may_close_idle_connections(start: Start, room: str) -> None:
         site = start("gunicorn-gthread", redis=redis.url)
         with site.connect(room, *TALK) as ws, Redis.from_url(redis.url) as client:
 
-            def idle() -> bool:
+            def has_publisher_connection() -> bool:
                 """Return whether Redis still has a connection of a publisher."""
                 return any(
                     int(info["sub"]) == 0 and info["id"] != me for info in client.client_list()
@@ -253,7 +256,10 @@ def test_redis_may_close_idle_connections(start: Start, room: str) -> None:
             for text in ("one", "two"):
                 site.request("POST", f"/publish/{room}", text)
                 assert ws.recv(timeout=SECONDS) == text
-                eventually(lambda: not idle(), "Redis has closed the connections of publishers")
+                eventually(
+                    lambda: not has_publisher_connection(),
+                    "Redis has closed the connections of publishers",
+                )
             ws.send("three")
             assert ws.recv(timeout=SECONDS) == "three"
             assert site.stats()["gaps"] == site.stats()["reconnects"] == 0

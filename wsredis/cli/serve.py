@@ -14,6 +14,8 @@ from .ports import refuse_busy
 
 __all__ = ["run_serve"]
 
+AS_IT_IS = "{} is served as it is, because its module has made a WebSocketMiddleware already."
+
 
 def _load(place: str) -> Any:
     """Return the application; an error in its own code is not caught, to show where it is."""
@@ -46,15 +48,18 @@ def _load(place: str) -> Any:
 def run_serve(options: argparse.Namespace) -> int:
     """Serve a WSGI application with gevent.pywsgi, for development: one process, plain HTTP.
 
-    It is wrapped in WebSocketMiddleware unless it serves websockets itself.
+    It is wrapped in WebSocketMiddleware unless its module has made one already.
     """
     from gevent.pywsgi import WSGIServer
 
     if options.redis is not None:
         os.environ["WSREDIS_REDIS"] = options.redis
     application = _load(options.application)
-    if not claimed_configs():  # its middleware may be inside other wrappers
-        application = WebSocketMiddleware(application)
+    if not isinstance(application, WebSocketMiddleware):
+        if claimed_configs():  # its middleware may be inside other wrappers
+            print(AS_IT_IS.format(options.application), file=sys.stderr, flush=True)
+        else:
+            application = WebSocketMiddleware(application)
     if options.redis not in (None, *(config.redis for config in claimed_configs())):
         raise ValueError(
             f"{options.application} sets the option redis itself, so --redis has no effect: leave"

@@ -31,7 +31,7 @@ _REDIS_URL = (
 )
 
 _OF_A_SERVICE = re.compile(r"_PORT$|_PORT_|_SERVICE_")
-"""Matches variables that Kubernetes and Docker links set; no option has such a name."""
+"""Matches variables that Kubernetes sets for a service; no option has such a name."""
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
@@ -228,8 +228,8 @@ class Config:
     """Whether to accept permessage-deflate (RFC 7692), without context takeover."""
 
     serve_client: bool = _option(False, _flag, "True or False")
-    """Whether plain requests for ``wsredis.js`` and ``wsredis.mjs`` below the prefix get the files
-    of the browser client."""
+    """Whether plain requests below the prefix for the scripts of the browser client, such as
+    ``wsredis.js`` and ``wsredis.esm.js``, get these files."""
 
     secret: str | None = _option(
         None, _or_none(str),

@@ -91,10 +91,14 @@ def configure_from(source: Callable[[], Config]) -> None:
 def claim(owner: object, config: Config) -> None:
     """Apply the options of a middleware to the publishers of this process, if it is the first.
 
-    The claim ends with `release`, or when the middleware no longer exists. A repeated call replaces
-    the claim.
+    The claim ends with `release`, or when the middleware no longer exists. A repeated call
+    changes its options in place: without the claim, publishers would use the environment.
     """
-    release(owner)
+    for one in list(_claims):
+        if one.owner() is owner:
+            one.config = config
+            return
+    release(owner)  # the claims of middleware that no longer exists
     _claims.append(_Claim(owner, config))
 
 

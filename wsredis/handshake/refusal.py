@@ -7,7 +7,7 @@ from http.client import responses
 from typing import Any
 
 from ..access.requests import REQUESTABLE
-from ..exceptions import HandshakeError
+from ..exceptions import BrokerUnavailable, HandshakeError
 from ..naming import encode_name, loggable, printable
 from ..protocol.http import check_headers, http_head
 from ..runtime.logs import Seldom, get_logger
@@ -100,9 +100,9 @@ ADVICE = {
     401: "The identity resolver, allowed_channels or the endpoint refuses this client.",
     403: "The identity resolver, allowed_channels, the endpoint or `origins` decides this.",
     429: "The limits are max_connections_per_user and max_connections_per_address.",
-    500: "The traceback is in this log.",
+    500: "The error is in this log, unless the site itself refuses with 500.",
     501: "Start the site with one of these servers.",
-    503: "Look for earlier warnings about Redis, max_connections and handshake_timeout.",
+    503: "Redis, max_connections or handshake_timeout is the reason.",
 }
 """What the site can do about a refusal, by its status."""
 
@@ -113,7 +113,9 @@ _seldom = Seldom()
 
 
 def warn(error: HandshakeError, wanted: str, client: str) -> None:
-    """Log a refusal as a warning, once a minute for each place in the code that refuses.
+    """Log a refusal as a warning, once a minute for each place in the code that raises it.
+
+    Deferred endpoints do not raise: their refusals with one status count as one place.
 
     Args:
         error: the refusal.
@@ -126,9 +128,15 @@ def warn(error: HandshakeError, wanted: str, client: str) -> None:
     log.warning(
         "refused a websocket with %d: client=%s user=%s asked for %s: %s %s (Once a minute for each"
         " reason; all refusals are logged at INFO.)",
-        *(error.status, client or "-", user, wanted, error.text),
+        *(error.status, client or "-", user, wanted, error.text + _cause(error)),
         ADVICE.get(error.status, OTHERWISE),
     )
+
+
+def _cause(error: HandshakeError) -> str:
+    """Return why Redis is unavailable, if that is the cause of a refusal."""
+    cause = error.__cause__
+    return f" ({cause})" if isinstance(cause, BrokerUnavailable) else ""
 
 
 def asked(environ: dict[str, Any]) -> str:

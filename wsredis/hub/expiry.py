@@ -78,16 +78,20 @@ class Expiry:
         now = time.time()
         if self._earliest <= now:
             self._earliest = math.inf
-            for step in in_steps(tuple(self._until)):
-                closed = 0
-                for subscriber in step:
-                    until = self._until.get(subscriber, math.inf)  # it may have ended meanwhile
-                    if until <= now:
-                        del self._until[subscriber]
-                        closed += _expire(subscriber)
-                    elif until < self._earliest:
-                        self._earliest = until
-                yield closed
+            try:
+                for step in in_steps(tuple(self._until)):
+                    closed = 0
+                    for subscriber in step:
+                        until = self._until.get(subscriber, math.inf)  # it may have ended meanwhile
+                        if until <= now:
+                            del self._until[subscriber]
+                            closed += _expire(subscriber)
+                        elif until < self._earliest:
+                            self._earliest = until
+                    yield closed
+            except BaseException:
+                self._earliest = now  # the next run looks at all of them again
+                raise
         for _ in self._recent.expire(time.monotonic()):
             yield 0
 

@@ -51,7 +51,8 @@ class Keepalive:
     def __iter__(self) -> Iterator[Client]:
         """Iterate over all subscribers, while others may join and leave.
 
-        A subscriber that stays until the end is yielded once, any other at most once.
+        A subscriber that is here from the beginning to the end is yielded once, any other at most
+        once.
         """
         for bucket in self._buckets:
             yield from tuple(bucket)

@@ -30,9 +30,9 @@ from .subscriber import Client
 
 __all__ = ["OVERHEAD", "BufferMemory"]
 
-WEIGHT = itemgetter(0)
-
 log = get_logger("wsredis.memory")
+
+_weight = itemgetter(0)
 
 OVERHEAD = 128
 """Bytes counted for a chunk in a send buffer besides its own: objects and a place in the queue."""
@@ -126,9 +126,9 @@ class BufferMemory:
             sorted_steps = []
             for step in in_steps(self._subscribers()):
                 weights = [(weight, each) for each in step if (weight := each.buffered)]
-                sorted_steps.append(sorted(weights, key=WEIGHT, reverse=True))
+                sorted_steps.append(sorted(weights, key=_weight, reverse=True))
                 gevent.sleep(NEXT_TURN)
-            for heaviest in in_steps(merge(*sorted_steps, key=WEIGHT, reverse=True)):
+            for heaviest in in_steps(merge(*sorted_steps, key=_weight, reverse=True)):
                 for weight, subscriber in heaviest:
                     if self.total <= self._limit - self._limit // 8:
                         return

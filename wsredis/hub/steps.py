@@ -54,11 +54,6 @@ class Repeated:
         self._closed = False
         self._pause.start(self._begin)
 
-    @property
-    def active(self) -> bool:
-        """Return whether it is waiting for the next run or the next step."""
-        return bool(self._pause.active or self._turn.active)
-
     def close(self) -> None:
         """Stop, without the remaining steps of the current run."""
         self._closed = True

@@ -95,7 +95,8 @@ class IdentityResolver(Protocol):
     Returns:
         An `Identity`; None or `ANONYMOUS` for an anonymous client.
 
-    If it raises an exception, the handshake is refused (403) and the exception is logged.
+    If it raises an exception, the handshake is refused (403) and the exception is logged. If it has
+    a method ``check_config(config)``, the middleware calls it with its `Config` when it is made.
     """
 
     def __call__(self, request: Any, /) -> Identity | None: ...
@@ -136,13 +137,13 @@ class _Chain:
                 return identity
         return ANONYMOUS
 
-    def check(self, config: object) -> None:
+    def check_config(self, config: object) -> None:
         for resolver in self._resolvers:
             check_resolver(resolver, config)
 
 
 def check_resolver(resolver: object, config: object) -> None:
-    """Let a resolver check the options of its middleware, if it has a method ``check`` for that.
+    """Let a resolver check the options of its middleware, if it has a method ``check_config``.
 
     Args:
         resolver: any resolver.
@@ -151,6 +152,6 @@ def check_resolver(resolver: object, config: object) -> None:
     Raises:
         ConfigurationError: the resolver needs an option that is not set.
     """
-    check = getattr(resolver, "check", None)
+    check = getattr(resolver, "check_config", None)
     if check is not None:
         check(config)

@@ -32,8 +32,9 @@ class _Logger(logging.LoggerAdapter[logging.Logger]):
         if not isinstance(gevent.getcurrent(), Hub):
             self.logger.log(level, msg, *args, **kwargs)
             return
-        if kwargs.get("exc_info"):
-            kwargs["exc_info"] = sys.exc_info()
+        exc_info = kwargs.get("exc_info")
+        if exc_info and not isinstance(exc_info, (BaseException, tuple)):
+            kwargs["exc_info"] = sys.exc_info()  # the new greenlet handles no exception
         gevent.spawn(self.logger.log, level, msg, *args, **kwargs)
 
 

@@ -32,8 +32,8 @@ PERIOD = 0.05
 
 HELD = (
     "The endpoint held the loop for at least %d ms: %s.%s (%s:%d). Meanwhile this process served no"
-    " websocket. Do slow work in a thread, or with sockets that gevent has patched. (Once a minute"
-    " for each function.)"
+    " websocket. Do slow work in a thread, or in a monkey-patched process with gevent.spawn, and"
+    " return to the loop with connection.soon. (Once a minute for each function.)"
 )
 
 Call = tuple[Callable[..., Any]]
@@ -107,6 +107,8 @@ class Watchdog:
     def _free(self, sighting: Sighting) -> None:
         """Report a call that has held the loop; called on the loop, which is free again."""
         self._sighting = None
+        if self._hub.calling is sighting.call:
+            return  # it waits in its greenlet, so something else has held the loop
         held = sighting.until - sighting.since
         if held < LIMIT:
             return

@@ -231,13 +231,21 @@ class Opening(Stream):
         try:
             method(*args)
         except (Exception, gevent.Timeout) as exc:
+            error: BaseException | None = exc
+        else:
+            error = None
+        finally:
             host.calling = None
-            if self._pending is not None:
-                self._refuse_for(exc)
-                return
-            log.exception("the endpoint failed for %s", self)
-            self.close(APPLICATION_ERROR.code, APPLICATION_ERROR.reason)
-        host.calling = None
+        if error is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Refuse the handshake or close this websocket because the endpoint has failed."""
+        if self._pending is not None:
+            self._refuse_for(error)
+            return
+        log.error("the endpoint failed for %s", self, exc_info=error)
+        self.close(APPLICATION_ERROR.code, APPLICATION_ERROR.reason)
 
     def _refuse_for(self, exc: BaseException) -> None:
         """Refuse a handshake because of an exception of the endpoint."""

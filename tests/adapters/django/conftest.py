@@ -27,6 +27,7 @@ from django.test import override_settings  # noqa: E402
 from wsredis.adapters.django.testing import LiveServer  # noqa: E402
 
 from ..django_site import Live, empty, live, login, person, room, serving, tables  # noqa: E402
+from .support import BACKENDS, ENGINES, Person, store  # noqa: E402
 
 __all__ = ["live", "login", "person", "room", "tables"]
 
@@ -55,3 +56,45 @@ def site(redis_url: str) -> Iterator[Callable[..., Any]]:
 def server(redis_url: str) -> Iterator[Live]:
     with serving(WSGIHandler(), LiveServer) as live:
         yield live
+
+
+@pytest.fixture(params=ENGINES)
+def engine(
+    request: pytest.FixtureRequest, tmp_path: Path, redis_url: str, db: None
+) -> Iterator[str]:
+    """Let the site have each of Django's session engines, or those of `support.engines`."""
+    name: str = request.param
+    cache = "django.core.cache.backends.locmem.LocMemCache"
+    if name == "redis":
+        cache = "django.core.cache.backends.redis.RedisCache"
+    with override_settings(
+        SESSION_ENGINE=BACKENDS + name.replace("redis", "cache"),
+        SESSION_FILE_PATH=str(tmp_path),
+        CACHES={"default": {"BACKEND": cache, "LOCATION": redis_url}},
+    ):
+        for kind in type(store()).__mro__:
+            if "_storage_path" in vars(kind):  # that of an earlier test
+                del kind._storage_path
+        yield name
+
+
+@pytest.fixture
+def alice(person: Person) -> Any:
+    return person("alice", "editors")
+
+
+@pytest.fixture
+def path(room: str) -> str:
+    return f"/ws/{room}?subscribe-user&subscribe-group&subscribe-session"
+
+
+@pytest.fixture
+def revocations(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Collect the revocations instead of sending them."""
+    given: list[dict[str, Any]] = []
+
+    def disconnect(config: Any, **revocation: Any) -> None:
+        given.append(revocation)
+
+    monkeypatch.setattr("wsredis.adapters.django.revoke.disconnect", disconnect)
+    return given

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import pytest
 from django.conf import settings
-from django.core import checks
 from django.db import connections
 from django.test import override_settings
 
 from wsredis.adapters.django import DjangoWebSocketMiddleware
 from wsredis.adapters.django import checks as ours
 
-Site = Callable[..., None]
-
-
-def found(deploy: bool = False) -> dict[str, checks.CheckMessage]:
-    """Return what the checks say, by id."""
-    messages = checks.run_checks(tags=["wsredis"], include_deployment_checks=deploy)
-    by_id = {message.id: message for message in messages}
-    assert len(by_id) == len(messages)
-    assert all(message.hint and message.msg.endswith((".", ")")) for message in messages), messages
-    return by_id
-
-
-def only(identifier: str, deploy: bool = False) -> checks.CheckMessage:
-    """Return the one thing that is found."""
-    messages = found(deploy)
-    assert set(messages) == {identifier}
-    return messages[identifier]
+from .support import Site, found, only
 
 
 def test_a_good_site_gets_no_word(site: Site) -> None:

@@ -15,47 +15,17 @@ import pytest
 from chatsite import models
 from django.contrib.auth.models import Group, User
 from django.db import transaction
-from django.test import Client
 from django.utils import timezone
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection
 
 from wsredis.adapters.django import Publisher
 
-from ..support import environment
+from ..support import SECONDS, environment
 from .conftest import PROJECT, Live
-
-Person = Callable[..., Any]
-Login = Callable[[Any], Client]
-
-SECONDS = 30
-
+from .support import Login, Person, ended, stays
 
 CHANGED = "the groups of the user have changed"
-
-
-def ended(ws: ClientConnection) -> int:
-    """Wait for the end and return its close code."""
-    with pytest.raises(ConnectionClosed) as closed:
-        ws.recv(SECONDS)
-    assert closed.value.rcvd is not None
-    return closed.value.rcvd.code
-
-
-def stays(ws: ClientConnection) -> bool:
-    """Tell whether a websocket answers, and so has got no close frame before."""
-    assert ws.ping().wait(SECONDS)
-    return ws.close_code is None
-
-
-@pytest.fixture
-def path(room: str) -> str:
-    return f"/ws/{room}?subscribe-user&subscribe-group&subscribe-session"
-
-
-@pytest.fixture
-def alice(person: Person) -> Any:
-    return person("alice", "editors")
 
 
 @pytest.fixture
@@ -310,7 +280,10 @@ def test_the_user_model_may_be_a_child_with_a_model_of_its_own_for_groups(tmp_pa
         PROJECT, tmp_path, CHATSITE_SETTINGS=settings, CHATSITE_DB=str(tmp_path / "db")
     )
     command = [sys.executable, "-c", CUSTOM_USERS]
-    run = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    # Not in the folder of the sources, where -c would import the core without the adapters.
+    run = subprocess.run(
+        command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
     assert run.returncode == 0, run.stderr
     found = [json.loads(line) for line in run.stdout.splitlines()]
     change = {"user": "alice", "code": 1012, "reason": "identity-changed (the account has changed)"}

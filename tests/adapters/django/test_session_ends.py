@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
-import django
 import pytest
 from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.db.models.signals import post_delete
 from django.test import AsyncClient, Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -25,75 +29,29 @@ from wsredis.adapters.django.sessions import CLEARED_AT_ONCE, site_engine, watch
 from wsredis.exceptions import BrokerUnavailable
 
 from .conftest import Live
-from .test_live_identity import ended, stays
-
-Person = Callable[..., Any]
-Login = Callable[[Any], Client]
-
-BACKENDS = "django.contrib.sessions.backends."
-ENGINES = ["db", "cache", "redis", "cached_db", "file", "signed_cookies"]
-WITH_STORE = ENGINES[:-1]
-WITH_TABLE = ["db", "cached_db"]
-
-
-@pytest.fixture
-def engine(
-    request: pytest.FixtureRequest, tmp_path: Path, redis_url: str, db: None
-) -> Iterator[str]:
-    name: str = request.param
-    cache = "django.core.cache.backends.locmem.LocMemCache"
-    if name == "redis":
-        cache = "django.core.cache.backends.redis.RedisCache"
-    with override_settings(
-        SESSION_ENGINE=BACKENDS + name.replace("redis", "cache"),
-        SESSION_FILE_PATH=str(tmp_path),
-        CACHES={"default": {"BACKEND": cache, "LOCATION": redis_url}},
-    ):
-        for kind in type(store()).__mro__:
-            if "_storage_path" in vars(kind):  # that of an earlier test
-                del kind._storage_path
-        yield name
-
-
-def engines(*names: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("engine", names, indirect=True)
-
-
-def store(client: Client | None = None) -> Any:
-    """Return the store of a client's session, as code outside a request makes it."""
-    key = client.cookies[settings.SESSION_COOKIE_NAME].value if client else None
-    return import_module(settings.SESSION_ENGINE).SessionStore(key)
-
-
-@pytest.fixture
-def path(room: str) -> str:
-    return f"/ws/{room}?subscribe-user&subscribe-group&subscribe-session"
-
-
-@pytest.fixture
-def alice(person: Person) -> Any:
-    return person("alice", "editors")
+from .support import (
+    ASYNC,
+    BACKENDS,
+    ENGINES,
+    WITH_STORE,
+    WITH_TABLE,
+    Login,
+    Person,
+    ended,
+    engines,
+    expired,
+    stays,
+    store,
+)
 
 
 @pytest.fixture
 def bob(live: Live, person: Person, login: Login, path: str, engine: str) -> Iterator[Any]:
-    """Give another user, whose websocket nothing of this closes."""
+    """Give another user, whose websocket must stay open."""
     user = person("bob")
     with live.open(path, login(user)) as ws:
         yield user
         assert stays(ws)
-
-
-@pytest.fixture
-def revocations(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Collect the revocations instead of sending them."""
-    given: list[dict[str, Any]] = []
-
-    def disconnect(config: Any, **revocation: Any) -> None:
-        given.append(revocation)
-
-    monkeypatch.setattr("wsredis.adapters.django.revoke.disconnect", disconnect)
-    return given
 
 
 # In a request
@@ -159,7 +117,7 @@ def test_other_changes_close_nothing(
     assert revocations == []
 
 
-@pytest.mark.skipif(django.VERSION < (5, 1), reason="sessions have methods for asyncio since 5.1")
+@ASYNC
 @engines(*ENGINES)
 @pytest.mark.parametrize("change", ["flush", "cycle_key"])
 def test_views_in_asyncio_do_so_too(
@@ -194,7 +152,7 @@ def test_the_end_of_a_session_in_the_store_closes_its_websockets(
         assert ended(ws) == 4401
 
 
-@pytest.mark.skipif(django.VERSION < (5, 1), reason="sessions have methods for asyncio since 5.1")
+@ASYNC
 @engines(*WITH_STORE)
 @pytest.mark.parametrize("way", ["adelete", "aflush", "acycle_key", "asave"])
 def test_jobs_in_asyncio_do_so_too(
@@ -246,38 +204,57 @@ def test_a_deletion_of_rows_that_is_rolled_back_closes_nothing(
         assert ended(ws) == 4401
 
 
-def expired(count: int) -> None:
-    """Make rows of expired sessions, as many as once in a portion and some more."""
-    old = timezone.now() - timedelta(days=1)
-    rows = [Session(pk=f"expired{n}", session_data="", expire_date=old) for n in range(count)]
-    Session.objects.bulk_create(rows)
+def clear_expired(way: str) -> None:
+    """Delete the expired sessions with the command, or with the method for asyncio."""
+    if way == "clearsessions":
+        call_command("clearsessions")
+    else:
+        async_to_sync(store().aclear_expired)()
 
 
+CLEARING = pytest.mark.parametrize(
+    "way", ["clearsessions", pytest.param("aclear_expired", marks=ASYNC)]
+)
+
+
+@CLEARING
 @engines(*WITH_TABLE)
 def test_clearsessions_closes_nothing_and_loads_few_rows_at_once(
-    alice: Any, login: Login, engine: str, revocations: Any
+    alice: Any, login: Login, engine: str, revocations: Any, way: str
 ) -> None:
     key = login(alice).cookies["sessionid"].value
     revocations.clear()
     expired(2 * CLEARED_AT_ONCE + 1)
     with CaptureQueriesContext(connection) as queries:
-        call_command("clearsessions")
+        clear_expired(way)
     assert [row.pk for row in Session.objects.all()] == [key]
     assert revocations == []
     portions = [query for query in queries if f"LIMIT {CLEARED_AT_ONCE}" in query["sql"]]
     assert len(portions) == 4  # the last one is empty
 
 
+@CLEARING
+@engines("db")
+def test_clearsessions_works_where_queries_have_few_variables(engine: str, way: str) -> None:
+    expired(1100)
+    connection.ensure_connection()
+    connection.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+    clear_expired(way)
+    assert not Session.objects.exists()
+    connection.close()  # the next one has the usual limit
+
+
+@CLEARING
 @engines("file")
 def test_clearsessions_closes_nothing_with_files(
-    alice: Any, login: Login, engine: str, revocations: Any, tmp_path: Path
+    alice: Any, login: Login, engine: str, revocations: Any, tmp_path: Path, way: str
 ) -> None:
     session = store(login(alice))
     session.set_expiry(timezone.now() - timedelta(seconds=1))
     session.save()
     assert list(tmp_path.iterdir())
     revocations.clear()
-    call_command("clearsessions")
+    clear_expired(way)
     assert not list(tmp_path.iterdir())
     assert revocations == []
 
@@ -291,23 +268,104 @@ def test_the_rows_of_expired_sessions_close_nothing(engine: str, revocations: An
     assert revocations == []
 
 
+@engines("db")
+def test_a_queryset_sends_a_revocation_for_each_session_that_has_not_expired(
+    engine: str, revocations: list[dict[str, Any]]
+) -> None:
+    sessions = [store() for _ in range(3)]
+    for session in sessions:
+        session.create()
+    expired(2)
+    Session.objects.all().delete()
+    keys = {session.session_key for session in sessions}
+    assert len(revocations) == 3
+    assert {revocation["session"] for revocation in revocations} == keys
+
+
 # What it costs
 
 
-@engines("db", "cached_db")
-def test_watching_asks_the_database_nothing(alice: Any, login: Login, engine: str) -> None:
-    key = login(alice).cookies["sessionid"].value
-    plain = import_module(site_engine()).SessionStore
+@contextmanager
+def fast_deletions() -> Iterator[None]:
+    """Let Django delete sessions as without our receiver, which needs their rows."""
+    uid = "wsredis.revoke_session_deleted"
+    assert post_delete.disconnect(sender=Session, dispatch_uid=uid)
+    try:
+        yield
+    finally:
+        revoke._watch(Session)
 
-    def queries(kind: Any) -> list[str]:
+
+def put(session: Any) -> None:
+    session["basket"] = [7]
+    session.save()
+
+
+CHANGES = pytest.mark.parametrize(
+    "change",
+    [put, methodcaller("flush"), methodcaller("cycle_key")],
+    ids=["put", "flush", "cycle_key"],
+)
+
+
+@CHANGES
+@engines(*WITH_TABLE)
+def test_watching_adds_only_a_transaction_and_only_to_deletions(
+    alice: Any, login: Login, engine: str, change: Callable[[Any], None]
+) -> None:
+    plain = import_module(site_engine()).SessionStore
+    watched = type(store())
+
+    def statements(kind: Any) -> list[str]:
         """Return the statements that a view causes which reads and changes the session."""
+        session = kind(login(alice).cookies["sessionid"].value)
         with CaptureQueriesContext(connection) as captured:
-            session = kind(key)
-            session["basket"] = [7]
-            session.save()
+            session.get("basket")
+            change(session)
         return [query["sql"].split()[0] for query in captured]
 
-    assert queries(store().__class__) == queries(plain)
+    with fast_deletions():
+        usual = statements(plain)
+        with transaction.atomic():
+            usual_in_transaction = statements(plain)
+    expected = []
+    for statement in usual:
+        expected += ["BEGIN", "DELETE", "COMMIT"] if statement == "DELETE" else [statement]
+    assert usual.count("DELETE") == (0 if change is put else 1)
+    assert statements(watched) == expected
+    with transaction.atomic():
+        assert statements(watched) == usual_in_transaction
+
+
+@CHANGES
+@engines("cache", "redis", "file")
+def test_watching_adds_one_look_up_and_only_to_deletions(
+    alice: Any,
+    login: Login,
+    engine: str,
+    change: Callable[[Any], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = import_module(site_engine()).SessionStore
+    exists, asked = plain.exists, []
+
+    def counted(self: Any, session_key: str) -> Any:
+        asked.append(session_key)
+        return exists(self, session_key)
+
+    monkeypatch.setattr(plain, "exists", counted)
+
+    def look_ups(kind: Any) -> int:
+        """Return how often a change asks the store for the session that it has had."""
+        key = login(alice).cookies["sessionid"].value
+        session = kind(key)
+        asked.clear()
+        session.get("basket")
+        change(session)
+        return asked.count(key)
+
+    assert look_ups(plain) == 0
+    assert look_ups(type(store())) == (0 if change is put else 1)
 
 
 @engines(*ENGINES)
@@ -367,23 +425,102 @@ def test_the_revocations_of_a_request_that_was_not_finished_are_sent_at_the_next
     assert len(revocations) == 1
 
 
+@dataclass
+class Redis:
+    """A Redis that may be unavailable, and the clock by which it is asked again."""
+
+    available: bool = False
+    now: float = 0.0
+    tries: int = 0
+
+    def disconnect(self, config: Any, **revocation: Any) -> None:
+        self.tries += 1
+        if not self.available:
+            raise BrokerUnavailable("Redis does not answer")
+
+
+@pytest.fixture
+def unavailable(monkeypatch: pytest.MonkeyPatch) -> Redis:
+    """Let Redis be unavailable; each application has had no error so far."""
+    given = Redis()
+    senders = {config: revoke._Sender(config) for config in revoke._senders}
+    monkeypatch.setattr(revoke, "_senders", senders)
+    monkeypatch.setattr(revoke, "disconnect", given.disconnect)
+    monkeypatch.setattr(revoke, "monotonic", lambda: given.now)
+    return given
+
+
 def test_redis_is_asked_once_in_a_request_while_it_is_unavailable(
-    person: Person, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    person: Person, unavailable: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tries: list[dict[str, Any]] = []
-
-    def disconnect(config: Any, **revocation: Any) -> None:
-        tries.append(revocation)
-        raise BrokerUnavailable("Redis does not answer")
-
-    monkeypatch.setattr("wsredis.adapters.django.revoke.disconnect", disconnect)
-    people = [person("alice"), person("bob")]
+    people = [person("alice"), person("bob"), person("carol")]
     revoke._begin()
-    for user in people:
+    for user in people[:2]:
         user.delete()
     revoke._finish()
-    assert len(tries) == 1
+    assert unavailable.tries == 1
     assert "the websockets of a user (and 1 more) could not be closed: Redis" in caplog.text
+    revoke._begin()
+    people[2].delete()
+    revoke._finish()
+    assert unavailable.tries == 2, "each request asks it"
+
+
+@engines("db")
+@pytest.mark.parametrize("available", [True, False])
+def test_redis_is_asked_once_in_a_second_outside_a_request_while_it_is_unavailable(
+    person: Person,
+    engine: str,
+    unavailable: Redis,
+    available: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    people = [person("alice"), person("bob"), person("carol")]
+    for _ in range(3):
+        store().create()
+    Session.objects.all().delete()
+    assert unavailable.tries == 1
+    unavailable.now = revoke.PAUSE - 0.1
+    people[0].delete()
+    assert unavailable.tries == 1
+    assert [record.message for record in caplog.records] == [
+        "the websockets of a session could not be closed: Redis does not answer",
+        "outside a request, no revocation is sent for 1 s after an error",
+    ]
+    caplog.clear()
+    unavailable.now = revoke.PAUSE
+    unavailable.available = available
+    people[1].delete()
+    assert unavailable.tries == 2
+    assert [record.message for record in caplog.records] == [
+        "3 revocations were left out after the last error",
+        "the websockets of a user could not be closed: Redis does not answer",
+    ][: 1 if available else 2]
+    people[2].delete()
+    assert unavailable.tries == (3 if available else 2)
+
+
+def test_another_redis_is_asked_at_once(
+    person: Person, site: Callable[..., None], unavailable: Redis
+) -> None:
+    people = [person("alice"), person("bob")]
+    people[0].delete()
+    site({"redis": "redis://127.0.0.1:1/0"})
+    people[1].delete()
+    assert unavailable.tries == 2
+
+
+def test_after_a_request_that_reaches_redis_others_are_sent_too(
+    person: Person, unavailable: Redis
+) -> None:
+    people = [person("alice"), person("bob"), person("carol")]
+    people[0].delete()
+    unavailable.available = True
+    revoke._begin()
+    people[1].delete()
+    revoke._finish()
+    people[2].delete()
+    assert unavailable.tries == 3
 
 
 @engines("db", "cache", "signed_cookies")

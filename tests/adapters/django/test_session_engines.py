@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,10 +15,8 @@ from wsredis.adapters.django import identity_of
 from wsredis.adapters.django.request import handshake_request
 
 from .conftest import Live
-from .test_checks import found, only
-from .test_live_identity import ended, stays
+from .support import Person, Site, ended, found, only, stays
 
-Site = Callable[..., None]
 OTHERS = [name for name in settings.MIDDLEWARE if "SessionMiddleware" not in name]
 
 
@@ -55,7 +52,7 @@ def seen(cookie: str, agent: str = "a browser", **headers: str) -> Identity:
 
 @pytest.mark.parametrize("agent", ["a browser", "another"])
 def test_a_session_that_is_modified_by_loading_is_known(
-    engine: str, person: Callable[..., Any], agent: str
+    engine: str, person: Person, agent: str
 ) -> None:
     person("alice", "editors")
     cookie = entered("alice").cookies["sessionid"].value
@@ -64,24 +61,17 @@ def test_a_session_that_is_modified_by_loading_is_known(
 
 
 def test_a_session_that_is_not_stored_is_nobodys(
-    engine: str, monkeypatch: pytest.MonkeyPatch
+    engine: str, revocations: list[dict[str, Any]]
 ) -> None:
-    given: list[dict[str, Any]] = []
-    monkeypatch.setattr(
-        "wsredis.adapters.django.revoke.disconnect",
-        lambda config, **revocation: given.append(revocation),
-    )
     forged = RequestFactory().get("/ws/", HTTP_COOKIE="sessionid=none12345")
     request = handshake_request(forged.environ)
     assert identity_of(request) == ANONYMOUS
     assert request.session.is_empty()
     assert not Visit.objects.exists()
-    assert given == []
+    assert revocations == []
 
 
-def test_their_websockets_end_with_them(
-    engine: str, live: Live, person: Callable[..., Any], room: str
-) -> None:
+def test_their_websockets_end_with_them(engine: str, live: Live, person: Person, room: str) -> None:
     person("alice")
     browsers = [entered("alice") for _ in range(3)]
     path = f"/ws/{room}?subscribe-user&subscribe-session"
@@ -97,9 +87,7 @@ def test_their_websockets_end_with_them(
         assert stays(staying)
 
 
-def test_middleware_may_find_the_session_elsewhere(
-    site: Site, person: Callable[..., Any], db: None
-) -> None:
+def test_middleware_may_find_the_session_elsewhere(site: Site, person: Person, db: None) -> None:
     use(site, "visits", "SessionMiddleware")
     person("alice")
     key = entered("alice").cookies["sessionid"].value
@@ -119,7 +107,7 @@ def test_middleware_that_answers_itself_lets_no_websocket_in(
 
 
 def test_middleware_that_needs_a_whole_request_is_not_used(
-    site: Site, person: Callable[..., Any], db: None
+    site: Site, person: Person, db: None
 ) -> None:
     person("alice")
     cookie = entered("alice").cookies["sessionid"].value

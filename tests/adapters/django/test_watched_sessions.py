@@ -17,6 +17,7 @@ from typing import Any
 
 import django
 import pytest
+from asgiref.sync import sync_to_async
 from chatsite import own_engine
 from chatsite.models import Visit
 from django.conf import settings
@@ -31,29 +32,24 @@ from wsredis.adapters.django.sessions import SITE_ENGINE, site_engine
 
 from ..support import environment
 from .conftest import PROJECT, Live
-from .test_checks import only
-from .test_live_identity import ended, stays
-from .test_session_ends import (
+from .support import (
+    ASYNC,
     BACKENDS,
     ENGINES,
     WITH_STORE,
     WITH_TABLE,
     Login,
     Person,
-    alice,
-    engine,
+    Site,
+    ended,
     engines,
     expired,
-    path,
-    revocations,
+    only,
+    stays,
     store,
 )
 
-__all__ = ["alice", "engine", "path", "revocations"]
-
-Site = Callable[..., None]
 OURS = sessions.__name__
-ASYNC = pytest.mark.skipif(django.VERSION < (5, 1), reason="asyncio is supported since 5.1")
 
 
 # The store of the site
@@ -155,6 +151,31 @@ def test_a_deletion_in_asyncio_is_revoked_once(engine: str, revocations: list[An
     assert len(revocations) == 1
 
 
+@ASYNC
+@engines("db", "cache")
+def test_saving_in_asyncio_waits_for_a_thread_only_where_a_session_has_ended(
+    engine: str, monkeypatch: pytest.MonkeyPatch, revocations: list[Any]
+) -> None:
+    called: list[str] = []
+
+    def sync_to_async_noted(function: Callable[..., Any]) -> Any:
+        called.append(function.__name__)
+        return sync_to_async(function)
+
+    monkeypatch.setattr(sessions, "sync_to_async", sync_to_async_noted)
+
+    async def change() -> None:
+        session = store()
+        await session.acreate()
+        for user in ("1", "1", "2"):
+            await session.aset("_auth_user_id", user)
+            await session.asave()
+
+    asyncio.run(change())
+    assert len(revocations) == 1
+    assert called == ["session_ended"]
+
+
 def test_clearsessions_calls_the_method_of_an_engine(
     own: list[str], revocations: list[Any]
 ) -> None:
@@ -165,6 +186,37 @@ def test_clearsessions_calls_the_method_of_an_engine(
     call_command("clearsessions")
     assert own == ["clear_expired"]
     assert Visit.objects.count() == 1
+    assert revocations == []
+
+
+@ASYNC
+def test_the_method_of_an_engine_for_asyncio_clears_its_sessions(
+    monkeypatch: pytest.MonkeyPatch, own: list[str], revocations: list[Any]
+) -> None:
+    async def aclear_expired(cls: Any) -> None:
+        own.append("aclear_expired")
+
+    method = classmethod(aclear_expired)
+    monkeypatch.setattr(own_engine.SessionStore, "aclear_expired", method, raising=False)
+    asyncio.run(store().aclear_expired())
+    assert own == ["aclear_expired"]
+    assert revocations == []
+
+
+@ASYNC
+@engines("cache")
+def test_an_engine_that_clears_its_sessions_one_by_one_closes_nothing(
+    engine: str, monkeypatch: pytest.MonkeyPatch, revocations: list[Any]
+) -> None:
+    session = store()
+    session.create()
+
+    async def aclear_expired(cls: Any) -> None:
+        await cls().adelete(session.session_key)
+
+    monkeypatch.setattr(CacheSession, "aclear_expired", classmethod(aclear_expired))
+    asyncio.run(store().aclear_expired())
+    assert not store().exists(session.session_key)
     assert revocations == []
 
 

@@ -11,10 +11,12 @@ from typing import Any
 import flasksite
 import pytest
 import redis
-from flask import Flask, session
+from flask import Flask, request, request_started, session
+from flask.sessions import SessionInterface
 from websockets.exceptions import InvalidStatus
+from werkzeug.routing import BaseConverter
 
-from wsredis.adapters.flask import Publisher, WSRedis, session_key
+from wsredis.adapters.flask import Publisher, WSRedis, session_key, sessions
 
 from ..support import SECONDS, Browser, closed
 
@@ -36,6 +38,14 @@ def kinds(redis_client: redis.Redis) -> Kinds:
         "redis": {"SESSION_TYPE": "redis", "SESSION_REDIS": redis_client},
         "store": {"STORE": True},
     }
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Collect the keys of ended sessions instead of sending revocations."""
+    given: list[str] = []
+    monkeypatch.setattr(sessions, "disconnect", lambda session, config: given.append(session))
+    return given
 
 
 def hears(ws: Any, app: Flask, room: str) -> None:
@@ -151,12 +161,8 @@ def test_a_session_that_gets_another_id_closes_its_websockets(
 
 @pytest.mark.parametrize("kind", ["signed", "redis", "store"])
 def test_other_changes_of_a_session_close_nothing(
-    make: Make, kinds: Kinds, kind: str, monkeypatch: pytest.MonkeyPatch
+    make: Make, kinds: Kinds, kind: str, ended: list[str]
 ) -> None:
-    ended: list[str] = []
-    monkeypatch.setattr(
-        "wsredis.adapters.flask.sessions.disconnect", lambda session, config: ended.append(session)
-    )
     client = make(**kinds[kind]).test_client()
     for change in ("put", "clear"):
         client.get(f"/session/{change}")  # nobody has a websocket under a key
@@ -169,6 +175,26 @@ def test_other_changes_of_a_session_close_nothing(
     assert len(ended) == 1
 
 
+def test_a_function_that_was_there_before_may_end_the_session(ended: list[str]) -> None:
+    app = Flask("site")
+    app.secret_key = "a key that only the tests know"
+
+    @app.after_request
+    def leave(response: Any) -> Any:
+        if request.path == "/leave":
+            session.clear()
+        return response
+
+    WSRedis(app)
+    app.add_url_rule("/key", "key", view_func=session_key)
+    app.add_url_rule("/leave", "leave", view_func=lambda: "goodbye")
+    client = app.test_client()
+    key = client.get("/key").text
+    with client.get("/leave"):
+        pass
+    assert ended == [key]
+
+
 def test_a_page_that_does_not_look_at_the_session_does_not_vary_by_it() -> None:
     app = Flask("site")  # Flask-Login looks at each session
     app.secret_key = "a key that only the tests know"
@@ -178,6 +204,82 @@ def test_a_page_that_does_not_look_at_the_session_does_not_vary_by_it() -> None:
     client = app.test_client()
     assert "Vary" not in client.get("/nothing").headers
     assert client.get("/look").headers["Vary"] == "Cookie"
+
+
+def test_a_page_whose_url_converter_looks_at_the_session_varies_by_it() -> None:
+    class Basket(BaseConverter):
+        def to_python(self, value: str) -> Any:
+            return session.get("basket", value)
+
+    app = Flask("site")
+    app.secret_key = "a key that only the tests know"
+    app.url_map.converters["basket"] = Basket
+    WSRedis(app)
+    app.add_url_rule("/baskets/<basket:found>", "basket", view_func=lambda found: found)
+    assert app.test_client().get("/baskets/none").headers["Vary"] == "Cookie"
+
+
+def test_a_session_need_not_be_marked_as_accessed() -> None:
+    class Plain(dict[str, Any]):
+        """A session that is not derived from a class of Flask."""
+
+    class Interface(SessionInterface):
+        def open_session(self, app: Flask, request: Any) -> Any:
+            return Plain()
+
+        def save_session(self, app: Flask, session: Any, response: Any) -> None:
+            pass
+
+    app = Flask("site")
+    app.session_interface = Interface()
+    WSRedis(app)
+    app.add_url_rule("/nothing", "nothing", view_func=lambda: "nothing")
+    assert app.test_client().get("/nothing").status_code == 200
+
+
+def test_a_response_without_a_started_request_is_processed(make: Make) -> None:
+    app = make()
+    with app.test_request_context("/"):
+        response = app.make_response("done")
+        assert app.process_response(response) is response
+
+
+def test_a_receiver_that_fails_is_the_only_error_of_a_request(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make()
+    app.testing = False
+
+    def fail(sender: Any, **signal: Any) -> None:
+        raise LookupError("a receiver of the site")
+
+    with request_started.connected_to(fail, app):
+        # Receivers are called in no fixed order: without ours, the outcome is always the same.
+        request_started.disconnect(sessions._begin, app)
+        assert app.test_client().get("/put").status_code == 500
+    errors = [record.exc_info[0] for record in caplog.records if record.exc_info]
+    assert errors == [LookupError]
+
+
+def test_the_response_to_an_error_also_closes_the_websockets(make: Make, ended: list[str]) -> None:
+    app = make()
+    app.testing = False
+    answers = []
+
+    def fail_once(response: Any) -> Any:
+        answers.append(response.status_code)
+        if len(answers) == 1:
+            raise LookupError("a function of the site")
+        return response
+
+    client = app.test_client()
+    client.get("/enter?name=alice")
+    key = client.get("/key").text
+    app.after_request_funcs[None].insert(0, fail_once)  # called after ours
+    with client.get("/leave") as answer:
+        assert answer.status_code == 500
+    assert answers == [200, 500]
+    assert ended == [key]
 
 
 def test_all_websockets_of_a_user_may_be_closed(live: Live, make: Make, address: str) -> None:

@@ -17,6 +17,7 @@ from ws4redis.connection import client
 from ws4redis.publisher import RedisPublisher
 from ws4redis.wsgi_server import WebsocketWSGIServer
 
+from wsredis.adapters.django.sessions import watch_sessions
 from wsredis.exceptions import ConfigurationError
 
 
@@ -47,8 +48,12 @@ def test_settings_are_read_when_they_are_used() -> None:
 
 
 @pytest.mark.parametrize("watch", [True, False])
-def test_the_session_engine_is_replaced_unless_wsredis_says_otherwise(watch: bool) -> None:
+def test_the_session_engine_is_replaced_unless_wsredis_says_otherwise(
+    watch: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(django_settings, "SESSION_ENGINE", django_settings.SESSION_ENGINE)
     with override_settings(WSREDIS={"watch_sessions": watch, "max_message_size": 7}):
+        watch_sessions()  # as the application does when Django loads it
         assert current_config().max_message_size == 7
         replaced = django_settings.SESSION_ENGINE == "wsredis.adapters.django.sessions"
         assert replaced == watch

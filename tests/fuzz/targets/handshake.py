@@ -46,16 +46,16 @@ def check(data: bytes) -> None:
             handshake = read_handshake(request, config)
             facility = facility_of(request, config.prefix)
         except HandshakeError as refused:
-            check_refusal(refused)
+            check_refusal(refused, request.environ)
         else:
             check_handshake(handshake, request.environ, config)
             assert facility == facility.encode().decode()
 
 
-def check_refusal(refused: HandshakeError) -> None:
+def check_refusal(refused: HandshakeError, given: dict[str, Any]) -> None:
     """Send the answer and look at it."""
     said: list[tuple[str, list[tuple[str, str]]]] = []
-    (body,) = answer(refused, lambda *what: said.append(what))
+    (body,) = answer(refused, lambda *what: said.append(what), given)
     ((status, headers),) = said
     assert re.fullmatch(r"[45]\d\d [ -~]+", status)
     check_headers(headers)

@@ -1,5 +1,5 @@
 // A page that renders the hook as the test tells it.
-import { StrictMode } from "react";
+import { StrictMode, useEffect } from "react";
 import { createRoot } from "react-dom/client";
 import { useWSRedis } from "wsredis/react";
 
@@ -11,6 +11,9 @@ function Probe({ uri, options }) {
   const connection = useWSRedis(uri, options);
   globalThis.connection = connection;
   globalThis.renderings += 1;
+  useEffect(() => {
+    globalThis.committed = options; // after the effects of the hook
+  });
   return <output>{JSON.stringify([connection.state, connection.data ?? null])}</output>;
 }
 

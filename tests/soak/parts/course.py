@@ -98,10 +98,8 @@ class Course:
         self._check_who_is_there()
         if number == 0:
             self._reload()
-        if number in (
-            0,
-            self._rounds // 2,
-        ):  # in the first, so that the baseline includes its effects
+        # In the first round too, so that the baseline includes its effects.
+        if number in (0, self._rounds // 2):
             self._cut()
         self.crowd.run(self._round / 2, self._sockets)
         self._check_who_is_there()

@@ -108,7 +108,8 @@ class Asking:
             now = time.monotonic()
             if now - began < 2 * step:
                 left -= now - began
-            if reply or left <= 0 or now >= until:
+            # A reply may be empty, and an event may have been cleared again since.
+            if reply or result.ready() or left <= 0 or now >= until:
                 return reply
 
     def check(self, reply: Any) -> Any:

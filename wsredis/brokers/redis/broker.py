@@ -70,7 +70,7 @@ class RedisBroker:
             with client.pipeline(transaction=len(channels) > 1 or expire > 0) as pipe:
                 return _receivers(_fill(pipe, channels, payload, expire).execute())
 
-        return self._client.call_soon(publish)
+        return self._client.call_briefly(publish)
 
     async def apublish(self, channels: Sequence[str], payload: bytes, expire: int) -> int:
         client = await self._client.asynchronous()
@@ -104,12 +104,12 @@ class RedisBroker:
             receivers: int = published
             return receivers
 
-        return self._client.call_soon(append)
+        return self._client.call_briefly(append)
 
     def fetch(self, channels: Sequence[str]) -> list[Message]:
         if not channels:
             return []
-        values: Any = self._client.call_soon(lambda client: client.mget(list(channels)))
+        values: Any = self._client.call_briefly(lambda client: client.mget(list(channels)))
         found = [pair for pair in zip(channels, values, strict=True) if pair[1] is not None]
         return [decode(*pair, self._envelope) for pair in found]
 

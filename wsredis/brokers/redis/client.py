@@ -104,7 +104,7 @@ class RedisClient:
         ] = weakref.WeakKeyDictionary()
 
     def _make_calls(self) -> tuple[redis.Redis, redis.Redis]:
-        """Return the clients of `call` and of `call_soon`."""
+        """Return the clients of `call` and of `call_briefly`."""
         deadline, timeout = self.config.redis_deadline, self.config.publish_timeout
         calls: redis.Redis = self._make(redis.Redis, deadline, protocol=2)
         publishing: redis.Redis = self._make(redis.Redis, timeout, protocol=2)
@@ -124,7 +124,7 @@ class RedisClient:
         with self.translated():
             return blocking(function, self._calls)
 
-    def call_soon(self, function: Callable[[redis.Redis], T]) -> T:
+    def call_briefly(self, function: Callable[[redis.Redis], T]) -> T:
         """Call a function like `call`, for a view, which waits only for ``publish_timeout``."""
         with self.translated():
             return blocking(function, self._publishing)
@@ -147,7 +147,7 @@ class RedisClient:
     def find_run_id(self) -> str | None:
         """Return the run id of the server that the address leads to now, over a new connection.
 
-        It is None if that of the last link is.
+        It is None if the run id of the last link is unknown, or the server does not tell its own.
 
         Raises:
             BrokerUnavailable: as with `connect_link`.
@@ -169,7 +169,10 @@ class RedisClient:
         return self._visit(describe)
 
     def _visit(self, function: Callable[[CheckedConnection], T]) -> T:
-        """Call a function with a connection that is closed afterwards, in whatever thread."""
+        """Call a function with a new connection, and close the connection.
+
+        Does not block a gevent loop of the caller.
+        """
 
         def visit() -> T:
             connection = _new_connection(self._links)
@@ -192,7 +195,7 @@ class RedisClient:
     async def asynchronous(self) -> Any:
         """Return the client of the running asyncio loop; it is closed with that loop.
 
-        Its calls wait for ``publish_timeout``, as those of `call_soon`.
+        Its calls wait for ``publish_timeout``, as those of `call_briefly`.
         """
         loop = asyncio.get_running_loop()
         if loop not in self._async_clients:
@@ -202,13 +205,18 @@ class RedisClient:
     async def _async_client(self) -> AsyncGenerator[Any, None]:
         """Yield the client of one asyncio loop; it is closed when the loop ends its generators."""
         timeout = self.config.publish_timeout
-        client = self._make(redis.asyncio.Redis, timeout, AsyncRetry, protocol=2)
+        calls: redis.Redis | None = None
+        clients: list[Any] = []  # another one for each time that the link led to another server
         try:
             while True:
-                yield client
+                if calls is not self._calls:
+                    calls = self._calls
+                    clients.append(self._make(redis.asyncio.Redis, timeout, AsyncRetry, protocol=2))
+                yield clients[-1]
         finally:
             self._async_clients.pop(asyncio.get_running_loop(), None)
-            await client.aclose()
+            for client in clients:
+                await client.aclose()
 
     def _make(self, kind: Any, timeout: float, retry: Any = Retry, **fixed: Any) -> Any:
         """Make a client; the URL or dict can override all arguments except those of `_OURS`.

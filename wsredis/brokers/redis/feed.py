@@ -236,7 +236,7 @@ class RedisFeed:
             self._asking.failure = f"{self._name}: the connection was lost"
             log.warning("lost Redis, messages may be missed until it is back: %s", exc)
         finally:
-            watching.kill(block=False)
+            watching.kill()
             self._link = None
             self._outgoing.detach()
             self._retained.reset()

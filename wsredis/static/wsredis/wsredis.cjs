@@ -11,10 +11,10 @@
  *     ws.send("hello");            // queued until the connection is open
  *     ws.close();                  // closes for good: no timer and no retry is left
  *
- * For pages, workers and Node (22, or older with a WebSocket class as an option). scripts/client.py
- * generates wsredis.js, a classic script that defines the global `WSRedis`, and wsredis.cjs from
- * this file. All times are in milliseconds. Delivery is at most once: messages passed to a
- * connection that was then lost are not sent again.
+ * For pages, workers and Node. From wsredis.esm.js, scripts/client.py generates wsredis.js (a classic
+ * script that defines the global `WSRedis`), wsredis.cjs and wsredis.mjs. All times are in
+ * milliseconds. Delivery is at most once: messages passed to a connection that was then lost are
+ * not sent again.
  *
  * States                                     Events (listener's arguments)
  *   connecting    first attempt                open          (event)        at each connection
@@ -375,13 +375,17 @@ class WSRedis {
     }
   }
 
-  /** Call `handle` with the value of a JSON text, or report that it is none. */
+  /** Call `handle` with the value of a JSON text, or emit "error" if it is none. */
   #parse(text, handle) {
     let value;
     try {
       value = JSON.parse(text);
     } catch (error) {
-      this.#listeners.error.size > 0 ? this.#emit("error", error) : report(error);
+      if (this.#listeners.error.size > 0) {
+        this.#emit("error", error);
+      } else {
+        globalThis.reportError?.(error); // not report(): a message must not end a program in Node
+      }
       return;
     }
     handle(value);

@@ -1,5 +1,6 @@
 // Generated from wsredis.esm.d.ts by scripts/client.py: do not edit.
-// Types of the browser client.
+// Types of the browser client. From wsredis.esm.d.ts, scripts/client.py generates wsredis.d.ts (for
+// the classic script), wsredis.d.cts and wsredis.d.mts.
 //
 // The close codes after which the client reconnects. It does so if the same client could be
 // accepted when it tries again: soon, which is after 0.25 to 0.5 seconds, or later, after 0.25 to 4

@@ -14,11 +14,13 @@
    *
    * or, with a bundler, `import { register } from "wsredis/htmx"; register(htmx);`. Each text message
    * is swapped into the element itself, or where its hx-target leads, in the way of its hx-swap. An
-   * element with `wsredis-ticket` gets its tickets from that address.
+   * element with `wsredis-ticket` gets its tickets from that address. From wsredis.htmx.esm.js,
+   * scripts/client.py generates wsredis.htmx.js, a classic script.
    *
    * Events of the element, which bubble: "wsredis:open", "wsredis:reconnecting", "wsredis:close" and
    * "wsredis:error" with what the client's listeners get as `detail`, and "wsredis:message" with the
-   * text; preventDefault() of the latter leaves the page as it is.
+   * text; preventDefault() of the latter leaves the page as it is. An attribute that is not valid and
+   * a failed swap are "wsredis:error" too, which the page reports without preventDefault().
    *
    * The HTML is trusted like that of a response of the server: do not use the extension with
    * channels to which browsers may publish.
@@ -39,6 +41,23 @@
       return element.dispatchEvent(new CustomEvent(`wsredis:${event}`, options));
     }
 
+    /** Dispatch an error; without preventDefault() it is reported to the platform too. */
+    function fail(element, error) {
+      if (emit(element, "error", error)) {
+        globalThis.reportError?.(error);
+      }
+    }
+
+    /** Return whether htmx uses this extension for `element`: htmx 2 asks for `hx-ext`. */
+    function isEnabled(element) {
+      if (isFour) {
+        return api !== undefined; // htmx 4 may have refused to register the extension
+      }
+      let found = false;
+      api.withExtensions(element, (each) => (found ||= each.init === init));
+      return found;
+    }
+
     /** Let htmx put HTML into the page, as it does with the response to a request of `element`. */
     function swap(element, html) {
       if (isFour) {
@@ -56,12 +75,18 @@
     }
 
     function connect(element) {
-      if (clients.has(element) || element.closest(ignored) !== null) {
+      if (clients.has(element) || element.closest(ignored) !== null || !isEnabled(element)) {
         return;
       }
       let swapped = Promise.resolve(); // htmx 4 swaps asynchronously: messages keep their order
       const ticket = element.getAttribute(TICKET);
-      const ws = new WSRedis(element.getAttribute(CONNECT), { ticket });
+      let ws;
+      try {
+        ws = new WSRedis(element.getAttribute(CONNECT), { ticket });
+      } catch (error) {
+        fail(element, error); // the other elements of the page are connected nevertheless
+        return;
+      }
       clients.set(element, ws);
       if (isFour) {
         api.htmxProp(element); // only marked elements are cleaned up
@@ -72,7 +97,7 @@
         } else if (typeof data === "string" && emit(element, "message", data)) {
           swapped = swapped
             .then(() => swap(element, data))
-            .catch((error) => emit(element, "error", error));
+            .catch((error) => fail(element, error));
         }
       });
       for (const event of ["open", "reconnecting", "close", "error"]) {

@@ -49,6 +49,14 @@ export function useWSRedis(uri, options = {}) {
     );
     listeners.push(ws.on("state", setState));
     listeners.push(
+      ws.on("error", (error) => {
+        // The client reports a text that is not JSON itself only if nothing listens to "error".
+        if (latest.current.onError === undefined && error instanceof SyntaxError) {
+          globalThis.reportError?.(error);
+        }
+      }),
+    );
+    listeners.push(
       ws.on("message", (value) => {
         if (latest.current.onMessage === undefined) {
           setData(() => value);

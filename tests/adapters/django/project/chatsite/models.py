@@ -47,7 +47,7 @@ class Department(Group):
 
 
 class Visit(AbstractBaseSession):
-    """A session with the address of its client; see `engines`."""
+    """A session with the address of its client; see `visits`."""
 
     address = models.CharField(max_length=100, null=True)
 
