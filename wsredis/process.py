@@ -94,10 +94,12 @@ class Process:
             app = load_application(asgi)  # not under the lock: the import is the site's code
             from .asgi.host import AsgiHost
             from .asgi.loop import AsyncioLoop
+            from .asgi.watch import TaskWatch
 
             with _lock:
                 if self.asyncio is None:
                     self.asyncio = AsyncioLoop(self.loop)
+                    self._watchdog.also.append(TaskWatch(self.asyncio, self.loop).look)
                 host = self._hosts.get(asgi)
                 if host is None:
                     host = self._hosts[asgi] = AsgiHost(app, self.config, self.loop, self.asyncio)

@@ -598,16 +598,16 @@ def test_the_trace_function_shows_the_loop_to_its_own_greenlet_only() -> None:
     def before(event: str, switch: Any) -> None:
         calls.append(event)
 
-    runner._hidden = False
+    runner.hidden = False
     greenlet.settrace(before)
     try:
         runner.switch_out()
         assert greenlet.gettrace() == runner._trace
         runner.switch_out()  # it is hidden already
         runner._trace("switch", (runner, other))
-        assert runner._hidden
+        assert runner.hidden
         runner._trace("switch", (other, runner))
-        assert not runner._hidden
+        assert not runner.hidden
         assert asyncio._get_running_loop() is loop
         assert greenlet.gettrace() is before
     finally:
@@ -618,5 +618,5 @@ def test_the_trace_function_shows_the_loop_to_its_own_greenlet_only() -> None:
     greenlet.settrace(None)
     runner._trace("switch", (other, runner))
     asyncio._set_running_loop(None)
-    assert not runner._hidden
+    assert not runner.hidden
     loop.close()

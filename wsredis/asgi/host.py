@@ -72,7 +72,7 @@ class AsgiHost:
 
     def _start(self, run: Run) -> None:
         # Without a context of its own, the task would have that of an arbitrary greenlet.
-        run.task = asyncio.Task(self._run(run), context=contextvars.Context())
+        run.task = asyncio.Task(self._run(run), name=run.path, context=contextvars.Context())
         run.task.add_done_callback(lambda task: self._ended(run))
 
     def _ended(self, run: Run) -> None:

@@ -49,19 +49,25 @@ class AsyncioLoop:
     Attributes:
         asyncio: the event loop.
         in_greenlet: whether it runs in a greenlet on the thread of the hub.
+        thread: id of its own thread; None in a greenlet.
     """
 
     def __init__(self, hub_loop: Loop) -> None:
         self.in_greenlet = is_module_patched("threading")
         self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._scheduled = False
+        self.thread: int | None = None
+        self._runner: _Runner | None = None
         if self.in_greenlet:
-            self.asyncio: asyncio.AbstractEventLoop = hub_loop.run(_start_greenlet)
+            self._runner = hub_loop.run(_start_greenlet)
+            self.asyncio = self._runner.asyncio
         else:
             self.asyncio = asyncio.new_event_loop()
-            threading.Thread(
+            thread = threading.Thread(
                 target=_run, args=[self.asyncio], name="wsredis-asyncio", daemon=True
-            ).start()
+            )
+            thread.start()
+            self.thread = thread.ident
 
     def call(self, function: Callable[..., None], *args: Any) -> None:
         """Call a function on the asyncio loop, after those of earlier calls; from any thread."""
@@ -80,6 +86,12 @@ class AsyncioLoop:
             except Exception:
                 log.exception("a call on the asyncio loop failed")
 
+    def current_task(self) -> asyncio.Task[Any] | None:
+        """Return the task that runs, or that blocks the loop's greenlet; from any thread."""
+        if self._runner is not None and self._runner.hidden:
+            return self._runner.task
+        return asyncio.current_task(self.asyncio)
+
     def stop(self) -> None:
         """Stop the event loop; it cannot be used afterwards. From any thread."""
         self.asyncio.call_soon_threadsafe(self.asyncio.stop)
@@ -95,73 +107,76 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-def _start_greenlet() -> asyncio.AbstractEventLoop:
+def _start_greenlet() -> _Runner:
     """Run a new loop in a greenlet of this thread."""
     selector = _HidingSelector()
-    loop = asyncio.SelectorEventLoop(selector)
-    _Runner(selector, loop).start()
-    return loop
+    runner = _Runner(selector, asyncio.SelectorEventLoop(selector))
+    runner.start()
+    return runner
 
 
 class _HidingSelector(GeventSelector):
     """A selector that hides the running loop while it waits."""
 
-    runner: _Runner | None = None
+    runner: _Runner
 
     def select(self, timeout: float | None = None) -> Any:
-        runner = self.runner
-        if runner is None or (timeout is not None and timeout <= 0):
+        if timeout is not None and timeout <= 0:
             return super().select(timeout)
-        runner.hide()
+        self.runner.hide()
         try:
             return super().select(timeout)
         finally:
-            runner.show()
+            self.runner.show()
 
 
 class _Runner(_Greenlet):
-    """The greenlet that runs the asyncio loop of a patched process."""
+    """The greenlet that runs the asyncio loop of a patched process.
+
+    Attributes:
+        asyncio: the event loop.
+        hidden: whether other greenlets can see the thread, without the loop.
+        task: while it is hidden, the task that blocks the greenlet; None if the loop only waits.
+    """
 
     def __init__(self, selector: _HidingSelector, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
-        self._selector = selector
-        self._loop = loop
-        self._hidden = True
-        self._task: asyncio.Task[Any] | None = None
+        selector.runner = self
+        self.asyncio = loop
+        self.hidden = True
+        self.task: asyncio.Task[Any] | None = None
         self._outside: Any = None  # the running loop that the other greenlets see
         self._hooks: Any = None
         self._tracer: Any = None
 
     def _run(self) -> None:
-        self._selector.runner = self
-        self._hidden = False
+        self.hidden = False
         self._outside = asyncio._get_running_loop()
         asyncio._set_running_loop(None)
         try:
-            _run(self._loop)
+            _run(self.asyncio)
         finally:
-            self._hidden = True
+            self.hidden = True
             asyncio._set_running_loop(self._outside)
 
     def hide(self) -> None:
         """Show other greenlets the thread without this loop."""
-        loop = self._loop
-        self._task = asyncio.current_task(loop)
-        if self._task is not None:
-            asyncio.tasks._leave_task(loop, self._task)
+        self.task = asyncio.current_task(self.asyncio)
+        if self.task is not None:
+            asyncio.tasks._leave_task(self.asyncio, self.task)
         self._hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(None, None)
         asyncio._set_running_loop(self._outside)
-        self._hidden = True
+        self.hidden = True
 
     def show(self) -> None:
         """Show this loop again to the code that runs on it."""
         self._outside = asyncio._get_running_loop()
-        asyncio._set_running_loop(self._loop)
+        asyncio._set_running_loop(self.asyncio)
         sys.set_asyncgen_hooks(*self._hooks)
-        if self._task is not None:
-            asyncio.tasks._enter_task(self._loop, self._task)
-        self._hidden = False
+        if self.task is not None:
+            asyncio.tasks._enter_task(self.asyncio, self.task)
+        self.hidden = False
 
     def switch_out(self) -> None:
         """Hide the loop; called by gevent where code on the loop blocks the greenlet.
@@ -169,13 +184,13 @@ class _Runner(_Greenlet):
         gevent does not call the greenlet when it is switched in again, so a trace function, which
         stays only until then, shows the loop.
         """
-        if not self._hidden:
+        if not self.hidden:
             self.hide()
             self._tracer = greenlet.settrace(self._trace)
 
     def _trace(self, event: str, switch: Any) -> None:
         before = self._tracer
-        if switch[1] is self and self._hidden:
+        if switch[1] is self and self.hidden:
             if greenlet.gettrace() == self._trace:  # not one that was set since, and calls this one
                 greenlet.settrace(before)
             self.show()
