@@ -129,8 +129,7 @@ def _drain(hub: Hub, done: Callable[[], None] | None = None) -> None:
         for subscriber in step:
             subscriber.abort()
         gevent.sleep(NEXT_TURN)
-    for function in hub.on_drained:
-        function()
+    gevent.joinall([gevent.spawn(function) for function in hub.on_drained])
     if done is not None:
         done()
 

@@ -37,6 +37,7 @@ from .identity import (
 from .process import Process, process_for
 from .protocol.http import RETRY_SOON
 from .proxies import client_address
+from .runtime.logs import Seldom
 from .runtime.loop import Loop, TimeLimit
 from .servers import OPENED, Detached, Server, close_opened, server_for
 from .transports.websocket import WebSocket
@@ -61,6 +62,13 @@ NO_ASGI = (
     ' gunicorn (pip install "gunicorn[gevent]", gunicorn -k gevent) or gevent.pywsgi instead of'
     " uvicorn, daphne, hypercorn or granian. It serves websockets without ASGI."
 )
+
+NOT_IMPORTED = (
+    "%s Until it can be imported, handshakes get 500, and each tries the import again. (Once a"
+    " minute.)"
+)
+
+_seldom = Seldom()
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -345,7 +353,13 @@ class WebSocketMiddleware:
     def _asgi_endpoint(self, request: Request, context: EndpointContext) -> Endpoint:
         """Return the endpoint of a websocket of the ASGI application."""
         assert self._process is not None  # since `_accept`
-        return self._process.host(self.asgi).endpoint(request, context)
+        try:
+            host = self._process.host(self.asgi)
+        except ConfigurationError as exc:
+            if _seldom.passes(self.asgi):
+                log.error(NOT_IMPORTED, exc, exc_info=exc)
+            raise HandshakeError(500, SERVER_ERROR) from exc
+        return host.endpoint(request, context)
 
     def _process_here(self, server: Server | None = None, start_response: Any = None) -> Process:
         """Return the process object, made at the first handshake and so never before a fork.

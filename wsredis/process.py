@@ -71,7 +71,7 @@ class Process:
         self.limits = self.hub.limits
         self.receivers = Receivers(config)
         self.asyncio: AsyncioLoop | None = None
-        self._hosts: dict[Any, AsgiHost] = {}
+        self._hosts: dict[str | int, AsgiHost] = {}
         self._watchdog = Watchdog(self.loop, self.hub)
         self._watchdog.start()
 
@@ -89,7 +89,8 @@ class Process:
         Raises:
             ConfigurationError: the application cannot be imported.
         """
-        host = self._hosts.get(asgi)
+        key = asgi if isinstance(asgi, str) else id(asgi)  # it need not be hashable
+        host = self._hosts.get(key)
         if host is None:
             app = load_application(asgi)  # not under the lock: the import is the site's code
             from .asgi.host import AsgiHost
@@ -100,9 +101,9 @@ class Process:
                 if self.asyncio is None:
                     self.asyncio = AsyncioLoop(self.loop)
                     self._watchdog.also.append(TaskWatch(self.asyncio, self.loop).look)
-                host = self._hosts.get(asgi)
+                host = self._hosts.get(key)
                 if host is None:
-                    host = self._hosts[asgi] = AsgiHost(app, self.config, self.loop, self.asyncio)
+                    host = self._hosts[key] = AsgiHost(app, self.config, self.loop, self.asyncio)
                     self.hub.on_drained.append(host.drain)
         return host
 

@@ -13,8 +13,9 @@ import pytest
 
 from ..servers.conftest import room, start
 from ..servers.support import SETUPS, Site, in_matrix
+from .support import gate, kind
 
-__all__ = ["room", "start"]
+__all__ = ["gate", "kind", "room", "start"]
 
 PROJECT = Path(__file__).parent / "project"
 

@@ -14,7 +14,6 @@ from typing import Any
 import gevent
 import greenlet
 import pytest
-from websockets.exceptions import InvalidStatus
 
 from wsredis.asgi import loop as loop_module
 from wsredis.asgi import run as run_module
@@ -24,45 +23,11 @@ from wsredis.asgi.loop import AsyncioLoop, _HidingSelector, _Runner
 from wsredis.runtime.loop import Loop
 from wsredis.runtime.owner import channel_owner
 
-from ..gate import Gate, page, status
+from ..gate import Gate, page
 from ..servers import hosted as app_module
 from ..servers.hosted import hosted
 from ..servers.support import SECONDS, closed, eventually
-
-KINDS = {"thread": "threads", "greenlet": "greenlets"}
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Say where the asyncio loop runs: in a thread, or as in a patched process."""
-    patched = request.param == "greenlet"
-    monkeypatch.setattr(loop_module, "is_module_patched", lambda name: patched)
-    return KINDS[request.param]
-
-
-@pytest.fixture
-def gate(kind: str) -> Iterator[Callable[..., Gate]]:
-    gates: list[Gate] = []
-
-    def make(app: Any = hosted, **options: Any) -> Gate:
-        gates.append(Gate(kind, page, asgi=app, **options))
-        return gates[-1]
-
-    yield make
-    for made in gates:
-        made.stop()
-
-
-def ended(word: str) -> list[Any]:
-    """Return what the application has seen, once it has returned."""
-    eventually(lambda: "end" in app_module.seen.get(word, []), "the application has returned")
-    return app_module.seen[word]
-
-
-def refused(gate: Gate, path: str) -> tuple[int, str]:
-    with pytest.raises(InvalidStatus) as info, gate.connect(path):
-        pass
-    return status(info)
+from .support import ended, refused
 
 
 def test_messages_and_pages(gate: Callable[..., Gate], room: str) -> None:

@@ -41,7 +41,7 @@ def load_application(value: Any) -> Any:
     try:
         # With a colon, resolve_name keeps the error of a module that cannot be imported.
         found = resolve_name(value if ":" in value else ":".join(value.rsplit(".", 1)))
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:  # SystemExit would end the process
         raise ConfigurationError(
             f"asgi={value!r} cannot be imported ({type(exc).__name__}): {WRITE}."
         ) from exc

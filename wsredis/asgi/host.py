@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
+import math
 import sys
 import time
 from collections import deque
@@ -51,6 +52,7 @@ class AsgiHost:
         self._hub_calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._scheduled = False
         self._runs: set[Run] = set()
+        self._until = math.inf  # of `drain`
         self._lifespan = Lifespan(app)
         self._threads = [
             ThreadPoolExecutor(1, f"wsredis-handler-{number}")
@@ -71,6 +73,9 @@ class AsgiHost:
         return run
 
     def _start(self, run: Run) -> None:
+        if self._lifespan.failed:
+            self._lifespan = Lifespan(self.app)
+            self._lifespan.start()
         # Without a context of its own, the task would have that of an arbitrary greenlet.
         run.task = asyncio.Task(self._run(run), name=run.path, context=contextvars.Context())
         run.task.add_done_callback(lambda task: self._ended(run))
@@ -135,17 +140,20 @@ class AsgiHost:
     def drain(self) -> None:
         """Let the applications handle their disconnect events, then shut down.
 
-        Blocks the greenlet for at most ``shutdown_timeout``. Called on the hub's loop, after its
-        websockets have ended.
+        Blocks the greenlet for at most ``shutdown_timeout``, from the first call on. Called on the
+        hub's loop, after its websockets have ended.
         """
-        until = time.monotonic() + self._config.shutdown_timeout
+        until = self._until = min(self._until, time.monotonic() + self._config.shutdown_timeout)
         self._wait(until, lambda: not self._runs)
         self.loop.call(self._lifespan.stop)
         self._wait(until, lambda: self._lifespan.stopped)
         for run in tuple(self._runs):
             log.warning("the application at %r still ran at the end of the process", run.path)
             self.loop.call(run.cancel)
-        self._wait(time.monotonic() + POLL * 10, lambda: not self._runs)
+        if not self._lifespan.stopped:
+            log.warning("the application had not shut down at the end of the process")
+            self.loop.call(self._lifespan.cancel)
+        self._wait(time.monotonic() + POLL * 10, lambda: self._lifespan.stopped and not self._runs)
         for threads in self._threads:
             threads.shutdown(wait=False, cancel_futures=True)
 

@@ -26,6 +26,7 @@ class Lifespan:
 
     Attributes:
         state: what the application has stored for its websockets.
+        failed: whether the startup has failed.
         stopped: whether the application has shut down, or has no lifespan.
     """
 
@@ -33,12 +34,12 @@ class Lifespan:
         self.state: dict[str, Any] = {}
         self.stopped = False
         self._app = app
-        self._failed = False
+        self.failed = False
         self._answered = False
         self._ready = asyncio.Event()
         self._stop = asyncio.Event()
         self._asked = False
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None]
 
     def start(self) -> None:
         """Send the startup event."""
@@ -48,22 +49,24 @@ class Lifespan:
         """Send the shutdown event."""
         self._stop.set()
 
+    def cancel(self) -> None:
+        """Cancel an application that does not shut down."""
+        self._task.cancel()
+
     async def started(self) -> bool:
         """Wait for the answer to the startup event; return whether websockets can be served."""
         await self._ready.wait()
-        return not self._failed
+        return not self.failed
 
     async def _run(self) -> None:
         scope = {"type": "lifespan", "asgi": dict(ASGI), "state": self.state}
         try:
             await self._app(scope, self._receive, self._send)
-        except BaseException as exc:
-            if self._answered and not self._failed:
+        except (Exception, SystemExit, KeyboardInterrupt) as exc:  # the last two would end the loop
+            if not self._answered:
+                log.info("the application has no lifespan (%s)", type(exc).__name__)
+            elif not self.failed:
                 log.exception("the application failed in its lifespan")
-            elif not self._answered:
-                log.debug("the application has no lifespan: %r", exc)
-            if not isinstance(exc, Exception | SystemExit | KeyboardInterrupt):
-                raise
         finally:
             self.stopped = True
             self._ready.set()
@@ -79,7 +82,8 @@ class Lifespan:
         kind = event["type"]
         self._answered = True
         if kind == "lifespan.startup.failed":
-            self._failed = True
+            self.failed = True
+            self._stop.set()
             log.error("the startup of the application failed: %s", event.get("message", ""))
         elif kind == "lifespan.shutdown.failed":
             log.error("the shutdown of the application failed: %s", event.get("message", ""))

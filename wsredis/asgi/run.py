@@ -62,14 +62,14 @@ class Run:
         scope: the scope of the application.
         path: the path of the websocket, for the log.
         received: bytes of messages that the application has received.
-        task: the task of the application.
+        task: the task of the application, once `AsgiHost` has started it.
     """
 
     def __init__(self, endpoint: AsgiEndpoint, loop: AsyncioLoop) -> None:
         self.scope = endpoint.scope
         self.path: str = endpoint.scope["path"]
         self.received = 0
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None]
         self._endpoint = endpoint
         self._loop = loop
         self._state = State.CONNECTING
@@ -113,7 +113,7 @@ class Run:
         self._disconnect = {"type": "websocket.disconnect", "code": code, "reason": reason}
         self._arrived.set()
         self._room.set()
-        if self.task is not None and not self.task.done():
+        if not self.task.done():
             self._deadline = self._loop.asyncio.call_later(CANCEL_AFTER, self._give_up)
 
     def _give_up(self) -> None:
@@ -127,7 +127,6 @@ class Run:
 
     def cancel(self) -> None:
         """Cancel the application."""
-        assert self.task is not None  # since `AsgiHost` has started it
         self.task.cancel()
 
     def on_return(self) -> None:
@@ -150,11 +149,10 @@ class Run:
             log.exception("the application at %r failed", self.path)
             self.fail(None)
         else:
-            if self._state in (State.CONNECTING, State.REFUSING) and self._disconnect is None:
+            if self._state is State.OPEN and self._disconnect is None:
+                self._close({})
+            else:
                 self.fail("returned without answering the handshake")
-            elif self._state is State.OPEN:
-                self._endpoint.call(self._endpoint.close, int(CloseCode.NORMAL_CLOSURE), "")
-                self._state = State.CLOSED
 
     def fail(self, how: str | None) -> None:
         """Refuse the handshake with 500, or close the websocket with 1011."""
@@ -192,31 +190,22 @@ class Run:
             RuntimeError: the event is not allowed now.
             ValueError: the event is not valid.
         """
-        kind = event["type"]
-        if self._state is State.OPEN:
-            if kind == "websocket.send":
+        match self._state, event["type"]:
+            case State.OPEN, "websocket.send":
                 await self._send_message(event)
-                return
-            if kind == "websocket.close":
+            case State.OPEN, "websocket.close":
                 self._close(event)
-                return
-        elif self._state is State.CONNECTING:
-            if kind == "websocket.accept":
+            case State.CONNECTING, "websocket.accept":
                 self._accept(event)
-                return
-            if kind == "websocket.close":
-                self._connected()
-                self._state = State.CLOSED
-                self._endpoint.call(self._endpoint.refuse, PermissionDenied())
-                return
-            if kind == "websocket.http.response.start":
+            case State.CONNECTING, "websocket.close":
+                self._deny()
+            case State.CONNECTING, "websocket.http.response.start":
                 self._start_response(event)
-                return
-        elif self._state is State.REFUSING and kind == "websocket.http.response.body":
-            self._continue_response(event)
-            return
-        self._connected()
-        raise RuntimeError(UNEXPECTED.format(kind, self._state.value, EXPECTED[self._state]))
+            case State.REFUSING, "websocket.http.response.body":
+                self._continue_response(event)
+            case state, kind:
+                self._connected()
+                raise RuntimeError(UNEXPECTED.format(kind, state.value, EXPECTED[state]))
 
     def _connected(self) -> None:
         """Check that the websocket has not ended by itself."""
@@ -230,6 +219,11 @@ class Run:
         check_answer(subprotocol, tuple(self._endpoint.scope["subprotocols"]), headers)
         self._state = State.OPEN
         self._endpoint.call(self._endpoint.accept, subprotocol, headers)
+
+    def _deny(self) -> None:
+        self._connected()
+        self._state = State.CLOSED
+        self._endpoint.call(self._endpoint.refuse, PermissionDenied())
 
     async def _send_message(self, event: Message) -> None:
         text, data = event.get("text"), event.get("bytes")
@@ -263,9 +257,13 @@ class Run:
         code = CloseCode.NORMAL_CLOSURE if code is None else code
         if code not in VALID:
             raise ValueError(INVALID_CODE.format(code))
+        reason = event.get("reason") or ""
+        if not isinstance(reason, str):
+            raise ValueError("The reason of websocket.close is not a str.")
+        reason.encode()  # surrogates raise here, in the application
         self._connected()
         self._state = State.CLOSED
-        self._endpoint.call(self._endpoint.close, int(code), event.get("reason") or "")
+        self._endpoint.call(self._endpoint.close, int(code), reason)
 
     def _start_response(self, event: Message) -> None:
         self._connected()
@@ -294,9 +292,7 @@ class Run:
 
 def _headers(event: Message) -> list[tuple[str, str]]:
     pairs = event.get("headers") or ()
-    return [
-        (bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in pairs
-    ]
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs]
 
 
 GONE = "the client has disconnected"
