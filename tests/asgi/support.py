@@ -15,7 +15,7 @@ from ..servers import hosted as app_module
 from ..servers.hosted import hosted
 from ..servers.support import eventually
 
-__all__ = ["ended", "gate", "kind", "refused"]
+__all__ = ["KINDS", "ended", "gate", "kind", "refused", "set_kind"]
 
 KINDS = {"thread": "threads", "greenlet": "greenlets"}
 
@@ -23,9 +23,14 @@ KINDS = {"thread": "threads", "greenlet": "greenlets"}
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Say where the asyncio loop runs: in a thread, or as in a patched process."""
-    patched = request.param == "greenlet"
+    return set_kind(request.param, monkeypatch)
+
+
+def set_kind(kind: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Choose where the asyncio loop runs; return the kind of the server for it."""
+    patched = kind == "greenlet"
     monkeypatch.setattr(loop_module, "is_module_patched", lambda name: patched)
-    return KINDS[request.param]
+    return KINDS[kind]
 
 
 @pytest.fixture

@@ -217,6 +217,33 @@ async def says_goodbye(scope: dict[str, Any], receive: Receive, send: Send) -> N
     print(f"goodbye: {event['code']}", flush=True)
 
 
+SENT = {
+    "accept": {"type": "websocket.accept"},
+    "send": {"type": "websocket.send", "text": "sent"},
+    "close": {"type": "websocket.close", "code": 4000},
+    "start": {"type": "websocket.http.response.start", "status": 402},
+    "more": {"type": "websocket.http.response.body", "body": b"pay", "more_body": True},
+    "body": {"type": "websocket.http.response.body", "body": b" here"},
+    "unknown": {"type": "websocket.unknown"},
+}
+"""Events by the words of `steps`."""
+
+
+@behaviour
+async def steps(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Do what the words of the query say, and note what each of them has raised."""
+    log = seen[scope["path"].rpartition("/")[2]]
+    for word in scope["query_string"].decode().split(","):
+        try:
+            await (receive() if word == "receive" else send(SENT[word]))
+        except OSError:
+            log.append(f"{word}: OSError")
+        except Exception as exc:
+            log.append(f"{word}: {type(exc).__name__}")
+        else:
+            log.append(word)
+
+
 @behaviour
 async def answers_twice(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     await receive()

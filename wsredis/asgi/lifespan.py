@@ -35,7 +35,7 @@ class Lifespan:
         self.stopped = False
         self._app = app
         self.failed = False
-        self._answered = False
+        self._supported = False
         self._ready = asyncio.Event()
         self._stop = asyncio.Event()
         self._asked = False
@@ -63,7 +63,7 @@ class Lifespan:
         try:
             await self._app(scope, self._receive, self._send)
         except (Exception, SystemExit, KeyboardInterrupt) as exc:  # the last two would end the loop
-            if not self._answered:
+            if not self._supported:
                 log.info("the application has no lifespan (%s)", type(exc).__name__)
             elif not self.failed:
                 log.exception("the application failed in its lifespan")
@@ -80,7 +80,7 @@ class Lifespan:
 
     async def _send(self, event: Mapping[str, Any]) -> None:
         kind = event["type"]
-        self._answered = True
+        self._supported = True
         if kind == "lifespan.startup.failed":
             self.failed = True
             self._stop.set()

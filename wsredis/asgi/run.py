@@ -278,14 +278,14 @@ class Run:
         assert self._answer is not None  # since the start
         status, headers = self._answer
         kind = "text/plain; charset=utf-8"
-        kept = []
+        others = []
         for name, value in headers:
             if name.lower() == "content-type":
                 kind = value
             elif name.lower() not in ("content-length", "connection", "transfer-encoding"):
-                kept.append((name, value))
+                others.append((name, value))
         text = "The application has refused the websocket."
-        error = HandshakeError(status, text, kept, body=self._body, content_type=kind)
+        error = HandshakeError(status, text, others, body=self._body, content_type=kind)
         self._state = State.CLOSED
         self._endpoint.call(self._endpoint.refuse, error)
 
