@@ -34,6 +34,8 @@ async def hosted(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await lifespan(scope, receive, send)
         return
     if scope["type"] == "http":  # of uvicorn; on a WSGI server `page` answers
+        if scope["path"] == "/wake":
+            seen["wake"] = []
         headers = [(b"content-type", b"text/plain")]
         body = json.dumps(seen.get(scope["path"].rpartition("/")[2], []), default=repr).encode()
         await send({"type": "http.response.start", "status": 200, "headers": headers})
