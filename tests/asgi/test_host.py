@@ -17,7 +17,7 @@ import pytest
 
 from wsredis.asgi import loop as loop_module
 from wsredis.asgi import run as run_module
-from wsredis.asgi.endpoint import AsgiEndpoint
+from wsredis.asgi.endpoint import MAX_QUEUED, OVERHEAD, AsgiEndpoint
 from wsredis.asgi.lending import lent
 from wsredis.asgi.loop import AsyncioLoop, _HidingSelector, _Runner
 from wsredis.runtime.loop import Loop
@@ -148,6 +148,9 @@ def test_a_client_that_pours_is_not_read(gate: Callable[..., Gate], room: str) -
             lambda: any(each.endpoint.held for each in list(hub.subscribers())),  # type: ignore[attr-defined]
             "the client is not read",
         )
+        (endpoint,) = [each.endpoint for each in hub.subscribers()]  # type: ignore[attr-defined]
+        # Besides the message with which the limit was passed, nothing has been taken in.
+        assert endpoint.queued <= MAX_QUEUED + 80_000 + OVERHEAD
         app_module.seen["wake"] = []
         ws.send("size?")
         assert ws.recv(timeout=SECONDS) == "800000"

@@ -40,7 +40,7 @@ class Place:
         self.watch = TaskWatch(self.loop, self.hub, self.clock)
         self._tasks: list[Any] = []
 
-    def start(self, coroutine: Any, name: str = "/ws/x") -> None:
+    def start(self, coroutine: Any, name: str = "websocket /ws/x") -> None:
         """Start a task on the asyncio loop."""
         self.loop.call(
             lambda: self._tasks.append(asyncio.Task(coroutine, loop=self.loop.asyncio, name=name))
@@ -103,8 +103,8 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 def test_a_task_that_holds_the_loop_is_named(place: Place, lines: Callable[[], list[str]]) -> None:
     place.hold(0.7)
     (line,) = lines()
-    assert "held the asyncio loop for at least 700 ms: the task '/ws/x' of " in line
-    assert "Place.hold.<locals>.blocks." in line
+    assert "held the asyncio loop for at least 700 ms: the task 'websocket /ws/x' (" in line
+    assert "Place.hold.<locals>.blocks)." in line
     assert ("in blocks\n" in line) != place.loop.in_greenlet  # the stack
 
 
@@ -133,7 +133,7 @@ def test_a_task_that_waits_in_its_greenlet_is_named(
     place = Place()
     place.hold(0.7, cooperatively=True)
     (line,) = lines()
-    assert "at least 700 ms: the task '/ws/x' of " in line
+    assert "at least 700 ms: the task 'websocket /ws/x' (" in line
     place.loop.stop()
 
 

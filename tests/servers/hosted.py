@@ -219,6 +219,16 @@ async def says_goodbye(scope: dict[str, Any], receive: Receive, send: Send) -> N
     print(f"goodbye: {event['code']}", flush=True)
 
 
+@behaviour
+async def blocks(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Hold the asyncio loop, as a synchronous query does."""
+    await opened(receive, send)
+    await receive()
+    time.sleep(0.6)
+    await send({"type": "websocket.send", "text": "done"})
+    await receive()
+
+
 SENT = {
     "accept": {"type": "websocket.accept"},
     "send": {"type": "websocket.send", "text": "sent"},

@@ -244,7 +244,41 @@ def test_a_silent_connect_holds_no_thread(site: Site) -> None:
             wire.socket.close()
 
 
-@each("uwsgi-gevent", "uwsgi-threads", "gunicorn-gevent", "gunicorn-gthread", "pywsgi")
+@each("uwsgi-gevent", "gunicorn-gthread", "gunicorn-gevent", always=("gunicorn-gevent",))
+def test_an_application_that_holds_the_asyncio_loop_is_named(
+    start: Callable[..., Site], setup: Setup, room: str
+) -> None:
+    """In gunicorn's gevent worker, which is monkey-patched, it only blocks its greenlet."""
+    site = start(setup, app="hosted.py")
+    with site.connect(f"blocks/{room}") as ws:
+        ws.send("block")
+        assert ws.recv(timeout=SECONDS) == "done"
+    (line,) = eventually(lambda: site.lines("held the asyncio loop for at least"), "a warning")
+    assert f"the task 'websocket /ws/blocks/{room}' (" in line
+    stack = [line for line in site.lines(r"in blocks$") if "hosted.py" in line]
+    assert len(stack) == (0 if setup.name == "gunicorn-gevent" else 1)
+
+
+@each("uwsgi-gevent", "gunicorn-gthread", always=("gunicorn-gthread",))
+def test_a_client_that_reads_no_more_is_ended(
+    start: Callable[..., Site], setup: Setup, room: str
+) -> None:
+    """`send` waits for it, but not longer than ``pong_timeout``."""
+    site = start(setup, app="hosted.py", ping_interval=0.5, pong_timeout=0.5)
+    wire = site.wire(f"/ws/pours/{room}", receive_buffer=4096)
+    try:
+        assert seen(site, room)[-2:] == ["OSError", "end"]
+    finally:
+        wire.socket.close()
+
+
+def and_uvicorn(*names: str) -> pytest.MarkDecorator:
+    """Hand set-ups to a test that starts its own server, and uvicorn."""
+    setups = each(*names).args[1]
+    return pytest.mark.parametrize("setup", [*setups, pytest.param(UVICORN, id="uvicorn")])
+
+
+@and_uvicorn("uwsgi-gevent", "uwsgi-threads", "gunicorn-gevent", "gunicorn-gthread", "pywsgi")
 def test_every_application_comes_to_its_end(
     start: Callable[..., Site], setup: Setup, room: str
 ) -> None:

@@ -77,7 +77,9 @@ class AsgiHost:
             self._lifespan = Lifespan(self.app)
             self._lifespan.start()
         # Without a context of its own, the task would have that of an arbitrary greenlet.
-        run.task = asyncio.Task(self._run(run), name=run.path, context=contextvars.Context())
+        run.task = asyncio.Task(
+            self._run(run), name=f"websocket {run.path}", context=contextvars.Context()
+        )
         run.task.add_done_callback(lambda task: self._ended(run))
 
     def _ended(self, run: Run) -> None:
