@@ -15,6 +15,8 @@ import gevent
 import greenlet
 import pytest
 
+from wsredis import Identity, WebSocketMiddleware
+from wsredis import process as process_module
 from wsredis.asgi import loop as loop_module
 from wsredis.asgi import run as run_module
 from wsredis.asgi.endpoint import MAX_QUEUED, OVERHEAD, AsgiEndpoint
@@ -275,6 +277,58 @@ def test_a_lifespan_that_is_cancelled(gate: Callable[..., Gate]) -> None:
 
     with gate(app).connect("/ws/x") as ws:
         assert ws.recv(timeout=SECONDS) == "hello"
+
+
+# Hosts
+
+
+def test_one_process_hosts_several_applications(gate: Callable[..., Gate]) -> None:
+    """Middleware objects with equal options and one broker share hub and asyncio loop."""
+    site = gate(without_lifespan(lambda scope, receive, send: echo_once(receive, send)))
+    other = WebSocketMiddleware(
+        page, config=site.config, broker=site.middleware.broker, asgi=hosted
+    )
+    with site.connect("/ws/x") as ws:
+        assert ws.recv(timeout=SECONDS) == "hello"
+        process = site.middleware._process
+        assert process is not None
+        first = process.host(site.middleware.asgi)
+        second = process.host(other.asgi)
+        assert first is not second
+        assert first.loop is second.loop
+        assert process.host(hosted) is second
+    other.close()
+
+
+def test_an_application_that_is_imported_twice_at_once_has_one_host(
+    gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = gate()
+    with site.connect("/ws/echo"):
+        process = site.middleware._process
+        assert process is not None
+        during: list[Any] = []
+
+        def load(value: Any) -> Any:
+            if not during:
+                during.append(None)
+                during.append(process.host(value))  # another handshake is faster
+            return hosted
+
+        monkeypatch.setattr(process_module, "load_application", load)
+        assert process.host("mysite.asgi.application") is during[1]
+
+
+def test_a_websocket_beyond_a_limit_runs_no_application(
+    gate: Callable[..., Gate], room: str
+) -> None:
+    site = gate(identity=lambda request: Identity("alice"), max_connections_per_user=1)
+    with site.connect(f"/ws/echo/{room}") as ws:
+        ws.send("hello")
+        assert ws.recv(timeout=SECONDS) == "hello"
+        assert refused(site, f"/ws/denies/{room}2")[0] == 429
+    ended(room)
+    assert f"{room}2" not in app_module.seen
 
 
 # Prefixes
@@ -553,6 +607,31 @@ def test_a_loop_of_another_greenlet_stays_visible_to_it(monkeypatch: pytest.Monk
     hub.run(other)
     eventually(lambda: done, "both have ended")
     loop.stop()
+
+
+def test_a_hidden_task_is_not_seen_outside_but_by_the_watch() -> None:
+    selector = _HidingSelector()
+    loop = asyncio.SelectorEventLoop(selector)
+    runner = _Runner(selector, loop)
+
+    async def blocks() -> None:
+        task, hooks = asyncio.current_task(), sys.get_asyncgen_hooks()
+        assert runner.task is None
+        runner.hide()
+        assert asyncio.current_task(loop) is None
+        assert asyncio._get_running_loop() is None
+        assert sys.get_asyncgen_hooks() == (None, None)
+        assert runner.hidden
+        assert runner.task is task
+        runner.show()
+        assert asyncio.current_task() is task
+        assert asyncio.get_running_loop() is loop
+        assert sys.get_asyncgen_hooks() == hooks
+        assert not runner.hidden
+
+    runner.hidden = False
+    loop.run_until_complete(blocks())
+    loop.close()
 
 
 def test_the_trace_function_shows_the_loop_to_its_own_greenlet_only() -> None:

@@ -190,7 +190,8 @@ class Run:
             RuntimeError: the event is not allowed now.
             ValueError: the event is not valid.
         """
-        match self._state, event["type"]:
+        kind = event["type"]
+        match self._state, kind:
             case State.OPEN, "websocket.send":
                 await self._send_message(event)
             case State.OPEN, "websocket.close":
@@ -203,9 +204,11 @@ class Run:
                 self._start_response(event)
             case State.REFUSING, "websocket.http.response.body":
                 self._continue_response(event)
-            case state, kind:
+            case _:
                 self._connected()
-                raise RuntimeError(UNEXPECTED.format(kind, state.value, EXPECTED[state]))
+                raise RuntimeError(
+                    UNEXPECTED.format(kind, self._state.value, EXPECTED[self._state])
+                )
 
     def _connected(self) -> None:
         """Check that the websocket has not ended by itself."""
