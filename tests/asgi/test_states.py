@@ -91,9 +91,7 @@ def uvicorn(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
         site.stop()
 
 
-@pytest.fixture(
-    params=[*KINDS, pytest.param("uvicorn", marks=pytest.mark.xdist_group("a-uvicorn"))]
-)
+@pytest.fixture(params=[*KINDS, "uvicorn"])
 def host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     if request.param == "uvicorn":
         site = request.getfixturevalue("uvicorn")
