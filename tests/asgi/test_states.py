@@ -19,8 +19,7 @@ from websockets.sync.client import connect
 from ..gate import Gate, page
 from ..servers import hosted as app_module
 from ..servers.hosted import hosted
-from ..servers.support import SECONDS, Site, eventually
-from ..servers.test_hosting import UVICORN
+from ..servers.support import SECONDS, UVICORN, Site, eventually
 from .support import KINDS, set_kind
 
 EVENTS = ("accept", "send", "close", "start", "body", "unknown")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,16 +16,22 @@ from websockets.exceptions import InvalidHandshake, InvalidHeaderFormat, Invalid
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from .support import SECONDS, SETUPS, Setup, Site, closed, each, eventually, in_matrix, new_room
+from .support import (
+    SECONDS,
+    SETUPS,
+    UVICORN,
+    Setup,
+    Site,
+    closed,
+    each,
+    eventually,
+    in_matrix,
+    new_room,
+)
 
 pytestmark = pytest.mark.servers
 
 SECRET = "the session store has a secret problem"
-
-UVICORN = Setup(
-    "uvicorn",
-    (sys.executable, "-m", "uvicorn", "--app-dir", "{here}", "--port", "{port}", "hosted:hosted"),
-)
 
 NAMES = [name for name in SETUPS if name not in ("uwsgi-workers", "wsgiref-plain")]
 
