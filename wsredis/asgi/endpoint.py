@@ -12,7 +12,6 @@ Each counter only grows and has one writer, so the other side can read it withou
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..endpoints.base import Endpoint, EndpointConnection, EndpointContext
@@ -46,6 +45,7 @@ class AsgiEndpoint(Endpoint):
         context: the options and the offers of the client.
 
     Attributes:
+        call: calls a function on the hub's loop, after those of earlier calls; from any thread.
         scope: the scope of the application.
         queued: bytes of messages that the client has sent.
         taken: bytes of messages that the connection has been given.
@@ -63,16 +63,13 @@ class AsgiEndpoint(Endpoint):
         self.taken = 0
         self.full = False
         self.held = False
+        self.call = host.call_hub
         self._host = host
         self._large = context.config.max_send_buffer // 2
         self._unsent: deque[Data] = deque()
         self._closing: tuple[int, str] | None = None  # for after the unsent messages
         self._connection: EndpointConnection
         self._run: Run | None = None
-
-    def call(self, function: Callable[..., None], *args: Any) -> None:
-        """Call a function on the hub's loop; from any thread."""
-        self._host.call_hub(function, *args)
 
     # Called by the connection
 

@@ -8,7 +8,6 @@ import itertools
 import math
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,6 +20,7 @@ from ..endpoints.base import EndpointContext
 from ..runtime.logs import get_logger
 from ..runtime.loop import Loop
 from ..runtime.owner import ChannelOwner, channel_owner
+from .calls import Calls
 from .endpoint import AsgiEndpoint
 from .lifespan import Lifespan
 from .loop import AsyncioLoop
@@ -49,8 +49,7 @@ class AsgiHost:
         self.loop = loop
         self._config = config
         self._hub_loop = hub_loop
-        self._hub_calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._scheduled = False
+        self._hub_calls = Calls(hub_loop.soon)
         self._runs: set[Run] = set()
         self._until = math.inf  # of `drain`
         self._lifespan = Lifespan(app)
@@ -123,21 +122,8 @@ class AsgiHost:
         """Call a function on the hub's loop, after those of earlier calls; from any thread."""
         if self.loop.in_greenlet and self._hub_loop.is_here:
             function(*args)
-            return
-        self._hub_calls.append((function, args))
-        if not self._scheduled:
-            self._scheduled = True
-            self._hub_loop.soon(self._call_all)
-
-    def _call_all(self) -> None:
-        self._scheduled = False  # before the calls are taken, so that none is left behind
-        calls = self._hub_calls
-        for _ in range(len(calls)):
-            function, args = calls.popleft()
-            try:
-                function(*args)
-            except Exception:
-                log.exception("a call of an application failed")
+        else:
+            self._hub_calls.add(function, *args)
 
     def drain(self) -> None:
         """Let the applications handle their disconnect events, then shut down.

@@ -18,8 +18,6 @@ import asyncio.events
 import asyncio.tasks
 import sys
 import threading
-from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -27,8 +25,8 @@ import greenlet
 from gevent.monkey import is_module_patched
 from gevent.selectors import GeventSelector
 
-from ..runtime.logs import get_logger
 from ..runtime.loop import Loop
+from .calls import Calls
 
 if TYPE_CHECKING:
     _Greenlet = gevent.Greenlet[..., Any]
@@ -36,8 +34,6 @@ else:  # the class itself has no parameters
     _Greenlet = gevent.Greenlet
 
 __all__ = ["AsyncioLoop"]
-
-log = get_logger("wsredis.asgi")
 
 
 class AsyncioLoop:
@@ -48,14 +44,13 @@ class AsyncioLoop:
 
     Attributes:
         asyncio: the event loop.
+        call: calls a function on the loop, after those of earlier calls; from any thread.
         in_greenlet: whether it runs in a greenlet on the thread of the hub.
         thread: id of its own thread; None in a greenlet.
     """
 
     def __init__(self, hub_loop: Loop) -> None:
         self.in_greenlet = is_module_patched("threading")
-        self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._scheduled = False
         self.thread: int | None = None
         self._runner: _Runner | None = None
         if self.in_greenlet:
@@ -68,23 +63,7 @@ class AsyncioLoop:
             )
             thread.start()
             self.thread = thread.ident
-
-    def call(self, function: Callable[..., None], *args: Any) -> None:
-        """Call a function on the asyncio loop, after those of earlier calls; from any thread."""
-        self._calls.append((function, args))
-        if not self._scheduled:
-            self._scheduled = True
-            self.asyncio.call_soon_threadsafe(self._call_all)
-
-    def _call_all(self) -> None:
-        self._scheduled = False  # before the calls are taken, so that none is left behind
-        calls = self._calls
-        for _ in range(len(calls)):
-            function, args = calls.popleft()
-            try:
-                function(*args)
-            except Exception:
-                log.exception("a call on the asyncio loop failed")
+        self.call = Calls(self.asyncio.call_soon_threadsafe).add
 
     def current_task(self) -> asyncio.Task[Any] | None:
         """Return the task that runs, or that blocks the loop's greenlet; from any thread."""
