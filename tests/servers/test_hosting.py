@@ -277,25 +277,40 @@ def test_a_client_that_reads_no_more_is_ended(
         wire.socket.close()
 
 
-def and_uvicorn(*names: str) -> pytest.MarkDecorator:
-    """Hand set-ups to a test that starts its own server, and uvicorn."""
-    setups = each(*names).args[1]
-    return pytest.mark.parametrize("setup", [*setups, pytest.param(UVICORN, id="uvicorn")])
+def ends(*names: str) -> pytest.MarkDecorator:
+    """Hand set-ups, and uvicorn, to a test that starts its own server, with ways to end it."""
+    params = []
+    for param in [*each(*names).args[1], pytest.param(UVICORN, id="uvicorn")]:
+        setup = param.values[0]
+        params.append(pytest.param(setup, "TERM", marks=param.marks, id=f"{setup}-TERM"))
+        interrupted = [*param.marks, pytest.mark.matrix]
+        params.append(pytest.param(setup, "INT", marks=interrupted, id=f"{setup}-INT"))
+        if setup.reload:
+            params.append(pytest.param(setup, "reload", marks=param.marks, id=f"{setup}-reload"))
+    return pytest.mark.parametrize(("setup", "how"), params)
 
 
-@and_uvicorn("uwsgi-gevent", "uwsgi-threads", "gunicorn-gevent", "gunicorn-gthread", "pywsgi")
+@ends("uwsgi-gevent", "uwsgi-threads", "gunicorn-gevent", "gunicorn-gthread", "pywsgi")
 def test_every_application_comes_to_its_end(
-    start: Callable[..., Site], setup: Setup, room: str
+    start: Callable[..., Site], setup: Setup, how: str, room: str
 ) -> None:
     """`says_goodbye` takes half a second after its disconnect event; then the lifespan ends."""
     site = start(setup, app="hosted.py", shutdown_timeout=5)
     with site.connect(f"says_goodbye/{room}") as ws, site.connect("echo") as other:
         other.send("open")
         assert other.recv(timeout=SECONDS) == "open"
-        site.signal(signal.SIGTERM)
+        if setup.name.startswith("uwsgi"):  # see `wait_until_idle` in test_drain.py
+            eventually(lambda: len(site.lines("GET /ws/")) == 2, "the requests have ended")
+        if how == "reload":
+            site.reload()
+        else:
+            site.signal(signal.Signals[f"SIG{how}"])
         assert closed(ws) == 1012
         assert closed(other) == 1012
-    site.wait()
+    if how == "reload":
+        eventually(lambda: site.lines("lifespan: shut down"), "the worker has ended")
+    else:
+        site.wait()
     lines = site.log().splitlines()
     assert lines.index("goodbye: 1012") < lines.index("lifespan: shut down")
 
