@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from wsredis import middleware
 from wsredis.asgi import host as host_module
@@ -288,6 +290,74 @@ def test_an_answer_that_is_not_valid_raises_in_the_application(
 
     assert refused(gate(app), "/ws/x")[0] == 500
     assert "the application at '/ws/x' failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("before", "event", "text"),
+    [
+        (
+            [],
+            "websocket.send",
+            "'websocket.send' cannot be sent while the websocket is connecting: send"
+            " websocket.accept, websocket.close or websocket.http.response.start.",
+        ),
+        (
+            [{"type": "websocket.http.response.start", "status": 402}],
+            "websocket.accept",
+            "'websocket.accept' cannot be sent while the websocket is refusing: send"
+            " websocket.http.response.body.",
+        ),
+        (
+            [{"type": "websocket.accept"}],
+            "websocket.accept",
+            "'websocket.accept' cannot be sent while the websocket is open: send websocket.send or"
+            " websocket.close.",
+        ),
+        (
+            [{"type": "websocket.close"}],
+            "websocket.close",
+            "'websocket.close' cannot be sent while the websocket is closed: send nothing more.",
+        ),
+    ],
+)
+def test_an_event_in_the_wrong_order_is_explained(
+    gate: MakeGate, before: list[Any], event: str, text: str
+) -> None:
+    errors: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        await receive()
+        for each in before:
+            await send(each)
+        try:
+            await send({"type": event})
+        except RuntimeError as exc:
+            errors.append(str(exc))
+
+    with suppress(InvalidStatus), gate(app).connect("/ws/x") as ws:
+        closed(ws)
+    assert eventually(lambda: errors, "it has sent the event") == [text]
+
+
+def test_a_message_has_the_other_key_too(gate: MakeGate) -> None:
+    """The protocol allows either key to be missing, but some applications read both."""
+    events: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        await receive()
+        await send({"type": "websocket.accept"})
+        events.extend([await receive(), await receive()])
+
+    with gate(app).connect("/ws/x") as ws:
+        ws.send("text")
+        ws.send(b"bytes")
+        assert closed(ws) == 1000
+    assert events == [
+        {"type": "websocket.receive", "text": "text", "bytes": None},
+        {"type": "websocket.receive", "bytes": b"bytes", "text": None},
+    ]
 
 
 def test_a_body_that_is_not_bytes_raises_in_the_application(gate: MakeGate) -> None:
