@@ -170,6 +170,19 @@ def test_an_answer_that_comes_too_late(gate: Callable[..., Gate], room: str, pat
     assert ended(room)[-3:-1] == ["ClientDisconnected", "OSError"]
 
 
+def test_an_application_that_returns_in_time_is_not_cancelled_later(
+    gate: Callable[..., Gate], room: str
+) -> None:
+    site = gate()
+    with site.connect(f"/ws/echo/{room}") as ws:
+        ws.send("hello")
+        assert ws.recv(timeout=SECONDS) == "hello"
+        hub = site.middleware._process.hub  # type: ignore[union-attr]
+        (run,) = [each.endpoint._run for each in hub.subscribers()]  # type: ignore[attr-defined]
+    eventually(lambda: run._deadline and run._deadline.cancelled(), "the deadline is cancelled")
+    ended(room)
+
+
 def test_an_application_that_does_not_return_is_cancelled(
     gate: Callable[..., Gate],
     room: str,

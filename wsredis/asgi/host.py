@@ -42,14 +42,16 @@ class AsgiHost:
         config: the options of the middleware.
         hub_loop: the loop of the hub.
         loop: the asyncio loop of the process.
+
+    Attributes:
+        call_hub: calls a function on the hub's loop, after those of earlier calls; from any thread.
     """
 
     def __init__(self, app: Any, config: Config, hub_loop: Loop, loop: AsyncioLoop) -> None:
         self.app = app
         self.loop = loop
         self._config = config
-        self._hub_loop = hub_loop
-        self._hub_calls = Calls(hub_loop.soon)
+        self.call_hub = Calls(hub_loop.soon).add
         self._runs: set[Run] = set()
         self._until = math.inf  # of `drain`
         self._lifespan = Lifespan(app)
@@ -117,13 +119,6 @@ class AsgiHost:
         asgiref.SyncToAsync.context_to_thread_executor[context] = next(self._next_thread)
         asgiref.SyncToAsync.thread_sensitive_context.set(context)
         return context
-
-    def call_hub(self, function: Callable[..., None], *args: Any) -> None:
-        """Call a function on the hub's loop, after those of earlier calls; from any thread."""
-        if self.loop.in_greenlet and self._hub_loop.is_here:
-            function(*args)
-        else:
-            self._hub_calls.add(function, *args)
 
     def drain(self) -> None:
         """Let the applications handle their disconnect events, then shut down.
