@@ -340,6 +340,31 @@ def test_an_event_in_the_wrong_order_is_explained(
     assert eventually(lambda: errors, "it has sent the event") == [text]
 
 
+@pytest.mark.parametrize("event", ["websocket.close", "websocket.receive", "websocket.disconnect"])
+def test_an_application_that_ends_as_it_should_is_not_reported(
+    gate: MakeGate, event: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        await receive()
+        if event == "websocket.close":
+            await send({"type": event})
+            return
+        if event == "websocket.receive":
+            await send({"type": "websocket.accept"})
+        assert (await receive())["type"] == "websocket.disconnect"
+
+    site = gate(app, handshake_timeout=0.2)
+    if event == "websocket.receive":
+        with site.connect("/ws/x"):
+            pass
+    else:
+        assert refused(site, "/ws/x")[0] == (503 if event == "websocket.disconnect" else 403)
+    site.stop()
+    site.stop = lambda: None
+    assert errors(caplog) == []
+
+
 def test_a_message_has_the_other_key_too(gate: MakeGate) -> None:
     """The protocol allows either key to be missing, but some applications read both."""
     events: list[Any] = []
@@ -378,10 +403,13 @@ def test_an_application_that_is_cancelled_before_it_answers(
         await receive()
         task = asyncio.current_task()
         assert task is not None
+        tasks.append(task)
         task.cancel()
         await asyncio.sleep(3600)
 
+    tasks: list[asyncio.Task[Any]] = []
     site = gate(app)
     for _ in range(2):
         assert refused(site, "/ws/x")[0] == 500
+    eventually(lambda: [task.cancelled() for task in tasks] == [True, True], "they have ended")
     assert "the application at '/ws/x' was cancelled" in caplog.text
