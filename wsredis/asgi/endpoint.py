@@ -12,7 +12,8 @@ Each counter only grows and has one writer, so the other side can read it withou
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from ..endpoints.base import Endpoint, EndpointConnection, EndpointContext
 from ..exceptions import HandshakeError
@@ -21,11 +22,7 @@ from ..message import Data
 from ..runtime.logs import get_logger
 from .scope import websocket_scope
 
-if TYPE_CHECKING:
-    from .host import AsgiHost
-    from .run import Run
-
-__all__ = ["MAX_QUEUED", "OVERHEAD", "AsgiEndpoint"]
+__all__ = ["MAX_QUEUED", "OVERHEAD", "Application", "AsgiEndpoint"]
 
 log = get_logger("wsredis.asgi")
 
@@ -36,16 +33,36 @@ OVERHEAD = 256
 """Bytes added for each message that waits for the application."""
 
 
+class Application(Protocol):
+    """The application's side; see `run.Run`.
+
+    Attributes:
+        received: bytes of messages that the application has received.
+    """
+
+    received: int
+
+    def put(self, data: Data, size: int) -> None:
+        """Queue a message of the client."""
+
+    def on_room(self) -> None:
+        """Let the application go on if it waits for room in the send buffer."""
+
+    def end(self, code: int, reason: str) -> None:
+        """Queue the disconnect event."""
+
+
 class AsgiEndpoint(Endpoint):
     """The endpoint of a websocket whose handshake and messages an ASGI application handles.
 
     Args:
-        host: runs the application.
+        start: starts the application for an endpoint.
+        call: calls a function on the hub's loop, after those of earlier calls; from any thread.
         request: the request, with its ``identity``.
         context: the options and the offers of the client.
 
     Attributes:
-        call: calls a function on the hub's loop, after those of earlier calls; from any thread.
+        call: that argument.
         scope: the scope of the application.
         queued: bytes of messages that the client has sent.
         taken: bytes of messages that the connection has been given.
@@ -57,26 +74,32 @@ class AsgiEndpoint(Endpoint):
     wants_retained = False
     common_heartbeat = False
 
-    def __init__(self, host: AsgiHost, request: Any, context: EndpointContext) -> None:
+    def __init__(
+        self,
+        start: Callable[[AsgiEndpoint], Application],
+        call: Callable[..., None],
+        request: Any,
+        context: EndpointContext,
+    ) -> None:
         self.scope = websocket_scope(request, context.config, context.offered)
         self.queued = 0
         self.taken = 0
         self.full = False
         self.held = False
-        self.call = host.call_hub
-        self._host = host
+        self.call = call
+        self._start = start
         self._large = context.config.max_send_buffer // 2
         self._unsent: deque[Data] = deque()
         self._closing: tuple[int, str] | None = None  # for after the unsent messages
         self._connection: EndpointConnection
-        self._run: Run | None = None
+        self._run: Application | None = None
 
     # Called by the connection
 
     def connecting(self, connection: EndpointConnection) -> None:
         """Start the application, which will answer the handshake."""
         self._connection = connection
-        self._run = self._host.start(self)
+        self._run = self._start(self)
 
     def received(self, connection: EndpointConnection, message: Data) -> None:
         """Queue a message for the application, and stop reading while too many are queued."""

@@ -64,7 +64,7 @@ class AsgiHost:
 
     def endpoint(self, request: Any, context: EndpointContext) -> AsgiEndpoint:
         """Return the endpoint of a new websocket; an `EndpointFactory`."""
-        return AsgiEndpoint(self, request, context)
+        return AsgiEndpoint(self.start, self.call_hub, request, context)
 
     def start(self, endpoint: AsgiEndpoint) -> Run:
         """Start the application for a websocket; called on the hub's loop."""
