@@ -108,7 +108,7 @@ def test_messages_that_are_sent_at_once_keep_their_order(
     gate: Callable[..., Gate], room: str
 ) -> None:
     """And the close frame comes after all that the application has sent before."""
-    with gate().connect(f"/ws/sends_at_once/{room}", max_size=None) as ws:
+    with gate().connect(f"/ws/sends_at_once/{room}", max_size=None, max_queue=1) as ws:
         ws.send("now")
         eventually(waiting, "messages wait")
         for number in range(12):
@@ -118,11 +118,36 @@ def test_messages_that_are_sent_at_once_keep_their_order(
 
 
 def test_a_send_that_waits_ends_with_the_websocket(gate: Callable[..., Gate], room: str) -> None:
-    with gate().connect(f"/ws/sends_until_the_end/{room}", max_size=None) as ws:
+    with gate().connect(f"/ws/sends_until_the_end/{room}", max_size=None, max_queue=1) as ws:
         eventually(waiting, "messages wait")
         ws.send("now")
         assert closed(ws) == 4000
     assert ended(room)[-2] in ("OSError", "RuntimeError")
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_held_client_is_read_again_at_half_of_the_limit(held: bool) -> None:
+    size, number = MAX_QUEUED // 8, 10
+    released: list[int] = []
+
+    def release() -> None:
+        released.append(run.received)
+        endpoint.held = False
+
+    endpoint: Any = SimpleNamespace(scope={"path": "/"}, held=held, queued=number * size)
+    endpoint.release = release
+    endpoint.call = lambda function: function()
+    run = run_module.Run(endpoint, None)  # type: ignore[arg-type]
+    for _ in range(number):
+        run._put({"type": "websocket.receive"}, size)
+
+    async def receive() -> None:
+        for _ in range(number + 1):  # the first one is "websocket.connect"
+            await run.receive()
+
+    asyncio.run(receive())
+    assert run.received == number * size
+    assert released == ([7 * size] if held else [])  # less than half of the limit is left
 
 
 def waiting() -> Any:
