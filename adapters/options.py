@@ -1,10 +1,10 @@
-"""The loading of options that are callables or dotted paths of callables, for all adapters."""
+"""The loading of options that are callables or paths of callables, for all adapters."""
 
 from __future__ import annotations
 
-from pkgutil import resolve_name
 from typing import Any
 
+from wsredis.config.paths import import_path
 from wsredis.exceptions import ConfigurationError
 
 __all__ = ["cause", "load"]
@@ -17,11 +17,11 @@ def cause(exc: Exception) -> str:
 
 
 def load(option: str, value: Any, example: str, *, may_be_class: bool = False) -> Any:
-    """Return the callable that an option is, or whose dotted path it is.
+    """Return the callable that an option is, or whose path it is.
 
     Args:
         option: the option as the user writes it, for the error message.
-        value: a callable, or its dotted path.
+        value: a callable, or its path: ``module.name`` or ``module:name``.
         example: an example of such a path, for the error message.
         may_be_class: whether a class is allowed, which is then called to make an object.
 
@@ -32,16 +32,15 @@ def load(option: str, value: Any, example: str, *, may_be_class: bool = False) -
     found = value
     if isinstance(value, str):
         try:
-            # With a colon, resolve_name keeps the error of a module that cannot be imported.
-            found = resolve_name(value if ":" in value else ":".join(value.rsplit(".", 1)))
+            found = import_path(value)
         except Exception as exc:
             raise ConfigurationError(
-                f"{option} = {value!r} cannot be imported ({cause(exc)}): write the dotted path of"
-                f" a callable, such as {example!r}."
+                f"{option} = {value!r} cannot be imported ({cause(exc)}): write the path of a"
+                f" callable, such as {example!r}."
             ) from exc
     if not callable(found):
         raise ConfigurationError(
-            f"{option} = {value!r} is not callable: write a callable or its dotted path, such as"
+            f"{option} = {value!r} is not callable: write a callable or its path, such as"
             f" {example!r}."
         )
     if isinstance(found, type) and not may_be_class:

@@ -52,7 +52,7 @@ CALLBACKS = {
     "endpoint": "mysite.channels.ChatEndpoint",
     "asgi": "mysite.asgi.application",
 }
-"""The options that are callables or their dotted paths, each with an example of a path."""
+"""The options that are callables or their paths, each with an example of a path."""
 
 WATCH_SESSIONS = "watch_sessions"
 """The option that is read when Django loads the application; see `.sessions`."""
@@ -137,7 +137,7 @@ def setting() -> dict[str, Any]:
 
 
 def callback(name: str, value: Any) -> Any:
-    """Return the callable that an option is, or whose dotted path it is.
+    """Return the callable that an option is, or whose path it is.
 
     Raises:
         ConfigurationError: it cannot be imported, or is not callable.

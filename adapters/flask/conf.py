@@ -42,7 +42,7 @@ CALLBACKS = {
     "allowed_channels": "mysite.channels.allowed_channels",
     "endpoint": "mysite.channels.ChatEndpoint",
 }
-"""The options that are callables or their dotted paths, each with an example of a path."""
+"""The options that are callables or their paths, each with an example of a path."""
 
 
 @dataclass(frozen=True, slots=True)
