@@ -32,6 +32,7 @@ from wsredis.identity import Identity, check_resolver
 from wsredis.middleware import NO_ASGI, WebSocketMiddleware, WSGIApp
 from wsredis.runtime.loop import in_gevent
 
+from ..options import has_all
 from .conf import Options, options
 from .identity import limited
 from .request import handshake_request
@@ -158,8 +159,7 @@ class DjangoWebSocketMiddleware:
         if self._gates and self._is_for(self._gates[0], now):
             return self._gates[0]
         with self._lock:
-            hosting = now.asgi is not None and now.endpoint is None
-            alone = hosting and now.config.asgi_prefix in (None, now.config.prefix)
+            alone = has_all(now.asgi, now.endpoint, now.config)
             gate = next((old for old in self._gates if self._is_for(old, now)), None)
             gate = gate or WebSocketMiddleware(
                 self.app,

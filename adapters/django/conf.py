@@ -21,7 +21,6 @@ from typing import Any
 from django.conf import settings
 
 from wsredis.access.policy import AllowedChannels, default_policy
-from wsredis.asgi.application import check_application
 from wsredis.config import Config
 from wsredis.config.names import suggestion
 from wsredis.config.options import option_names
@@ -142,11 +141,7 @@ def callback(name: str, value: Any) -> Any:
     Raises:
         ConfigurationError: it cannot be imported, or is not callable.
     """
-    if name == "asgi":  # a path that cannot be imported before the site is loaded
-        check_application(value)
-        return value
-    option, example = f"WSREDIS[{name!r}]", CALLBACKS[name]
-    return load(option, value, example, may_be_class=name == "endpoint")
+    return load(name, f"WSREDIS[{name!r}]", value, CALLBACKS[name])
 
 
 def _config(said: Mapping[str, Any]) -> Config:

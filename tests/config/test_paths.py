@@ -28,7 +28,7 @@ def test_both_ways_of_writing(path: str, found: object) -> None:
     "path", ["", "name", ".name", ":name", "module:", "module.", "a/b.c", "a b.c", "a:b:c", "a..b"]
 )
 def test_what_is_no_path(path: str) -> None:
-    with pytest.raises(ValueError, match="neither 'module.name' nor 'module:name'"):
+    with pytest.raises(ValueError, match=r"neither 'module\.name' nor 'module:name'"):
         split_path(path)
 
 

@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 
 import wsredis
-from wsredis import ConfigurationError, PubSubEndpoint
+from wsredis import ConfigurationError
 from wsredis.adapters.flask import Publisher, WSRedis, session_key, websocket_uri
 from wsredis.adapters.flask.conf import read_options
 
@@ -32,7 +32,7 @@ def site(**options: Any) -> Flask:
 def test_without_options_the_defaults_hold() -> None:
     options = read_options(site())
     assert options.config.prefix == "/ws/"
-    assert options.endpoint is PubSubEndpoint
+    assert (options.endpoint, options.asgi) == (None, None)
     assert (options.identity, options.user, options.groups) == (None, None, None)
 
 
@@ -66,7 +66,11 @@ def test_a_callback_is_a_callable_or_its_path() -> None:
     [
         ("HEARTBAET", "x", "did you mean app.config['WSREDIS_HEARTBEAT']?"),
         ("ALLOWED_CHANELS", "x", "did you mean app.config['WSREDIS_ALLOWED_CHANNELS']?"),
-        ("XYZ", "x", "There is no option app.config['WSREDIS_XYZ']: write one of prefix, asgi_prefix, "),
+        (
+            "XYZ",
+            "x",
+            "There is no option app.config['WSREDIS_XYZ']: write one of prefix, asgi_prefix, ",
+        ),
         ("PREFIX", "ws", "app.config['WSREDIS_PREFIX'] = 'ws' is not valid: write an ASCII path"),
         ("REDIS", "localhost:6379", "write a URL like"),
         ("REDIS", None, "write a URL like"),
