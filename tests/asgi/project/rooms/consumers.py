@@ -1,6 +1,7 @@
-"""Consumers in both ways of writing, and one that sleeps."""
+"""Consumers in both ways of writing, and others that sleep, block, or query the database."""
 
 import json
+import threading
 import time
 
 from asgiref.sync import async_to_sync
@@ -11,6 +12,7 @@ from channels.generic.websocket import (
     WebsocketConsumer,
 )
 from django.contrib.auth import get_user_model
+from django.db import transaction
 
 
 class AsyncRoom(AsyncWebsocketConsumer):
@@ -58,6 +60,55 @@ class Sleeper(WebsocketConsumer):
         began = time.monotonic()
         time.sleep(float(text_data))
         self.send(text_data=json.dumps([began, time.monotonic()]))
+
+
+blocked = {}
+"""What handlers wait for, by its name."""
+
+
+class Blocks(WebsocketConsumer):
+    """A consumer whose handler blocks its thread until a page ends that."""
+
+    def receive(self, text_data=None, bytes_data=None):
+        event = blocked.setdefault(text_data, threading.Event())
+        self.send(text_data="released" if event.wait(20) else "not released")
+
+
+class AsyncBlocks(AsyncWebsocketConsumer):
+    """The same in a coroutine, which blocks the loop."""
+
+    async def receive(self, text_data=None, bytes_data=None):
+        event = blocked.setdefault(text_data, threading.Event())
+        await self.send(text_data="released" if event.wait(20) else "not released")
+
+
+class Tells(AsyncJsonWebsocketConsumer):
+    """Chooses the last subprotocol, adds a header, and tells how it was found."""
+
+    async def connect(self):
+        await self.accept(self.scope["subprotocols"][-1], [(b"x-room", b"of the consumer")])
+        await self.send_json({"path": self.scope["path"], **self.scope["url_route"]})
+
+
+class Counts(WebsocketConsumer):
+    """Makes users, and tells how many there are with this beginning of their name."""
+
+    def receive(self, text_data=None, bytes_data=None):
+        users = get_user_model().objects
+        with transaction.atomic():
+            users.create(username=text_data)
+            count = users.filter(username__startswith=text_data.partition("-")[0]).count()
+        self.send(text_data=str(count))
+
+
+class AsyncCounts(AsyncWebsocketConsumer):
+    """The same with the asynchronous interface of Django's ORM."""
+
+    async def receive(self, text_data=None, bytes_data=None):
+        users = get_user_model().objects
+        await users.acreate(username=text_data)
+        found = users.filter(username__startswith=text_data.partition("-")[0])
+        await self.send(text_data=str(await found.acount()))
 
 
 class WhoAmI(AsyncJsonWebsocketConsumer):
