@@ -44,13 +44,17 @@ def site(
 ) -> Iterator[DjangoSite]:
     folder = tmp_path_factory.mktemp("site")
     environ = {"SITE_DATABASE": str(folder / "db.sqlite3"), "DJANGO_SETTINGS_MODULE": "settings"}
-    where = {**os.environ, **environ, "PYTHONPATH": str(PROJECT)}
+    # The matrix has other versions of packages on the path.
+    environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])
+    )
+    where = {**os.environ, **environ}
     subprocess.run(
         [sys.executable, "-m", "django", "migrate", "-v", "0"], env=where, cwd=PROJECT, check=True
     )
     setup = SETUPS[request.param]
     site = DjangoSite(setup, folder, redis_server.url, app=str(PROJECT / "wsgi.py"))
-    site._environ |= where | site._environ
+    site._environ |= environ
     site.start()
     try:
         yield site
