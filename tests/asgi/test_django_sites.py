@@ -7,18 +7,20 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from ..servers.support import SECONDS, closed, eventually, new_room
-from .conftest import PROJECT, DjangoSite
+from ..servers.support import SECONDS, SETUPS, Setup, closed, each, eventually, new_room
+from .conftest import PROJECT, DjangoSite, serving
 from .test_channels import opened
 
 pytestmark = pytest.mark.servers
 
+WITH_THREADS = ("uwsgi-gevent", "uwsgi-threads", "gunicorn-gthread")
 OFFERS = [Subprotocol("chat.v1"), Subprotocol("chat.v2")]
 
 
@@ -74,6 +76,32 @@ def test_handlers_use_the_database(site: DjangoSite, kind: str) -> None:
     eventually(lambda: site.get("/databases")[1] == "0", "no connection is open")
 
 
+@each(*WITH_THREADS)
+def test_connections_that_stay_open_are_those_of_the_threads(
+    setup: Setup, tmp_path: Path, redis_server: Any
+) -> None:
+    """There are eight, however many websockets."""
+    with (
+        serving(setup, tmp_path, redis_server.url, SITE_KEEPS_CONNECTIONS="1") as site,
+        ExitStack() as stack,
+    ):
+        for number in range(20):
+            ws = stack.enter_context(opened(site, "counts/"))
+            ws.send(f"a-{number}")
+            assert ws.recv(timeout=SECONDS) == str(number + 1)
+        assert site.get("/databases")[1] == "8"
+
+
+def test_a_layer_in_memory_is_warned_of_on_several_processes(
+    tmp_path: Path, redis_server: Any
+) -> None:
+    layer = "channels.layers.InMemoryChannelLayer"
+    with serving(SETUPS["uwsgi-workers"], tmp_path, redis_server.url, SITE_LAYER=layer) as site:
+        with opened(site, "sleeper/"):
+            pass
+        assert "CHANNEL_LAYERS['default'] is in memory, but this server has" in site.news()
+
+
 def test_a_handshake_reads_the_session_once(site: DjangoSite) -> None:
     name = new_room()
     _, _, cookie = site.get_with(f"/login/{name}")
@@ -117,6 +145,16 @@ def test_what_ends_a_websocket(site: DjangoSite, path: str, code: int) -> None:
         with pytest.raises(InvalidStatus) as info, opened(site, "me/", cookie):
             pass
         assert info.value.response.status_code == 403
+
+
+def test_a_consumer_logs_out(site: DjangoSite) -> None:
+    """The logout of Channels ends all websockets of the session."""
+    _, _, cookie = site.get_with(f"/login/{new_room()}")
+    with opened(site, "me/", cookie) as ws, opened(site, "me/", cookie) as other:
+        for client in (ws, other):
+            client.recv(timeout=SECONDS)
+        ws.send("{}")
+        assert closed(ws) == closed(other) == 4401
 
 
 def test_a_websocket_ends_with_its_session(site: DjangoSite) -> None:

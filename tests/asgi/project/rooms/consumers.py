@@ -5,6 +5,7 @@ import threading
 import time
 
 from asgiref.sync import async_to_sync
+from channels.auth import logout
 from channels.db import database_sync_to_async
 from channels.generic.websocket import (
     AsyncJsonWebsocketConsumer,
@@ -112,7 +113,7 @@ class AsyncCounts(AsyncWebsocketConsumer):
 
 
 class WhoAmI(AsyncJsonWebsocketConsumer):
-    """Tells who the client is, and how many users there are."""
+    """Tells who the client is, and how many users there are; any message logs out."""
 
     async def connect(self):
         user = self.scope["user"]
@@ -124,6 +125,9 @@ class WhoAmI(AsyncJsonWebsocketConsumer):
         await self.send_json(
             {"user": user.username, "identity": identity.user, "count": await self.count()}
         )
+
+    async def receive_json(self, content, **kwargs):
+        await logout(self.scope)
 
     @database_sync_to_async
     def count(self):
