@@ -19,9 +19,15 @@ __all__ = ["room", "start"]
 
 PROJECT = Path(__file__).parent / "project"
 
-RUNSERVER = Setup(
-    "runserver", (sys.executable, "-m", "django", "runserver", "--noreload", "127.0.0.1:{port}")
-)
+RUNSERVER = (sys.executable, "-m", "django", "runserver", "--noreload", "127.0.0.1:{port}")
+PATCHED = (*SETUPS["uwsgi-gevent"].command, "--gevent-early-monkey-patch")
+OTHERS = {
+    "runserver": Setup("runserver", RUNSERVER),
+    "uwsgi-patched": Setup("uwsgi-patched", PATCHED),
+    "uwsgi-router": SETUPS["uwsgi-router"],
+}
+"""More servers for the matrix."""
+
 NAMES = ("uwsgi-gevent", "uwsgi-threads", "gunicorn-gevent", "gunicorn-gthread", "pywsgi")
 
 
@@ -60,11 +66,14 @@ def serving(setup: Setup, folder: Path, redis: str, **environ: str) -> Iterator[
         pytest.param(name, marks=[*in_matrix(name, NAMES), pytest.mark.xdist_group(f"c-{name}")])
         for name in NAMES
     ]
-    + [pytest.param("runserver", marks=[pytest.mark.matrix, pytest.mark.xdist_group("c-django")])],
+    + [
+        pytest.param(name, marks=[pytest.mark.matrix, pytest.mark.xdist_group(f"c-{name}")])
+        for name in OTHERS
+    ],
 )
 def site(
     request: pytest.FixtureRequest, redis_server: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DjangoSite]:
-    setup = RUNSERVER if request.param == "runserver" else SETUPS[request.param]
+    setup = OTHERS.get(request.param) or SETUPS[request.param]
     with serving(setup, tmp_path_factory.mktemp("site"), redis_server.url) as site:
         yield site

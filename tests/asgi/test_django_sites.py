@@ -15,6 +15,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from ..servers.support import SECONDS, SETUPS, Setup, closed, each, eventually, new_room
+from ..servers.workers import Rest
 from .conftest import PROJECT, DjangoSite, serving
 from .test_channels import opened
 
@@ -90,6 +91,23 @@ def test_connections_that_stay_open_are_those_of_the_threads(
             ws.send(f"a-{number}")
             assert ws.recv(timeout=SECONDS) == str(number + 1)
         assert site.get("/databases")[1] == "8"
+
+
+def test_a_room_spans_processes(tmp_path: Path, redis_server: Any) -> None:
+    """Each process has a member: those that have one are stopped until the others have one too."""
+    name = new_room()
+    with (
+        serving(SETUPS["uwsgi-workers"], tmp_path, redis_server.url) as site,
+        ExitStack() as stack,
+    ):
+        clients = []
+        with Rest() as rest:
+            for _ in range(site.setup.workers):
+                clients.append(stack.enter_context(opened(site, f"async/{name}/")))
+                clients[-1].send("/pid")
+                rest.stop(int(clients[-1].recv(timeout=SECONDS)))
+        clients[0].send("hello")
+        assert {client.recv(timeout=SECONDS) for client in clients} == {"hello"}
 
 
 def test_a_layer_in_memory_is_warned_of_on_several_processes(

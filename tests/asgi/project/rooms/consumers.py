@@ -1,6 +1,7 @@
 """Consumers in both ways of writing, and others that sleep, block, or query the database."""
 
 import json
+import os
 import threading
 import time
 
@@ -28,6 +29,9 @@ class AsyncRoom(AsyncWebsocketConsumer):
         await self.channel_layer.group_discard(self.group, self.channel_name)
 
     async def receive(self, text_data=None, bytes_data=None):
+        if text_data == "/pid":
+            await self.send(text_data=str(os.getpid()))
+            return
         await self.channel_layer.group_send(self.group, {"type": "room.said", "text": text_data})
 
     async def room_said(self, event):
