@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
-from ..gate import Gate
+import pytest
+
+from ..gate import Gate, page
 from ..servers.hosted import hosted
 from ..servers.support import SECONDS, closed
 
 
-def test_each_middleware_that_shares_it_may_close_it(gate: Callable[..., Gate], room: str) -> None:
-    site = gate(asgi=hosted)
+@pytest.fixture(params=["threads", "greenlets"])
+def site(request: pytest.FixtureRequest) -> Iterator[Gate]:
+    site = Gate(request.param, page, asgi=hosted)
+    yield site
+    site.stop()
+
+
+def test_each_middleware_that_shares_it_may_close_it(site: Gate, room: str) -> None:
     for _ in range(2):
         with site.connect(f"/ws/echo/{room}") as ws:
             ws.send("hello")
