@@ -36,7 +36,7 @@ def unhosted() -> Messages:
         return
     try:
         application = import_path(path)
-    except Exception:  # that of an ASGI server, which reports it itself
+    except (Exception, SystemExit):  # the ASGI server reports it
         return
     if _has_websockets(application):
         yield checks.Warning(

@@ -49,6 +49,7 @@ def test_w010_websockets_that_are_not_hosted(site: Site, path: str) -> None:
         ("chatsite.asgi.wrapper", ["channels"], True),
         ("chatsite.no_such_module.application", ["channels"], False),
         ("chatsite.broken_wsgi.application", ["channels"], False),
+        ("chatsite.exits.application", ["channels"], False),
         (None, ["channels"], False),
     ],
 )
