@@ -120,10 +120,13 @@ class Process:
             self.closed = self._watchdog.stopped = True
             _processes[:] = [each for each in _processes if each is not self]
         self.loop.run(self.hub.close)
-        for host in self._hosts.values():
+        # Only once, as each middleware that shares this object may close it.
+        hosts, self._hosts = self._hosts, {}
+        for host in hosts.values():
             self.loop.run(host.drain)
-        if self.asyncio is not None:
-            self.asyncio.stop()
+        asyncio, self.asyncio = self.asyncio, None
+        if asyncio is not None:
+            asyncio.stop()
         detach(self.hub)
 
 

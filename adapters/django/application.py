@@ -32,6 +32,8 @@ from wsredis.identity import Identity, check_resolver
 from wsredis.middleware import NO_ASGI, WebSocketMiddleware, WSGIApp
 from wsredis.runtime.loop import in_gevent
 
+from ..options import has_all
+from .asgi_checks import process_layers
 from .conf import Options, options
 from .identity import limited
 from .request import handshake_request
@@ -49,6 +51,11 @@ UNPATCHED = (
     " monkey-patch with gevent before Django is loaded (uWSGI: --gevent-early-monkey-patch)."
 )
 
+
+IN_MEMORY = (
+    "CHANNEL_LAYERS[%r] is in memory, but this server has several processes: messages reach only"
+    " the consumers of the process that sends them. Use wsredis.layers.RedisChannelLayer."
+)
 
 DISALLOWED_HOST = (
     "The Host of this request is not in ALLOWED_HOSTS. Add it there, or configure the proxy to"
@@ -94,7 +101,7 @@ class DjangoWebSocketMiddleware:
         self._load = load
         self._lock = threading.Lock()
         self._gates: list[WebSocketMiddleware] = []
-        self._looked = app is None  # without pages there are no transactions
+        self._looked = False
         now = load()
         check_resolver(now.identity, now.config)
         gate = self._gate(now)
@@ -132,7 +139,7 @@ class DjangoWebSocketMiddleware:
         if settings.USE_X_FORWARDED_HOST and (host := environ.get("HTTP_X_FORWARDED_HOST")):
             environ["HTTP_HOST"] = host  # the core compares the origin of a page with it
         environ[OPTIONS] = now
-        self._look_at_gevent()
+        self._look(environ, now)
         set_script_prefix(get_script_name(environ))
         set_urlconf(settings.ROOT_URLCONF)
         request_started.send(sender=type(self), environ=environ)
@@ -146,20 +153,25 @@ class DjangoWebSocketMiddleware:
         """Read the settings again at the next request, because tests override them."""
         self._prefix = None
 
-    def _look_at_gevent(self) -> None:
-        """Warn once if Django takes all greenlets for one thread, as without monkey-patching."""
-        if not self._looked:
-            self._looked = True
-            if in_gevent() and not sys.modules["gevent.monkey"].is_module_patched("threading"):
-                log.warning(UNPATCHED)
+    def _look(self, environ: dict[str, Any], now: Options) -> None:
+        """Warn once of what does not work on this server."""
+        if self._looked:
+            return
+        self._looked = True
+        # Django takes all greenlets for one thread; without pages there are no transactions.
+        pages = self.app is not None and in_gevent()
+        if pages and not sys.modules["gevent.monkey"].is_module_patched("threading"):
+            log.warning(UNPATCHED)
+        if now.asgi is not None and environ.get("wsgi.multiprocess"):
+            for name in process_layers():
+                log.warning(IN_MEMORY, name)
 
     def _gate(self, now: Options) -> WebSocketMiddleware:
         """Return the core's middleware for these options; only tests ever need more than one."""
         if self._gates and self._is_for(self._gates[0], now):
             return self._gates[0]
         with self._lock:
-            hosting = now.asgi is not None and now.endpoint is None
-            alone = hosting and now.config.asgi_prefix in (None, now.config.prefix)
+            alone = has_all(now.asgi, now.endpoint, now.config)
             gate = next((old for old in self._gates if self._is_for(old, now)), None)
             gate = gate or WebSocketMiddleware(
                 self.app,

@@ -21,7 +21,6 @@ from typing import Any
 from django.conf import settings
 
 from wsredis.access.policy import AllowedChannels, default_policy
-from wsredis.asgi.application import check_application
 from wsredis.config import Config
 from wsredis.config.names import suggestion
 from wsredis.config.options import option_names
@@ -52,7 +51,7 @@ CALLBACKS = {
     "endpoint": "mysite.channels.ChatEndpoint",
     "asgi": "mysite.asgi.application",
 }
-"""The options that are callables or their dotted paths, each with an example of a path."""
+"""The options that are callables or their paths, each with an example of a path."""
 
 WATCH_SESSIONS = "watch_sessions"
 """The option that is read when Django loads the application; see `.sessions`."""
@@ -137,16 +136,12 @@ def setting() -> dict[str, Any]:
 
 
 def callback(name: str, value: Any) -> Any:
-    """Return the callable that an option is, or whose dotted path it is.
+    """Return the callable that an option is, or whose path it is.
 
     Raises:
         ConfigurationError: it cannot be imported, or is not callable.
     """
-    if name == "asgi":  # a path that cannot be imported before the site is loaded
-        check_application(value)
-        return value
-    option, example = f"WSREDIS[{name!r}]", CALLBACKS[name]
-    return load(option, value, example, may_be_class=name == "endpoint")
+    return load(name, f"WSREDIS[{name!r}]", value, CALLBACKS[name])
 
 
 def _config(said: Mapping[str, Any]) -> Config:

@@ -185,6 +185,7 @@ def test_it_can_be_run_as_a_module() -> None:
         (["serve", ".nowhere:app"], 2, "write MODULE:APP, such as mysite.wsgi:application"),
         (["serve", "os:"], 2, "write MODULE:APP, such as mysite.wsgi:application"),
         (["serve", "no_such_module:app"], 2, "there is no module 'no_such_module'; install it, or"),
+        (["serve", "no_such_module.app"], 2, "there is no module 'no_such_module'; install it, or"),
         (
             ["serve", "os:no_such_name"],
             2,
@@ -298,7 +299,7 @@ def test_serve_wraps_an_application_and_says_goodbye(redis: str, tmp_path: Path)
         "    return [b'plain']\n"
     )
     port = free_port()
-    place = ["serve", "site_of_bob:app", "--port", str(port), "--redis", redis]
+    place = ["serve", "site_of_bob.app", "--port", str(port), "--redis", redis]
     with start(*place, PYTHONPATH=str(tmp_path)) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == f"http://127.0.0.1:{port}/\n"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from pkgutil import resolve_name
 from typing import Any
 
+from ..config.paths import import_path, split_path
 from ..exceptions import ConfigurationError
 
 __all__ = ["check_application", "load_application"]
@@ -20,10 +20,10 @@ def check_application(value: Any) -> None:
         ConfigurationError: it cannot be an ASGI application or the path of one.
     """
     if isinstance(value, str):
-        path = value if ":" in value else ":".join(value.rsplit(".", 1))
-        module, _, name = path.partition(":")
-        if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
-            raise ConfigurationError(f"asgi={value!r} is not a path: {WRITE}.")
+        try:
+            split_path(value)
+        except ValueError:
+            raise ConfigurationError(f"asgi={value!r} is not a path: {WRITE}.") from None
     elif not callable(value):
         raise ConfigurationError(f"asgi={value!r:.200} is not callable: {WRITE}.")
     else:
@@ -39,8 +39,7 @@ def load_application(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        # With a colon, resolve_name keeps the error of a module that cannot be imported.
-        found = resolve_name(value if ":" in value else ":".join(value.rsplit(".", 1)))
+        found = import_path(value)
     except (Exception, SystemExit) as exc:  # SystemExit would end the process
         raise ConfigurationError(
             f"asgi={value!r} cannot be imported ({type(exc).__name__}): {WRITE}."
