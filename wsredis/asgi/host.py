@@ -9,11 +9,12 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import gevent
+from gevent.monkey import is_module_patched
 
 from ..config import Config
 from ..endpoints.base import EndpointContext
@@ -21,6 +22,7 @@ from ..runtime.logs import get_logger
 from ..runtime.loop import Loop
 from ..runtime.owner import ChannelOwner, channel_owner
 from .endpoint import AsgiEndpoint
+from .handlers import GreenletExecutor
 from .lifespan import Lifespan
 from .loop import AsyncioLoop
 from .run import Run
@@ -52,9 +54,10 @@ class AsgiHost:
         self._scheduled = False
         self._runs: set[Run] = set()
         self._lifespan = Lifespan(app)
-        self._threads = [
-            ThreadPoolExecutor(1, f"wsredis-handler-{number}")
-            for number in range(config.handler_threads)
+        patched = is_module_patched("threading")
+        self._threads: list[Executor] = [
+            GreenletExecutor(loop.call, name) if patched else ThreadPoolExecutor(1, name)
+            for name in (f"wsredis-handler-{number}" for number in range(config.handler_threads))
         ]
         self._next_thread = itertools.cycle(self._threads)
         loop.call(self._lifespan.start)
@@ -114,9 +117,6 @@ class AsgiHost:
 
     def call_hub(self, function: Callable[..., None], *args: Any) -> None:
         """Call a function on the hub's loop, after those of earlier calls; from any thread."""
-        if self.loop.in_greenlet and self._hub_loop.is_here:
-            function(*args)
-            return
         self._hub_calls.append((function, args))
         if not self._scheduled:
             self._scheduled = True

@@ -29,6 +29,7 @@ from gevent.selectors import GeventSelector
 
 from ..runtime.logs import get_logger
 from ..runtime.loop import Loop
+from .handlers import GreenletLoop
 
 if TYPE_CHECKING:
     _Greenlet = gevent.Greenlet[..., Any]
@@ -98,7 +99,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 def _start_greenlet() -> asyncio.AbstractEventLoop:
     """Run a new loop in a greenlet of this thread."""
     selector = _HidingSelector()
-    loop = asyncio.SelectorEventLoop(selector)
+    loop = GreenletLoop(selector)
     _Runner(selector, loop).start()
     return loop
 
