@@ -94,3 +94,11 @@ def test_a_message_that_is_not_json_ends_the_websocket(site: Site) -> None:
     with opened(site, "chat/tea/") as alice:
         alice.send("{")
         assert closed(alice) == (None if site.setup.name == "uvicorn" else 1011)
+
+
+def test_a_message_that_is_too_long_ends_the_websocket(site: Site) -> None:
+    if site.setup.name == "uvicorn":
+        pytest.skip("uvicorn has another limit")
+    with opened(site, "chat/tea/") as alice:
+        alice.send(json.dumps({"text": "x" * 16 * 1024}))
+        assert closed(alice) == 1009
