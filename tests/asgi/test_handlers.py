@@ -59,6 +59,7 @@ async def main():
     await last
     found["ran"] = ran
 
+    found["submitted"] = await asyncio.wrap_future(one.submit(inside, number=8))
     found["other executor"] = await run(None, inside, 7)
     one.shutdown(wait=False, cancel_futures=True)
     await run(two, one._thread.join, 20)
@@ -83,5 +84,6 @@ def test_functions_run_in_their_order_and_settle_their_futures() -> None:
         "errors": [True, True],
         "parallel": [0, 1],
         "ran": ["last"],
+        "submitted": [8, "one"],
         "ended": True,
     }

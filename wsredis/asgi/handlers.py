@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -36,8 +36,14 @@ class GreenletExecutor(Executor):
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._started = False
 
-    def start(self, future: asyncio.Future[Any], function: Callable[[], Any]) -> None:
-        """Run a function, after those before it, and settle a future; called on the loop."""
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Run a function for code that is not on the `GreenletLoop`."""
+        future: Future[T] = Future()
+        self.start(future, partial(fn, *args, **kwargs))
+        return future
+
+    def start(self, future: asyncio.Future[T] | Future[T], function: Callable[[], T]) -> None:
+        """Run a function, after those before it, and settle its future on the loop."""
         if not self._started:
             self._started = True
             self._thread.start()
@@ -63,7 +69,7 @@ def _outcome(function: Callable[[], Any]) -> tuple[bool, Any]:
         return False, exc
 
 
-def _settle(future: asyncio.Future[Any], returned: bool, outcome: Any) -> None:
+def _settle(future: Any, returned: bool, outcome: Any) -> None:
     if future.cancelled():
         return
     if returned:
