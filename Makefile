@@ -18,7 +18,7 @@ help:  ## show this list
 	@echo "make test-all       the same, plus the tests of all other servers and of the oldest Django"
 	@echo "make fuzz           run the fuzz tests, $(FUZZ_SECONDS) seconds per target (FUZZ_SECONDS=600 for more)"
 	@echo "make soak           run a soak test: $(SOAK_SOCKETS) websockets (SOAK_SOCKETS=500 for fewer) for $(SOAK_SECONDS) seconds"
-	@echo "make bench          measure the cost of a message, compared with other servers: 20 minutes (BENCH_QUICK=1: 3 minutes)"
+	@echo "make bench          measure the cost of a message, compared with other servers: 30 minutes (BENCH_QUICK=1: 4 minutes)"
 	@echo "make conformance    run all Autobahn cases with all servers and clients; takes hours"
 	@echo "make release        build sdist, wheel and npm package into dist/ and check them; uploads nothing"
 	@echo "make clean          remove the virtual environments and all build output"
