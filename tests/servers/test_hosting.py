@@ -178,6 +178,16 @@ def test_an_edge(site: Site, path: str, ours: Any, uvicorns: Any) -> None:
             assert ws.recv(timeout=SECONDS) == "others go on"
 
 
+def test_another_origin_is_refused_before_the_application_runs(site: Site) -> None:
+    word = new_room()
+    with site.wire() as wire:
+        assert wire.refused(f"/ws/echo/{word}", origin="http://example.com").status == 403
+    with site.connect(f"echo/{word}-here"):
+        pass
+    assert "websocket.connect" in seen(site, f"{word}-here")
+    assert json.loads(site.get(f"/seen/{word}")[1]) == []
+
+
 def test_it_refuses_with_a_response_of_its_own(site: Site) -> None:
     response = refused(site, "responds")
     assert response.status_code == 402

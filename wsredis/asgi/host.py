@@ -9,11 +9,12 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import gevent
+from gevent.monkey import is_module_patched
 
 from ..config import Config
 from ..endpoints.base import EndpointContext
@@ -22,6 +23,7 @@ from ..runtime.loop import Loop
 from ..runtime.owner import ChannelOwner, channel_owner
 from .calls import Calls
 from .endpoint import AsgiEndpoint
+from .handlers import GreenletExecutor
 from .lifespan import Lifespan
 from .loop import AsyncioLoop
 from .run import Run
@@ -55,9 +57,10 @@ class AsgiHost:
         self._runs: set[Run] = set()
         self._until = math.inf  # of `drain`
         self._lifespan = Lifespan(app)
-        self._threads = [
-            ThreadPoolExecutor(1, f"wsredis-handler-{number}")
-            for number in range(config.handler_threads)
+        patched = is_module_patched("threading")
+        self._threads: list[Executor] = [
+            GreenletExecutor(loop.call, name) if patched else ThreadPoolExecutor(1, name)
+            for name in (f"wsredis-handler-{number}" for number in range(config.handler_threads))
         ]
         self._next_thread = itertools.cycle(self._threads)
         loop.call(self._lifespan.start)

@@ -27,6 +27,7 @@ from gevent.selectors import GeventSelector
 
 from ..runtime.loop import Loop
 from .calls import Calls
+from .handlers import GreenletLoop
 
 if TYPE_CHECKING:
     _Greenlet = gevent.Greenlet[..., Any]
@@ -89,7 +90,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 def _start_greenlet() -> _Runner:
     """Run a new loop in a greenlet of this thread."""
     selector = _HidingSelector()
-    runner = _Runner(selector, asyncio.SelectorEventLoop(selector))
+    runner = _Runner(selector, GreenletLoop(selector))
     runner.start()
     return runner
 
