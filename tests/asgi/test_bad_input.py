@@ -354,7 +354,7 @@ def test_an_application_that_ends_as_it_should_is_not_reported(
             await send({"type": "websocket.accept"})
         assert (await receive())["type"] == "websocket.disconnect"
 
-    site = gate(app, handshake_timeout=0.2)
+    site = gate(app, handshake_timeout=2)
     if event == "websocket.receive":
         with site.connect("/ws/x"):
             pass

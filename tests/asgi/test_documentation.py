@@ -189,7 +189,7 @@ def test_each_row_of_the_table_is_known() -> None:
 def sites(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     uvicorn = Site(UVICORN, tmp_path_factory.mktemp("site"), redis_server.url, app="hosted.py")
     uvicorn.start()
-    gate = Gate("threads", page, asgi=hosted_module.hosted, handshake_timeout=0.5)
+    gate = Gate("threads", page, asgi=hosted_module.hosted, handshake_timeout=2)
     try:
         yield uvicorn, gate
     finally:

@@ -184,14 +184,14 @@ def test_a_client_that_pours_is_not_read(gate: Callable[..., Gate], room: str) -
 
 
 def test_a_client_that_goes_before_the_answer(gate: Callable[..., Gate], room: str) -> None:
-    site = gate(handshake_timeout=0.2)
+    site = gate(handshake_timeout=2)
     assert refused(site, f"/ws/silent/{room}")[0] == 503
     assert ended(room)[1]["code"] == 1006
 
 
 @pytest.mark.parametrize("path", ["accepts_late", "denies_late", "responds_late"])
 def test_an_answer_that_comes_too_late(gate: Callable[..., Gate], room: str, path: str) -> None:
-    assert refused(gate(handshake_timeout=0.2), f"/ws/{path}/{room}")[0] == 503
+    assert refused(gate(handshake_timeout=2), f"/ws/{path}/{room}")[0] == 503
     assert ended(room)[-3:-1] == ["ClientDisconnected", "OSError"]
 
 
