@@ -108,6 +108,7 @@ def retained(redis: str, facility: str) -> argparse.Namespace:
     return parser.parse_args([facility, "--user", "alice", "--user", "bob", "--redis", redis])
 
 
+@pytest.mark.usefixtures("nothing_is_configured")
 def test_no_more_are_shown_than_asked_for(redis: str) -> None:
     options = retained(redis, "one")
     options.count = 1
@@ -125,6 +126,7 @@ def test_a_message_is_one_line_and_steers_no_terminal(redis: str) -> None:
     assert (code, out) == (0, f"ws:broadcast:steered\t{shown}\n")
 
 
+@pytest.mark.usefixtures("nothing_is_configured")
 def test_listening_ends_when_nobody_reads_it_any_more(redis: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
