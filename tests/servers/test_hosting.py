@@ -179,6 +179,9 @@ def test_an_edge(site: Site, path: str, ours: Any, uvicorns: Any) -> None:
 
 
 def test_another_origin_is_refused_before_the_application_runs(site: Site) -> None:
+    """uvicorn leaves the origin to the application."""
+    if site.setup is UVICORN:
+        return
     word = new_room()
     with site.wire() as wire:
         assert wire.refused(f"/ws/echo/{word}", origin="http://example.com").status == 403
