@@ -15,7 +15,7 @@ help:  ## show this list
 	@echo "make demo-channels  run a chat for Django Channels, with the package channels, on a WSGI server"
 	@echo "make demo-flask     run a chat in Flask: to all users, one user, a group, or this browser only"
 	@echo "make test           check format, lint, types and import contracts, and test the built wheel"
-	@echo "make test-all       the same, plus the tests of all other servers and of the oldest Django"
+	@echo "make test-all       the same, plus the tests of all other servers and of the oldest Django and Channels"
 	@echo "make fuzz           run the fuzz tests, $(FUZZ_SECONDS) seconds per target (FUZZ_SECONDS=600 for more)"
 	@echo "make soak           run a soak test: $(SOAK_SOCKETS) websockets (SOAK_SOCKETS=500 for fewer) for $(SOAK_SECONDS) seconds"
 	@echo "make bench          measure the cost of a message, compared with other servers: 30 minutes (BENCH_QUICK=1: 4 minutes)"
