@@ -149,3 +149,34 @@ def test_only_the_wheel_of_uwsgi_needs_the_path_of_python(
     monkeypatch.setattr("subprocess.Popen", lambda command, **options: command)
     command: Any = wsredis.cli.demo._server(8000, "", None, wsredis.cli.demo._CHATS[None])
     assert (f"--binary-path {sys.executable}" in " ".join(command)) == (first[:2] == b"#!")
+
+
+STUBBORN = """
+import signal, sys, time
+
+left = int(sys.argv[1])
+
+def missed(signum, frame):
+    global left
+    left -= 1
+    if not left:
+        sys.exit(3)
+
+signal.signal(signal.SIGTERM, missed)
+print("ready", flush=True)
+while True:
+    time.sleep(10)
+"""
+
+
+@pytest.mark.parametrize(("signals", "code"), [(2, 3), (9, -signal.SIGKILL)])
+def test_a_server_that_has_missed_the_signal_is_asked_again_and_then_killed(
+    monkeypatch: pytest.MonkeyPatch, signals: int, code: int
+) -> None:
+    monkeypatch.setattr(wsredis.cli.demo, "STOP_SECONDS", 3)
+    command = [sys.executable, "-c", STUBBORN, str(signals)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"ready\n"
+        wsredis.cli.demo._stop(server)
+        assert server.wait(30) == code

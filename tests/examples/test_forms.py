@@ -37,7 +37,7 @@ def test_a_size_that_is_not_valid_or_too_large_is_a_bad_request(
     good = ["10", "16384"]
     bad = ["", "0", "-1", "16385", "many", "1" * 5000]
     ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM, example, json.dumps([*good, *bad])],
+        [sys.executable, "-P", "-c", PROGRAM, example, json.dumps([*good, *bad])],
         env={**os.environ, "WSREDIS_REDIS": "memory://"},
         capture_output=True,
         text=True,

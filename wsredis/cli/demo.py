@@ -28,6 +28,9 @@ from .ports import refuse_busy
 
 __all__ = ["FRAMEWORKS", "run_demo"]
 
+STOP_SECONDS = 20
+"""Seconds after which a server that does not end is killed."""
+
 START_SECONDS = 15.0
 DJANGO_CHAT = "wsredis.examples.django_chat"
 CHANNELS_CHAT = "wsredis.examples.channels_chat"
@@ -85,7 +88,7 @@ def run_demo(options: argparse.Namespace) -> int:
         if chat.prepare is not None:
             chat.prepare(folder)
         server = stack.enter_context(_server(options.port, folder, log, chat))
-        stack.callback(server.terminate)
+        stack.callback(_stop, server)
         if not _answers(options.port, server):
             log.seek(0)
             print(log.read()[-4000:].decode(errors="replace"), file=sys.stderr)
@@ -168,3 +171,17 @@ def _server(port: int, folder: str, log: Any, chat: Chat) -> subprocess.Popen[by
         command = [sys.executable, "-m", "wsredis.cli", "serve", chat.application]
         command += ["--port", str(port)]
     return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server; ask again if it has missed the signal.
+
+    uWSGI misses signals while it starts, and while it reloads: for the SIGHUP that a terminal sends
+    when it closes.
+    """
+    for _ in range(STOP_SECONDS):
+        server.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(1)
+            return
+    server.kill()
