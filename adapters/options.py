@@ -1,13 +1,15 @@
-"""The loading of options that are callables or dotted paths of callables, for all adapters."""
+"""The loading of options that are callables or paths of callables, for all adapters."""
 
 from __future__ import annotations
 
-from pkgutil import resolve_name
 from typing import Any
 
+from wsredis.asgi.application import check_application
+from wsredis.config import Config
+from wsredis.config.paths import import_path
 from wsredis.exceptions import ConfigurationError
 
-__all__ = ["cause", "load"]
+__all__ = ["cause", "has_all", "load"]
 
 
 def cause(exc: Exception) -> str:
@@ -16,36 +18,56 @@ def cause(exc: Exception) -> str:
     return f"{type(exc).__name__}, {name!r}" if name else type(exc).__name__
 
 
-def load(option: str, value: Any, example: str, *, may_be_class: bool = False) -> Any:
-    """Return the callable that an option is, or whose dotted path it is.
+def load(name: str, option: str, value: Any, example: str) -> Any:
+    """Return the callable that an option is, or whose path it is.
+
+    The path of ``asgi`` is returned as it is, as its module may need the site, which is not loaded
+    yet. Only ``asgi`` and ``endpoint`` may be classes.
 
     Args:
+        name: the name of the option.
         option: the option as the user writes it, for the error message.
-        value: a callable, or its dotted path.
+        value: a callable, or its path: ``module.name`` or ``module:name``.
         example: an example of such a path, for the error message.
-        may_be_class: whether a class is allowed, which is then called to make an object.
 
     Raises:
         ConfigurationError: it cannot be imported, is not callable, or is a class where none is
             allowed.
     """
+    if name == "asgi":
+        return _checked(option, value)
     found = value
     if isinstance(value, str):
         try:
-            # With a colon, resolve_name keeps the error of a module that cannot be imported.
-            found = resolve_name(value if ":" in value else ":".join(value.rsplit(".", 1)))
+            found = import_path(value)
         except Exception as exc:
             raise ConfigurationError(
-                f"{option} = {value!r} cannot be imported ({cause(exc)}): write the dotted path of"
-                f" a callable, such as {example!r}."
+                f"{option} = {value!r} cannot be imported ({cause(exc)}): write the path of a"
+                f" callable, such as {example!r}."
             ) from exc
     if not callable(found):
         raise ConfigurationError(
-            f"{option} = {value!r} is not callable: write a callable or its dotted path, such as"
+            f"{option} = {value!r} is not callable: write a callable or its path, such as"
             f" {example!r}."
         )
-    if isinstance(found, type) and not may_be_class:
+    if isinstance(found, type) and name != "endpoint":
         raise ConfigurationError(
             f"{option} = {value!r} is a class: write a function, or an instance of it."
         )
     return found
+
+
+def has_all(asgi: Any, endpoint: Any, config: Config) -> bool:
+    """Return whether the ASGI application has all websockets, and so none has an endpoint."""
+    same = config.asgi_prefix in (None, config.prefix)
+    return asgi is not None and endpoint is None and same
+
+
+def _checked(option: str, value: Any) -> Any:
+    """Return an ASGI application or its path, checked as far as possible without an import."""
+    try:
+        check_application(value)
+    except ConfigurationError as exc:
+        rest = str(exc).removeprefix("asgi=")
+        raise ConfigurationError(f"{option} = {rest}") from exc
+    return value

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import wsredis
+
 __all__ = ["compile_programs", "install", "versions"]
 
 HERE = Path(__file__).resolve().parent
@@ -43,7 +45,7 @@ def compile_programs(build: Path) -> None:
 def install(build: Path, needs: Iterable[str]) -> dict[str, str]:
     """Install the needed peers; return those that cannot be installed, with the reason."""
     ways: dict[str, Callable[[Path], None]] = {
-        "python": lambda folder: _environment(folder, PEERS / "requirements-python.txt"),
+        "python": _python,
         "ws4redis": lambda folder: _environment(folder, PEERS / "requirements-ws4redis.txt"),
         "node": _node,
         "nginx": _nginx,
@@ -92,6 +94,15 @@ def _is_fresh(folder: Path, *sources: Path) -> bool:
 def _seal(folder: Path, *sources: Path) -> None:
     text = sys.version + "".join(source.read_text() for source in sources)
     (folder / ".made-from").write_text(hashlib.sha256(text.encode()).hexdigest())
+
+
+def _python(folder: Path) -> None:
+    """Install the peers in Python, and let them import the wsredis that is measured."""
+    _environment(folder, PEERS / "requirements-python.txt")
+    (packages,) = folder.glob("lib/python3.*/site-packages")
+    link = packages / "wsredis"
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path(wsredis.__file__).parent)
 
 
 def _environment(folder: Path, requirements: Path) -> None:

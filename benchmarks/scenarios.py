@@ -219,6 +219,26 @@ def groups(stage: Stage) -> Figures:
         return named("groups", figures, "cpu")
 
 
+def hosted(stage: Stage) -> Figures:
+    """Send to a group of the sockets of each ASGI application in peers/channels_app.py."""
+    figures: Figures = {}
+    sizes = stage.sizes
+    rate = sizes.deliveries_per_second / sizes.hosted
+    for kind, name in (("async", "bench"), ("sync", "sync.bench"), ("bare", "bare.bench")):
+        load = stage.audience(sizes.hosted, name)
+        found = stage.paced(
+            load,
+            [name],
+            sizes.hosted,
+            rate=rate,
+            seconds=sizes.paced_seconds,
+            least=sizes.hosted_least,
+        )
+        figures |= named(f"hosted_{kind}", found, "cpu")
+    stage.leave()
+    return figures
+
+
 def inbound(stage: Stage) -> Figures:
     """Let sockets publish to a channel without subscribers, until Redis has received all."""
     stage.leave()
@@ -247,6 +267,6 @@ SCENARIOS: dict[str, Callable[[Stage], Figures]] = {
     function.__name__: function
     for function in (
         *(idle, growth, fairness, storm, fan_small, saturated, lengths, crowd_small, churn),
-        *(fan_large, crowd_large, fan_few, compressed, unicast, groups, inbound),
+        *(fan_large, crowd_large, fan_few, compressed, unicast, groups, inbound, hosted),
     )
 }

@@ -80,6 +80,7 @@ class Server:
         form: the format of its messages in Redis; with None they are published over HTTP.
         target: returns the request target of a client.
         needs: what must be installed for it, see environment.py.
+        layer: the channel layer of Channels: `channels_redis` or `wsredis`.
         manner: the protocol of its clients, see load.c.
         workers: the number of worker processes.
         slow: it takes long to open many sockets, so fewer are idle.
@@ -95,6 +96,7 @@ class Server:
     form: Form | None = plain_form
     target: Callable[[Sequence[str]], str] = plain_target
     needs: str = ""
+    layer: str = "channels_redis"
     manner: str = "websocket"
     workers: int = 1
     slow: bool = False
@@ -173,6 +175,19 @@ def uvicorn_command(place: Place) -> list[str]:
     """Return the command for uvicorn with the packages of its `standard` extra."""
     words = ("--port", str(place.port), "--app-dir", str(PEERS), "--log-level", "warning")
     return python(place, "uvicorn", "channels_app:application", *words, "--backlog", "4096")
+
+
+def hosted_uwsgi(place: Place, *options: str) -> list[str]:
+    """Return the command for uWSGI, in which wsredis hosts the same application."""
+    words = ("--master", "--die-on-term", "--workers", "1", "--gevent", "200", "--disable-logging")
+    listen = ("--listen", backlog(), "--http-socket", f"127.0.0.1:{place.port}")
+    return python(place, "uwsgi", *words, *listen, "--module", "hosted_app", *options)
+
+
+def hosted_gunicorn(place: Place) -> list[str]:
+    """Return the command for gunicorn as a host; its worker patches the process with gevent."""
+    words = ("-k", "gevent", "-b", f"127.0.0.1:{place.port}", "--backlog", backlog())
+    return python(place, "gunicorn", *words, "--log-level", "warning", "hosted_app")
 
 
 def daphne_command(place: Place) -> list[str]:
@@ -272,11 +287,33 @@ SERVERS = (
         "uvicorn",
         "Channels, uvicorn",
         uvicorn_command,
-        SLOW,
+        (*SLOW, "hosted"),
         form=channels_form,
         needs="python",
         slow=True,
         far=True,
+    ),
+    *(
+        Server(
+            key,
+            title,
+            command,
+            ("idle", "hosted"),
+            form=channels_form,
+            needs="python",
+            layer="wsredis",
+            slow=True,
+        )
+        for key, title, command in (
+            ("uvicorn_layer", "Channels, uvicorn, our layer", uvicorn_command),
+            ("uwsgi_hosted", "Channels, uWSGI", hosted_uwsgi),
+            (
+                "patched_hosted",
+                "Channels, uWSGI, patched",
+                lambda place: hosted_uwsgi(place, "--gevent-early-monkey-patch"),
+            ),
+            ("gunicorn_hosted", "Channels, gunicorn", hosted_gunicorn),
+        )
     ),
     Server(
         "daphne",

@@ -59,6 +59,11 @@ class Sizes:
     spoken: int = 5000
     spoken_per_second: int = 5000
 
+    hosted: int = 500
+    """Sockets of an ASGI application."""
+    hosted_least: int = 20
+    """Minimum number of broadcasts to them."""
+
     fair_times: int = 7
     """Broadcasts in the fairness scenario."""
 
@@ -89,6 +94,7 @@ QUICK = Sizes(
     saturated_seconds=0.5,
     unicast_seconds=0.4,
     spoken=2500,
+    hosted_least=5,
     fair_times=3,
     skip=("crowd_large",),
     peers_skip=("lengths", "compressed", "groups", "inbound"),
@@ -120,6 +126,8 @@ TINY = Sizes(
     speakers=10,
     spoken=60,
     spoken_per_second=2000,
+    hosted=20,
+    hosted_least=3,
     fair_times=2,
     churn_sockets=5,
     churn_per_second=50,

@@ -50,6 +50,7 @@ class Theatre:
             "PORT": str(place.port),
             "REDIS_PORT": str(place.redis_port),
             "WSREDIS_REDIS": self.redis_server.url,
+            "CHANNEL_LAYER": server.layer,
             "PYTHONPATH": str(PEERS),
         }
         folder = self.build if not server.needs else PEERS

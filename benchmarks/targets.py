@@ -191,5 +191,23 @@ TARGETS = (
         1.1,
         workers("saturated_cpu"),
     ),
+    *(
+        Target(
+            f"hosted on uWSGI: {text}, times uvicorn with the same layer",
+            limit,
+            times(figure, "uvicorn_layer", "uwsgi_hosted"),
+        )
+        for text, figure, limit in (
+            ("CPU of a delivery by async consumers", "hosted_async_cpu", 1.1),
+            ("CPU of a delivery by sync consumers", "hosted_sync_cpu", 1.3),
+            ("CPU of a handshake", "handshake_cpu", 1),
+        )
+    ),
+    Target(
+        "hosted on uWSGI: memory of a connection",
+        45,
+        lambda r: r["uwsgi_hosted"]["idle_pss"] / 1024,
+        unit=" KiB",
+    ),
     Target("two workers: deliveries, times those of one", 1.8, workers_rate, at_least=True),
 )

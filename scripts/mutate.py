@@ -28,7 +28,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+ASGI = ("asgi/test_bad_input.py", "asgi/test_host.py", "asgi/test_states.py")
+
 ALSO = {
+    "asgi/endpoint": ASGI,
+    "asgi/host": ASGI,
+    "asgi/lifespan": ASGI,
+    "asgi/loop": (*ASGI, "asgi/test_watch.py"),
+    "asgi/run": ASGI,
     "handshake/origin": ("handshake/test_refusal.py",),
     "handshake/refusal": ("endpoints/test_base.py", "transports/test_opening.py"),
     "handshake/upgrade": (

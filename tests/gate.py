@@ -86,9 +86,13 @@ class Gate:
         server.stop()
         gevent.get_hub().destroy()
 
-    def connect(self, path: str, **headers: str) -> ClientConnection:
+    def connect(
+        self, path: str, max_size: int | None = 2**20, max_queue: int = 16, **headers: str
+    ) -> ClientConnection:
         return connect(
             f"ws://127.0.0.1:{self.port}{path}",
+            max_size=max_size,
+            max_queue=max_queue,
             additional_headers={key.replace("_", "-"): value for key, value in headers.items()},
             open_timeout=30,
             close_timeout=5,

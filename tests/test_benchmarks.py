@@ -16,6 +16,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from wsredis.embedded import EmbeddedRedis
+
 from .proxies import needs_apache, needs_nginx
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -33,6 +35,7 @@ SIZES = {
     "users": 2000,
     "groups": 2000,
     "group_members": 10,
+    "hosted": 500,
     "depths": [16, 4, 2],
 }
 
@@ -103,7 +106,7 @@ def test_a_small_run_takes_every_figure_of_wsredis_and_the_floor(
     assert result["problems"] == []
     (figures,) = result["rounds"]
     assert set(figures) == set(servers)
-    rows = modules("report").LINES
+    rows = {name for name in modules("report").LINES if not name.startswith("hosted_")}
     assert set(rows) <= set(figures["wsredis"])
     assert all(figures["wsredis"][name] > 0 for name in rows if name != "idle_pss")
     assert "MISSED" in done.stdout or "reached" in done.stdout
@@ -114,6 +117,29 @@ def test_a_small_run_takes_every_figure_of_wsredis_and_the_floor(
     assert "| C floor |" in text
     ElementTree.parse(tmp_path / "page.svg")
     assert not processes_naming(tmp_path)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(
+    "key", ["uvicorn_layer", "uwsgi_hosted", "patched_hosted", "gunicorn_hosted"]
+)
+def test_a_small_run_takes_every_figure_of_an_asgi_application(
+    command: list[str], modules: Any, tmp_path: Path, key: str
+) -> None:
+    run, stage = modules("run"), modules("stage")
+    (server,) = (each for each in modules("servers").SERVERS if each.key == key)
+    run.compile_programs(tmp_path)
+    (tmp_path / "peers").mkdir()
+    (tmp_path / "peers" / "python").symlink_to(sys.prefix)  # which has the same packages
+    cpus = {workers: run.choose_cpus(workers) for workers in (1, 2)}
+    with EmbeddedRedis() as store, (tmp_path / "log").open("wb") as log:
+        theatre = stage.Theatre(modules("sizes").TINY, tmp_path, store, log, cpus)
+        figures, problems = run.measure(theatre, server, frozenset(["idle", "hosted"]))
+    assert problems == [], (tmp_path / "log").read_text(errors="replace")
+    expected = {name for name in modules("report").LINES if name.startswith("hosted_")}
+    assert len(expected) == 3
+    for name in expected | {"handshake_cpu"}:
+        assert figures[name] > 0
 
 
 @pytest.mark.servers
@@ -215,6 +241,23 @@ def test_a_target_tells_whether_it_is_reached_and_what_was_measured(modules: Any
         "reached  fan-out to 5,000: CPU of Channels on uvicorn, times ours: 100.00 (≥ 30)" in lines
     )
     assert "left out picows: no" in lines
+
+
+def test_an_application_on_uwsgi_is_compared_with_the_same_one_on_uvicorn(modules: Any) -> None:
+    report = modules("report")
+    figures = dict.fromkeys(report.LINES, 1e-04) | {"idle_pss": 30 * 1024}
+    ours = figures | {"hosted_async_cpu": 1.05e-04, "hosted_sync_cpu": 1.4e-04}
+    rounds = [{"uvicorn_layer": figures, "uwsgi_hosted": ours}]
+    lines = report.verdicts(report.Result({}, SIZES, rounds, {}, [])).splitlines()
+    assert lines[1:] == [
+        "reached  hosted on uWSGI: CPU of a delivery by async consumers,"
+        " times uvicorn with the same layer: 1.05 (≤ 1.1)",
+        "MISSED   hosted on uWSGI: CPU of a delivery by sync consumers,"
+        " times uvicorn with the same layer: 1.40 (≤ 1.3)",
+        "reached  hosted on uWSGI: CPU of a handshake,"
+        " times uvicorn with the same layer: 1.00 (≤ 1)",
+        "reached  hosted on uWSGI: memory of a connection: 30.00 KiB (≤ 45 KiB)",
+    ]
 
 
 def test_a_target_without_its_figures_is_not_judged(modules: Any) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 import gevent
+import gevent.event
 import pytest
 
 from wsredis import drain
@@ -83,6 +84,25 @@ def test_a_loop_that_hangs_does_not_keep_the_others_from_being_drained(
     finally:
         enough.set()
     assert client.close_code() == 1012
+
+
+def test_what_follows_the_websockets_runs_at_once_and_a_failure_does_not_keep_the_process(
+    place: Place,
+) -> None:
+    ready = place.run(gevent.event.Event)
+    done: list[str] = []
+
+    def waits() -> None:
+        assert ready.wait(30)
+        done.append("waited")
+
+    def fails() -> None:
+        ready.set()
+        raise gevent.GreenletExit
+
+    place.hub.on_drained += [waits, fails]
+    place.run(_drain, place.hub, lambda: done.append("done"))
+    assert done == ["waited", "done"]
 
 
 def test_one_that_leaves_between_the_steps_is_not_missed_nor_told_twice(

@@ -163,6 +163,13 @@ def test_a_server_runs_with_the_packages_that_its_row_names(
             "from django.core.management import execute_from_command_line as run;"
             "run(['manage.py', 'check'])",
         ),
+        (
+            "channels.md",
+            "## From asgi.py",
+            "import wsredis.adapters.django;"
+            "from wsredis.layers import RedisChannelLayer;"
+            "RedisChannelLayer()",
+        ),
         ("flask.md", "# Flask", "import flask_login, wsredis.examples.flask_chat.app"),
     ],
 )

@@ -32,7 +32,7 @@ INSTALLED_APPS = ["wsredis.adapters.django"]
 
 
 def test_there_are_snippets() -> None:
-    assert len(SNIPPETS) == 5
+    assert len(SNIPPETS) == 6
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)

@@ -129,11 +129,15 @@ def _drain(hub: Hub, done: Callable[[], None] | None = None) -> None:
         for subscriber in step:
             subscriber.abort()
         gevent.sleep(NEXT_TURN)
+    gevent.joinall([gevent.spawn(function) for function in hub.on_drained])
     if done is not None:
         done()
 
 
 def _drain_all() -> None:
     for hub, loop in list(_hubs.items()):
+        seconds = hub.config.close_timeout + SPARE
+        if hub.on_drained:
+            seconds += hub.config.shutdown_timeout
         with suppress(TimeoutError):  # of a loop that hangs; the others are drained, too
-            loop.run(_drain, hub, timeout=hub.config.close_timeout + SPARE)
+            loop.run(_drain, hub, timeout=seconds)

@@ -8,6 +8,9 @@
     │   └── WrongServer                   a replica, a node of a cluster, or a Sentinel
     ├── HandshakeError                    a refused handshake; carries the HTTP response
     │   └── PermissionDenied              403: the client may not have what it requests
+    ├── ChannelFull                       too many messages wait in a channel of a layer
+    ├── MessageTooLarge                   a message to a channel layer is too large
+    ├── MessagesLost                      the reader of a layer's channel may have missed messages
     └── EmbeddedUnavailable               no Redis server on this machine can be started
 
 Close codes are not exceptions: they belong to an open websocket, see
@@ -20,9 +23,12 @@ from collections.abc import Sequence
 
 __all__ = [
     "BrokerUnavailable",
+    "ChannelFull",
     "ConfigurationError",
     "EmbeddedUnavailable",
     "HandshakeError",
+    "MessageTooLarge",
+    "MessagesLost",
     "PermissionDenied",
     "WSRedisError",
     "WrongServer",
@@ -58,6 +64,28 @@ class WrongServer(BrokerUnavailable):
 
     The text is "Redis at HOST:PORT is a replica of HOST:PORT: ...", or names a node of a cluster
     or a Sentinel; it says what to write instead.
+    """
+
+
+class ChannelFull(WSRedisError):
+    """A channel of a layer in which as many messages wait as its capacity permits.
+
+    If the package channels is in use, it is also its ``ChannelFull``.
+    """
+
+
+class MessageTooLarge(WSRedisError):
+    """A message to a channel layer that is too large for Redis.
+
+    If the package channels is in use, it is also its ``MessageTooLarge``.
+    """
+
+
+class MessagesLost(WSRedisError):
+    """A gap in the messages of a layer's channel; raised once by ``receive``, which can continue.
+
+    The link to Redis was lost, or a delivery failed. A host of applications closes their websockets
+    instead, see `wsredis.runtime.owner`.
     """
 
 

@@ -9,9 +9,11 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .access.policy import AllowedChannels, check_channels, default_policy
+from .asgi.application import check_application
+from .asgi.lending import lent
 from .brokers import Broker, broker_for
 from .config import Config, base_config, claim, release
 from .deprecated import Statistics
@@ -35,9 +37,13 @@ from .identity import (
 from .process import Process, process_for
 from .protocol.http import RETRY_SOON
 from .proxies import client_address
+from .runtime.logs import Seldom
 from .runtime.loop import Loop, TimeLimit
 from .servers import OPENED, Detached, Server, close_opened, server_for
 from .transports.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from .asgi.loop import AsyncioLoop
 
 __all__ = ["WebSocketMiddleware"]
 
@@ -56,6 +62,13 @@ NO_ASGI = (
     ' gunicorn (pip install "gunicorn[gevent]", gunicorn -k gevent) or gevent.pywsgi instead of'
     " uvicorn, daphne, hypercorn or granian. It serves websockets without ASGI."
 )
+
+NOT_IMPORTED = (
+    "%s Until it can be imported, handshakes get 500, and each tries the import again. (Once a"
+    " minute.)"
+)
+
+_seldom = Seldom()
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -78,6 +91,8 @@ class WebSocketMiddleware:
             subscription and no publishing.
         broker: carries the messages; by default the one that ``config.redis`` names.
         endpoint: makes the endpoint of a websocket; by default `PubSubEndpoint`.
+        asgi: an ASGI 3 application, or its path such as ``mysite.asgi.application``, for the
+            websockets below ``asgi_prefix``.
         **options: fields of `Config` that override ``config``.
 
     The options of the first middleware also apply to a `Publisher` of this process that is given
@@ -96,6 +111,7 @@ class WebSocketMiddleware:
         allowed_channels: AllowedChannels | None = None,
         broker: Broker | None = None,
         endpoint: EndpointFactory | None = None,
+        asgi: Any = None,
         **options: Any,
     ) -> None:
         _check_callable("app", app, "the WSGI application itself, or None", may_be_class=True)
@@ -112,6 +128,12 @@ class WebSocketMiddleware:
         self.resolver = identity if identity is not None else anonymous
         self._policy = allowed_channels if allowed_channels is not None else default_policy
         self._endpoint = endpoint if endpoint is not None else PubSubEndpoint
+        self.asgi = asgi
+        self.asgi_prefix: str | None = None
+        if asgi is not None:
+            check_application(asgi)
+            self.asgi_prefix = self.config.asgi_prefix or self.config.prefix
+            self._check_prefixes(endpoint)
         self._process: Process | None = None
         self._warned = False
         check_resolver(self.resolver, self.config)
@@ -131,9 +153,10 @@ class WebSocketMiddleware:
         path = environ.get("PATH_INFO", "")
         if path[:1] != "/":
             path = path_of(path)
-        if path.startswith(self.config.prefix):
+        hosted = self.asgi_prefix is not None and self._is_hosted(environ, path)
+        if hosted or path.startswith(self.config.prefix):
             try:
-                return self._accept(environ, start_response)
+                return self._accept(environ, start_response, hosted)
             except HandshakeError as refused:
                 if self.config.serve_client:
                     found = client_file(environ, self.config.prefix, start_response)
@@ -149,12 +172,59 @@ class WebSocketMiddleware:
                 log.warning(NO_APP, self.config.prefix)
             where = f"Only websockets are served here, below {self.config.prefix}"
             return answer(HandshakeError(404, where), start_response, environ)
+        if self.asgi is not None and (loop := self._asyncio_loop()) is not None:
+            return lent(loop, self.app, environ, start_response)
         return self.app(environ, start_response)
 
+    def _asyncio_loop(self) -> AsyncioLoop | None:
+        """Return the asyncio loop of this process, if it has one already."""
+        process = self._process
+        if process is None or process.closed or process.pid != os.getpid():
+            return None
+        return process.asyncio
+
+    def _check_prefixes(self, endpoint: EndpointFactory | None) -> None:
+        """Check that the ASGI application leaves websockets to the endpoint."""
+        if self.asgi_prefix != self.config.prefix:
+            return
+        if endpoint is not None:
+            raise ConfigurationError(
+                f"asgi and endpoint both have the websockets below {self.config.prefix}: write"
+                " another asgi_prefix or prefix."
+            )
+        log.info(
+            "the ASGI application has all websockets below %s, so none can be opened with"
+            " ?subscribe-...; for both, set another asgi_prefix",
+            self.config.prefix,
+        )
+
+    def serves(self, environ: dict[str, Any], path: str) -> bool:
+        """Return whether this object answers a request itself, without the WSGI application."""
+        return path.startswith(self.config.prefix) or self._is_hosted(environ, path)
+
+    def _is_hosted(self, environ: dict[str, Any], path: str) -> bool:
+        """Return whether a request is for the ASGI application.
+
+        The longer one of the two prefixes wins. Outside the prefix of wsredis, plain HTTP belongs
+        to the WSGI application.
+        """
+        prefix, hosted = self.config.prefix, self.asgi_prefix
+        if hosted is None or not path.startswith(hosted):
+            return False
+        if path.startswith(prefix):
+            return len(hosted) >= len(prefix)
+        return "websocket" in environ.get("HTTP_UPGRADE", "").lower()
+
     def _accept(
-        self, environ: dict[str, Any], start_response: Callable[..., Any]
+        self, environ: dict[str, Any], start_response: Callable[..., Any], hosted: bool
     ) -> Iterable[bytes]:
-        """Turn a request into a websocket; errors are HTTP responses only until the 101 is sent."""
+        """Turn a request into a websocket; errors are HTTP responses only until the 101 is sent.
+
+        Args:
+            environ: that of the request.
+            start_response: that of the request.
+            hosted: whether the ASGI application has this websocket.
+        """
         since = time.monotonic()
         if TAKEN in environ:  # for example, an outer middleware retries the request
             raise HandshakeError(400, "This request has already become a websocket.")
@@ -173,15 +243,17 @@ class WebSocketMiddleware:
         length = "CONTENT_LENGTH" in environ and environ["CONTENT_LENGTH"]
         if length and server.may_repeat_length(start_response):
             raise HandshakeError(400, REPEATED_LENGTH)
-        facility = facility_of(request, self.config.prefix)
+        prefix = (hosted and self.asgi_prefix) or self.config.prefix
+        facility = facility_of(request, prefix)
         process = self._process_here(server, start_response)
+        factory = self._asgi_endpoint if hosted else self._endpoint
         hub, loop = process.hub, process.loop
         context = EndpointContext(self.config, self._policy, facility, handshake.offered, loop.soon)
         # The limits of the process and of the address are checked before the site's code runs, the
         # limit of the user after it.
         slots = process.limits.take(request.client_address, server.ends_tls)
         try:
-            endpoint, in_time = self._identify_and_decide(request, context)
+            endpoint, in_time = self._identify_and_decide(request, context, factory)
         except BaseException as exc:
             process.limits.release(slots)
             _name_user(exc, request.identity)
@@ -233,7 +305,7 @@ class WebSocketMiddleware:
         return server.finish(start_response)
 
     def _identify_and_decide(
-        self, request: Request, context: EndpointContext
+        self, request: Request, context: EndpointContext, factory: EndpointFactory
     ) -> tuple[Endpoint, bool]:
         """Call the resolver and make the endpoint; return whether both were done in time, too.
 
@@ -244,7 +316,7 @@ class WebSocketMiddleware:
         try:
             with TimeLimit(self.config.handshake_timeout):
                 request.identity = self._identify(request)
-                endpoint = self._make_endpoint(request, context)
+                endpoint = self._make_endpoint(request, context, factory)
         except TimeoutError as exc:
             if endpoint is None:
                 raise HandshakeError(503, TOO_LONG, RETRY_SOON) from exc
@@ -264,17 +336,30 @@ class WebSocketMiddleware:
             raise PermissionDenied("The client could not be identified.") from exc
         return identity
 
-    def _make_endpoint(self, request: Request, context: EndpointContext) -> Endpoint:
+    def _make_endpoint(
+        self, request: Request, context: EndpointContext, factory: EndpointFactory
+    ) -> Endpoint:
         try:
-            endpoint = self._endpoint(request, context)
+            endpoint = factory(request, context)
             if endpoint is None:
-                raise TypeError(f"{self._endpoint!r} must return an Endpoint, not None")
+                raise TypeError(f"{factory!r} must return an Endpoint, not None")
             return endpoint
         except HandshakeError:
             raise
         except Exception as exc:
             log.exception("the endpoint failed, so the handshake is refused")
             raise HandshakeError(500, SERVER_ERROR) from exc
+
+    def _asgi_endpoint(self, request: Request, context: EndpointContext) -> Endpoint:
+        """Return the endpoint of a websocket of the ASGI application."""
+        assert self._process is not None  # since `_accept`
+        try:
+            host = self._process.host(self.asgi)
+        except ConfigurationError as exc:
+            if _seldom.passes(self.asgi):
+                log.error(NOT_IMPORTED, exc, exc_info=exc)
+            raise HandshakeError(500, SERVER_ERROR) from exc
+        return host.endpoint(request, context)
 
     def _process_here(self, server: Server | None = None, start_response: Any = None) -> Process:
         """Return the process object, made at the first handshake and so never before a fork.

@@ -12,7 +12,9 @@ import logging
 import os
 import resource
 import threading
+from typing import TYPE_CHECKING, Any
 
+from .asgi.application import load_application
 from .brokers import Broker
 from .config import Config
 from .drain import attach, detach
@@ -23,7 +25,11 @@ from .runtime.watchdog import Watchdog
 from .servers.descriptor import make_room, reserve
 from .transports.receivers import Receivers
 
-__all__ = ["Process", "process_for"]
+if TYPE_CHECKING:
+    from .asgi.host import AsgiHost
+    from .asgi.loop import AsyncioLoop
+
+__all__ = ["Process", "process_for", "process_with"]
 
 log = logging.getLogger("wsredis.process")
 
@@ -49,6 +55,7 @@ class Process:
         each: descriptors of one websocket.
 
     Attributes:
+        asyncio: the asyncio loop, once an ASGI application is hosted.
         closed: whether it accepts no more websockets; `process_for` then makes another one.
         pid: id of the operating system process in which it was made.
     """
@@ -63,6 +70,8 @@ class Process:
         self.hub: Hub = self.loop.run(self._make_hub)
         self.limits = self.hub.limits
         self.receivers = Receivers(config)
+        self.asyncio: AsyncioLoop | None = None
+        self._hosts: dict[str | int, AsgiHost] = {}
         self._watchdog = Watchdog(self.loop, self.hub)
         self._watchdog.start()
 
@@ -70,6 +79,33 @@ class Process:
         hub = Hub(self.config, self.broker, self.loop, self._room)
         attach(hub, self.loop)
         return hub
+
+    def host(self, asgi: Any) -> AsgiHost:
+        """Return the host of an ASGI application, and the asyncio loop, made at the first call.
+
+        Args:
+            asgi: the application, or its path.
+
+        Raises:
+            ConfigurationError: the application cannot be imported.
+        """
+        key = asgi if isinstance(asgi, str) else id(asgi)  # it need not be hashable
+        host = self._hosts.get(key)
+        if host is None:
+            app = load_application(asgi)  # not under the lock: the import is the site's code
+            from .asgi.host import AsgiHost
+            from .asgi.loop import AsyncioLoop
+            from .asgi.watch import TaskWatch
+
+            with _lock:
+                if self.asyncio is None:
+                    self.asyncio = AsyncioLoop(self.loop)
+                    self._watchdog.also.append(TaskWatch(self.asyncio, self.loop).look)
+                host = self._hosts.get(key)
+                if host is None:
+                    host = self._hosts[key] = AsgiHost(app, self.config, self.loop, self.asyncio)
+                    self.hub.on_drained.append(host.drain)
+        return host
 
     def stats(self) -> dict[str, int]:
         """Return the counters of the hub; callable from any thread."""
@@ -84,6 +120,13 @@ class Process:
             self.closed = self._watchdog.stopped = True
             _processes[:] = [each for each in _processes if each is not self]
         self.loop.run(self.hub.close)
+        # Only once, as each middleware that shares this object may close it.
+        hosts, self._hosts = self._hosts, {}
+        for host in hosts.values():
+            self.loop.run(host.drain)
+        asyncio, self.asyncio = self.asyncio, None
+        if asyncio is not None:
+            asyncio.stop()
         detach(self.hub)
 
 
@@ -122,6 +165,23 @@ def process_for(config: Config, broker: Broker, own: int = 0, tls: bool = False)
             found = Process(config, broker, own, 1 + TUNNEL * tls)
             _processes.append(found)
         return found
+
+
+def process_with(config: Config, broker: Broker) -> Process:
+    """Return a process object that uses a broker, whatever its other options are.
+
+    It is for code that uses the link to the broker only. If there are several, that of the loop
+    that runs the caller is preferred. If there is none, it is made.
+
+    Args:
+        config: the options of a process object that is made.
+        broker: carries the messages.
+    """
+    with _lock:
+        pid = os.getpid()
+        known = [each for each in _processes if each.broker is broker and each.pid == pid]
+    fitting = [each for each in known if each.loop.fits]
+    return next(iter(fitting + known), None) or process_for(config, broker)
 
 
 def _find(config: Config, broker: Broker) -> Process | None:

@@ -24,14 +24,16 @@ from django.http import Http404
 from django.urls import set_script_prefix, set_urlconf
 
 from wsredis.access.policy import AllowedChannels
-from wsredis.config import Config
-from wsredis.endpoints import EndpointContext
+from wsredis.asgi.scope import ADDED
+from wsredis.endpoints import EndpointContext, PubSubEndpoint
 from wsredis.exceptions import ConfigurationError, HandshakeError, PermissionDenied
 from wsredis.handshake.target import path_of
 from wsredis.identity import Identity, check_resolver
 from wsredis.middleware import NO_ASGI, WebSocketMiddleware, WSGIApp
 from wsredis.runtime.loop import in_gevent
 
+from ..options import has_all
+from .asgi_checks import process_layers
 from .conf import Options, options
 from .identity import limited
 from .request import handshake_request
@@ -49,6 +51,11 @@ UNPATCHED = (
     " monkey-patch with gevent before Django is loaded (uWSGI: --gevent-early-monkey-patch)."
 )
 
+
+IN_MEMORY = (
+    "CHANNEL_LAYERS[%r] is in memory, but this server has several processes: messages reach only"
+    " the consumers of the process that sends them. Use wsredis.layers.RedisChannelLayer."
+)
 
 DISALLOWED_HOST = (
     "The Host of this request is not in ALLOWED_HOSTS. Add it there, or configure the proxy to"
@@ -94,10 +101,12 @@ class DjangoWebSocketMiddleware:
         self._load = load
         self._lock = threading.Lock()
         self._gates: list[WebSocketMiddleware] = []
-        self._looked = app is None  # without pages there are no transactions
+        self._looked = False
         now = load()
         check_resolver(now.identity, now.config)
-        self._prefix: str | None = self._gate(now.config).config.prefix
+        gate = self._gate(now)
+        self._prefix: str | None = gate.config.prefix
+        self._asgi_prefix = gate.asgi_prefix
         setting_changed.connect(self._forget)
         DjangoWebSocketMiddleware.made = True
 
@@ -114,17 +123,23 @@ class DjangoWebSocketMiddleware:
         path = environ.get("PATH_INFO", "")
         if path[:1] != "/":
             path = path_of(path)
-        if self.app is not None and self._prefix and not path.startswith(self._prefix):
-            return self.app(environ, start_response)
+        if (
+            self.app is not None
+            and self._prefix
+            and not path.startswith(self._prefix)
+            and (self._asgi_prefix is None or not path.startswith(self._asgi_prefix))
+        ):
+            app = self.app if self._asgi_prefix is None else self._gates[0]
+            return app(environ, start_response)
         now = self._load()
-        gate = self._gate(now.config)
-        self._prefix = now.config.prefix
-        if not path.startswith(self._prefix):
+        gate = self._gate(now)
+        self._prefix, self._asgi_prefix = gate.config.prefix, gate.asgi_prefix
+        if not gate.serves(environ, path):
             return gate(environ, start_response)
         if settings.USE_X_FORWARDED_HOST and (host := environ.get("HTTP_X_FORWARDED_HOST")):
             environ["HTTP_HOST"] = host  # the core compares the origin of a page with it
         environ[OPTIONS] = now
-        self._look_at_gevent()
+        self._look(environ, now)
         set_script_prefix(get_script_name(environ))
         set_urlconf(settings.ROOT_URLCONF)
         request_started.send(sender=type(self), environ=environ)
@@ -138,21 +153,32 @@ class DjangoWebSocketMiddleware:
         """Read the settings again at the next request, because tests override them."""
         self._prefix = None
 
-    def _look_at_gevent(self) -> None:
-        """Warn once if Django takes all greenlets for one thread, as without monkey-patching."""
-        if not self._looked:
-            self._looked = True
-            if in_gevent() and not sys.modules["gevent.monkey"].is_module_patched("threading"):
-                log.warning(UNPATCHED)
+    def _look(self, environ: dict[str, Any], now: Options) -> None:
+        """Warn once of what does not work on this server."""
+        if self._looked:
+            return
+        self._looked = True
+        # Django takes all greenlets for one thread; without pages there are no transactions.
+        pages = self.app is not None and in_gevent()
+        if pages and not sys.modules["gevent.monkey"].is_module_patched("threading"):
+            log.warning(UNPATCHED)
+        if now.asgi is not None and environ.get("wsgi.multiprocess"):
+            for name in process_layers():
+                log.warning(IN_MEMORY, name)
 
-    def _gate(self, config: Config) -> WebSocketMiddleware:
+    def _gate(self, now: Options) -> WebSocketMiddleware:
         """Return the core's middleware for these options; only tests ever need more than one."""
-        if self._gates and self._gates[0].config == config:
+        if self._gates and self._is_for(self._gates[0], now):
             return self._gates[0]
         with self._lock:
-            gate = next((old for old in self._gates if old.config == config), None)
+            alone = has_all(now.asgi, now.endpoint, now.config)
+            gate = next((old for old in self._gates if self._is_for(old, now)), None)
             gate = gate or WebSocketMiddleware(
-                self.app, config=config, identity=self._identify, endpoint=self._endpoint
+                self.app,
+                config=now.config,
+                identity=self._identify,
+                endpoint=None if alone else self._endpoint,
+                asgi=now.asgi,
             )
             others = [old for old in self._gates if old is not gate]
             busy = [old for old in others if old.stats()["connections"]]
@@ -162,12 +188,18 @@ class DjangoWebSocketMiddleware:
                 old.close()
         return gate
 
+    @staticmethod
+    def _is_for(gate: WebSocketMiddleware, now: Options) -> bool:
+        return gate.config == now.config and gate.asgi == now.asgi
+
     def _identify(self, request: Any) -> Identity | None:
         """Return the identity for the `webob.Request` that the core has made."""
         environ = request.environ
         with _translated():
             django_request = environ[REQUEST] = handshake_request(environ)
             django_request.get_host()
+            if environ[OPTIONS].asgi is not None:  # so that Channels does not load it again
+                environ[ADDED] = {"session": django_request.session}
             identity = environ[OPTIONS].identity(django_request)
             return limited(identity, django_request.session) if identity else identity
 
@@ -178,12 +210,12 @@ class DjangoWebSocketMiddleware:
         django_request.identity = request.identity
         context = replace(context, allowed_channels=_translating(now.allowed_channels))
         with _translated():
-            endpoint = now.endpoint(django_request, context)
+            endpoint = (now.endpoint or PubSubEndpoint)(django_request, context)
         return announced(endpoint, request.identity, context.facility)
 
     def stats(self) -> dict[str, int]:
         """Return the counters of this process; see `WebSocketMiddleware.stats`."""
-        return self._gate(self._load().config).stats()
+        return self._gate(self._load()).stats()
 
     def close(self) -> None:
         """Close all websockets of this process; for tests."""

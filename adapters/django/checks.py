@@ -2,20 +2,27 @@
 
 ============  ===============================================================================
 wsredis.E001  ``WSREDIS`` has an unknown option, or one that is not valid
-wsredis.E002  a callback cannot be imported or called
+wsredis.E002  a callback cannot be imported or called; ``asgi`` cannot be imported (with
+              ``--deploy``, and in the commands ``check`` and ``runserver``)
 wsredis.E003  the WSGI wrapper is in ``MIDDLEWARE`` instead of wsgi.py
 wsredis.E004  Redis does not answer (``--deploy``)
 wsredis.W001  pages of every origin may connect
 wsredis.W002  anonymous users may publish
 wsredis.W003  anonymous users may subscribe and publish everywhere
 wsredis.W004  all users are anonymous: an application or a middleware is missing
-wsredis.W005  sessions are in a database whose driver blocks every greenlet (in a process
-              that gevent has patched, and with ``--deploy``)
+wsredis.W005  sessions are in a database, or an ASGI application may use one, whose driver
+              blocks every greenlet (in a process that gevent has patched, and with
+              ``--deploy``)
 wsredis.W006  ``WSGI_APPLICATION`` does not serve websockets to Django's users (with
               ``--deploy``, and in the commands ``check`` and ``runserver``)
 wsredis.W007  messages do not leave the process (``--deploy``)
 wsredis.W008  other sites on the same Redis server may receive the messages of this one
 wsredis.W009  websockets cannot load the sessions of the site as its pages do
+wsredis.W010  ``ASGI_APPLICATION`` has websockets that are not served, as ``asgi`` is not set
+              (with ``--deploy``, and in the commands ``check`` and ``runserver``)
+wsredis.W011  the messages of a channel layer do not leave the process (``--deploy``)
+wsredis.W012  the origin validator of the ASGI application accepts every origin (``--deploy``)
+wsredis.W013  a channel layer loses messages without telling the consumers
 ============  ===============================================================================
 """
 
@@ -36,6 +43,7 @@ from django.db import connections, router
 from django.utils.module_loading import import_string
 
 from wsredis.access.requests import REQUESTABLE
+from wsredis.asgi.application import load_application
 from wsredis.brokers import broker_for, shared_channels
 from wsredis.config import Config
 from wsredis.exceptions import BrokerUnavailable, ConfigurationError
@@ -44,6 +52,7 @@ from wsredis.middleware import WebSocketMiddleware
 from wsredis.naming import Audience, channel_name
 
 from ..options import cause
+from . import asgi_checks
 from .application import DjangoWebSocketMiddleware, get_websocket_application
 from .conf import CALLBACKS, Options, callback, current_config, options, setting
 from .identity import identity_of
@@ -84,6 +93,12 @@ def _sensible() -> Options | None:
         return options()
     except ConfigurationError:
         return None
+
+
+def _hosted() -> Any:
+    """Return the ASGI application or its path; None if there is none, or the options are wrong."""
+    now = _sensible()
+    return None if now is None else now.asgi
 
 
 def _setting() -> Messages:
@@ -233,14 +248,14 @@ def _given_to_nobody(now: Options) -> set[str]:
         return set()
 
 
-def _sessions_under_gevent() -> Messages:
+def _databases_under_gevent() -> Messages:
     if _patched():
-        yield from _blocking_sessions()
+        yield from _blocking_databases()
 
 
-def _sessions_anywhere() -> Messages:
+def _databases_anywhere() -> Messages:
     if not _patched():
-        yield from _blocking_sessions()
+        yield from _blocking_databases()
 
 
 def _patched() -> bool:
@@ -248,22 +263,32 @@ def _patched() -> bool:
     return monkey is not None and bool(monkey.is_anything_patched())
 
 
-def _blocking_sessions() -> Messages:
-    if not has_sessions():
-        return
-    store = import_module(settings.SESSION_ENGINE).SessionStore
-    if not hasattr(store, "get_model_class"):
-        return
-    driver = _blocking_driver(connections[router.db_for_read(store.get_model_class())])
-    if driver:
-        yield checks.Warning(
-            f"Sessions are in a database, and while {driver} waits for the database, all websockets"
-            " and requests of a gevent worker wait too.",
-            hint="With gevent, patch psycopg2 with psycogreen or use psycopg 3, use PyMySQL instead"
-            " of mysqlclient, or store sessions in a cache. With threaded workers, silence this"
-            " check.",
-            id="wsredis.W005",
-        )
+def _blocking_databases() -> Messages:
+    hosting = _hosted() is not None
+    used = [("Sessions are in a database", connection) for connection in _session_databases()]
+    if hosting:
+        what = "The ASGI application may use a database"
+        used += [(what, connection) for connection in connections.all()]
+    for what, connection in used:
+        if driver := _blocking_driver(connection):
+            yield checks.Warning(
+                f"{what}, and while {driver} waits for the database, all websockets and requests"
+                " of a gevent worker wait too.",
+                hint="With gevent, patch psycopg2 with psycogreen or use psycopg 3, use PyMySQL"
+                " instead of mysqlclient"
+                f"{'' if hosting else ', or store sessions in a cache'}."
+                " With threaded workers, silence this check.",
+                id="wsredis.W005",
+            )
+            return
+
+
+def _session_databases() -> Iterator[Any]:
+    """Yield the connection to the database that has the sessions, if one has."""
+    if has_sessions():
+        store = import_module(settings.SESSION_ENGINE).SessionStore
+        if hasattr(store, "get_model_class"):
+            yield connections[router.db_for_read(store.get_model_class())]
 
 
 def _blocking_driver(connection: Any) -> str | None:
@@ -316,13 +341,15 @@ def _channels() -> Messages:
 
 
 def _served() -> Messages:
-    """Look at the WSGI application where it is about to be used, or the site is to be checked.
+    """Look at the applications where they are about to be used, or the site is to be checked.
 
-    Other commands must not load wsgi.py, which may patch the process or connect to servers.
+    Other commands must not load wsgi.py or asgi.py, which may patch the process or connect to
+    servers.
     """
     command, *arguments = (*sys.argv[1:], "")
     if command == "runserver" or (command == "check" and "--deploy" not in arguments):
         yield from _wsgi_application()
+        yield from _asgi_application()
 
 
 def _wsgi_application() -> Messages:
@@ -351,7 +378,44 @@ def _wsgi_application() -> Messages:
     )
 
 
+def _asgi_application() -> Messages:
+    asgi = _hosted()
+    if asgi is None:
+        yield from asgi_checks.unhosted()
+        return
+    try:
+        load_application(asgi)
+    except ConfigurationError as exc:
+        text = str(exc).removeprefix("asgi=")
+        yield _error(ConfigurationError(f"WSREDIS['asgi'] = {text}"), "wsredis.E002")
+
+
+def _layers() -> Messages:
+    if _hosted() is not None:
+        yield from asgi_checks.lossy_layers()
+
+
+def _deployed_application() -> Messages:
+    asgi = _hosted()
+    if asgi is None:
+        return
+    yield from asgi_checks.layers_in_memory()
+    try:
+        yield from asgi_checks.open_validator(asgi)
+    except ConfigurationError:  # `_asgi_application` reports it
+        return
+
+
 _ALWAYS = _for_django(
-    _setting, _middleware, _session_loading, _access, _channels, _sessions_under_gevent, _served
+    _setting,
+    _middleware,
+    _session_loading,
+    _access,
+    _channels,
+    _layers,
+    _databases_under_gevent,
+    _served,
 )
-_DEPLOY = _for_django(_redis, _sessions_anywhere, _wsgi_application)
+_DEPLOY = _for_django(
+    _redis, _databases_anywhere, _wsgi_application, _asgi_application, _deployed_application
+)

@@ -25,7 +25,7 @@ from wsredis.config import Config
 from wsredis.config.names import suggestion
 from wsredis.config.options import option_names
 from wsredis.deprecated import renamed_option
-from wsredis.endpoints import EndpointFactory, PubSubEndpoint
+from wsredis.endpoints import EndpointFactory
 from wsredis.exceptions import ConfigurationError
 from wsredis.identity import Identity
 
@@ -49,8 +49,9 @@ CALLBACKS = {
     "identity": "mysite.channels.identity",
     "allowed_channels": "mysite.channels.allowed_channels",
     "endpoint": "mysite.channels.ChatEndpoint",
+    "asgi": "mysite.asgi.application",
 }
-"""The options that are callables or their dotted paths, each with an example of a path."""
+"""The options that are callables or their paths, each with an example of a path."""
 
 WATCH_SESSIONS = "watch_sessions"
 """The option that is read when Django loads the application; see `.sessions`."""
@@ -69,12 +70,14 @@ class Options:
         allowed_channels: returns which of the requested channels a Django request is granted.
         endpoint: returns the endpoint of a websocket; its arguments are a Django request and an
             `EndpointContext`.
+        asgi: an ASGI application or its path, which is imported at the first handshake.
     """
 
     config: Config
     identity: Resolver = identity_of
     allowed_channels: AllowedChannels = default_policy
-    endpoint: EndpointFactory = PubSubEndpoint
+    endpoint: EndpointFactory | None = None
+    asgi: Any = None
 
 
 def options() -> Options:
@@ -133,13 +136,12 @@ def setting() -> dict[str, Any]:
 
 
 def callback(name: str, value: Any) -> Any:
-    """Return the callable that an option is, or whose dotted path it is.
+    """Return the callable that an option is, or whose path it is.
 
     Raises:
         ConfigurationError: it cannot be imported, or is not callable.
     """
-    option, example = f"WSREDIS[{name!r}]", CALLBACKS[name]
-    return load(option, value, example, may_be_class=name == "endpoint")
+    return load(name, f"WSREDIS[{name!r}]", value, CALLBACKS[name])
 
 
 def _config(said: Mapping[str, Any]) -> Config:

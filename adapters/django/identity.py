@@ -32,6 +32,9 @@ CLAIM = "_auth_user_id"
 PIN = "_wsredis_session"
 """The key of a session stored in its cookie, under which its random name is."""
 
+STORED_UNTIL = "_wsredis_stored_until"
+"""The attribute of a watched session with the time when its row expires, as it was loaded."""
+
 SALT = "wsredis.adapters.django.session"
 
 
@@ -119,6 +122,8 @@ def limited(identity: Identity, session: Any) -> Identity:
         return identity
     ends = None
     if isinstance(session, DatabaseSession) and not isinstance(session, CachedDatabaseSession):
-        row = session.model.objects.filter(session_key=session.session_key)
-        ends = row.values_list("expire_date", flat=True).first()
+        ends = getattr(session, STORED_UNTIL, None)
+        if ends is None:  # a session that is not watched
+            row = session.model.objects.filter(session_key=session.session_key)
+            ends = row.values_list("expire_date", flat=True).first()
     return replace(identity, expires=(ends or session.get_expiry_date()).timestamp())

@@ -34,7 +34,7 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from .conf import WATCH_SESSIONS
-from .identity import CLAIM, PIN, name_in_cookie, session_key
+from .identity import CLAIM, PIN, STORED_UNTIL, name_in_cookie, session_key
 from .revoke import session_ended, without_revocations
 
 __all__ = ["site_engine", "watch_sessions", "watched"]
@@ -149,6 +149,12 @@ class _Stored(_Watched):
     def _name(content: Any, key: str | None) -> str | None:
         return key
 
+    def _get_session_from_db(self) -> Any:
+        """Remember when the row expires, so that a handshake needs no query for that."""
+        row = super()._get_session_from_db()
+        setattr(self, STORED_UNTIL, getattr(row, "expire_date", None))
+        return row
+
     def save(self, must_create: bool = False) -> None:
         super().save(must_create)
         if ended := self._saved(must_create):
@@ -161,6 +167,7 @@ class _Stored(_Watched):
 
     def _saved(self, must_create: bool) -> str | None:
         """Remember the state that was stored; return the key if its former user has lost it."""
+        setattr(self, STORED_UNTIL, None)
         before, key = self._before, self.session_key
         if must_create or (before is not None and before[0] != key):
             self._before = (key, _NEW)

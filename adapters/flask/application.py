@@ -18,11 +18,12 @@ from werkzeug.exceptions import HTTPException
 
 from wsredis.config import Config, claim, release
 from wsredis.drain import install_signals
-from wsredis.endpoints import EndpointContext
+from wsredis.endpoints import EndpointContext, PubSubEndpoint
 from wsredis.exceptions import HandshakeError, PermissionDenied
 from wsredis.identity import Identity, check_resolver
 from wsredis.middleware import WebSocketMiddleware
 
+from ..options import has_all
 from .conf import Options, read_config, read_options
 from .identity import HANDSHAKE, NO_SECRET, has_sessions, who
 
@@ -74,11 +75,13 @@ class FlaskWebSocketMiddleware:
                 if options.identity is None and not has_sessions(self._flask):
                     log.warning("%s", NO_SECRET)
                 check_resolver(options.identity, options.config)
+                alone = has_all(options.asgi, options.endpoint, options.config)
                 self._gate = WebSocketMiddleware(
                     self.app,
                     config=options.config,
                     identity=self._identify,
-                    endpoint=self._endpoint,
+                    endpoint=None if alone else self._endpoint,
+                    asgi=options.asgi,
                 )
                 release(self)  # that claims the options from now on
             return self._gate
@@ -113,8 +116,9 @@ class FlaskWebSocketMiddleware:
         flask_request = request.environ[HANDSHAKE].request
         flask_request.identity = request.identity
         policy = _translated()(self.options.allowed_channels)
+        endpoint = self.options.endpoint or PubSubEndpoint
         with _translated():
-            return self.options.endpoint(flask_request, replace(context, allowed_channels=policy))
+            return endpoint(flask_request, replace(context, allowed_channels=policy))
 
     def stats(self) -> dict[str, int]:
         """Return the counters of this process; see `WebSocketMiddleware.stats`."""

@@ -22,7 +22,7 @@ from wsredis.config import Config
 from wsredis.config.names import suggestion
 from wsredis.config.options import option_names
 from wsredis.deprecated import renamed_options
-from wsredis.endpoints import EndpointFactory, PubSubEndpoint
+from wsredis.endpoints import EndpointFactory
 from wsredis.exceptions import ConfigurationError
 from wsredis.identity import Identity
 
@@ -41,8 +41,9 @@ CALLBACKS = {
     "groups": "mysite.channels.groups",
     "allowed_channels": "mysite.channels.allowed_channels",
     "endpoint": "mysite.channels.ChatEndpoint",
+    "asgi": "mysite.asgi.application",
 }
-"""The options that are callables or their dotted paths, each with an example of a path."""
+"""The options that are callables or their paths, each with an example of a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Options:
         allowed_channels: returns which of the requested channels a Flask request is granted.
         endpoint: returns the endpoint of a websocket; its arguments are a Flask request and an
             `EndpointContext`.
+        asgi: an ASGI application or its path, which is imported at the first handshake.
     """
 
     config: Config
@@ -64,7 +66,8 @@ class Options:
     user: Callable[[Any], object] | None = None
     groups: Callable[[Any], Iterable[object] | None] | None = None
     allowed_channels: AllowedChannels = default_policy
-    endpoint: EndpointFactory = PubSubEndpoint
+    endpoint: EndpointFactory | None = None
+    asgi: Any = None
 
 
 def read_config(app: Flask) -> Config:
@@ -94,7 +97,7 @@ def read_options(app: Flask) -> Options:
     """
     said = _said(app)
     found = {
-        name: load(_key(name), said[name], example, may_be_class=name == "endpoint")
+        name: load(name, _key(name), said[name], example)
         for name, example in CALLBACKS.items()
         if said.get(name) is not None
     }

@@ -24,6 +24,8 @@ from ..processes import kill_group
     ("framework", "missing", "says"),
     [
         ("django", ["django"], "django is not installed: pip install 'wsredis[django]'"),
+        ("channels", ["channels"], "channels is not installed: pip install 'channels'"),
+        ("channels", ["msgpack"], "msgpack is not installed: pip install 'wsredis[layers]'"),
         ("flask", ["flask"], "flask is not installed: pip install 'wsredis[flask]'"),
         ("flask", ["flask_login"], "flask_login is not installed: pip install 'Flask-Login'"),
         (
@@ -120,6 +122,16 @@ def test_in_django_one_learns_who_may_log_in(bare: Callable[..., tuple[int, str]
     code, said = bare("--django", PATH=path)
     assert code == 0
     assert 'Log in as admin, john or mary with the password "secret".' in said
+
+
+def test_the_demo_of_channels_shows_no_command_that_its_pages_would_not_get(
+    bare: Callable[..., tuple[int, str]],
+) -> None:
+    path = f"{Path(sys.prefix, 'bin')}{os.pathsep}{os.environ['PATH']}"
+    code, said = bare("--channels", PATH=path)
+    assert code == 0
+    assert 'Log in as alice or bob with the password "secret".' in said
+    assert "Publish" not in said
 
 
 def test_a_server_that_does_not_start_is_quoted(bare: Callable[..., tuple[int, str]]) -> None:

@@ -108,6 +108,7 @@ def retained(redis: str, facility: str) -> argparse.Namespace:
     return parser.parse_args([facility, "--user", "alice", "--user", "bob", "--redis", redis])
 
 
+@pytest.mark.usefixtures("nothing_is_configured")
 def test_no_more_are_shown_than_asked_for(redis: str) -> None:
     options = retained(redis, "one")
     options.count = 1
@@ -125,6 +126,7 @@ def test_a_message_is_one_line_and_steers_no_terminal(redis: str) -> None:
     assert (code, out) == (0, f"ws:broadcast:steered\t{shown}\n")
 
 
+@pytest.mark.usefixtures("nothing_is_configured")
 def test_listening_ends_when_nobody_reads_it_any_more(redis: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -185,6 +187,7 @@ def test_it_can_be_run_as_a_module() -> None:
         (["serve", ".nowhere:app"], 2, "write MODULE:APP, such as mysite.wsgi:application"),
         (["serve", "os:"], 2, "write MODULE:APP, such as mysite.wsgi:application"),
         (["serve", "no_such_module:app"], 2, "there is no module 'no_such_module'; install it, or"),
+        (["serve", "no_such_module.app"], 2, "there is no module 'no_such_module'; install it, or"),
         (
             ["serve", "os:no_such_name"],
             2,
@@ -298,7 +301,7 @@ def test_serve_wraps_an_application_and_says_goodbye(redis: str, tmp_path: Path)
         "    return [b'plain']\n"
     )
     port = free_port()
-    place = ["serve", "site_of_bob:app", "--port", str(port), "--redis", redis]
+    place = ["serve", "site_of_bob.app", "--port", str(port), "--redis", redis]
     with start(*place, PYTHONPATH=str(tmp_path)) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == f"http://127.0.0.1:{port}/\n"

@@ -49,7 +49,9 @@ def test_an_unknown_option_is_refused_with_a_suggestion() -> None:
 
 
 def test_an_option_like_no_other_is_refused_with_all_there_are() -> None:
-    with pytest.raises(ConfigurationError, match="write one of prefix, redis, key_prefix"):
+    with pytest.raises(
+        ConfigurationError, match="write one of prefix, asgi_prefix, redis, key_prefix"
+    ):
         Config.make(zzz=1)
 
 

@@ -271,7 +271,7 @@ class Many:
 class Socket:
     """A stand-in for a subscriber that notes what it is told."""
 
-    is_open = True
+    takes_heartbeats = True
     encoding: Any = FRAME_ENCODINGS[0]
 
     def __init__(self, many: Many) -> None:

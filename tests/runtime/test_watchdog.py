@@ -228,8 +228,11 @@ class Looking(Watchdog):
 
 def test_it_looks_until_it_is_stopped(place: Place) -> None:
     watch = Looking(place, 2)
+    others: list[int] = []
+    watch.also.append(lambda: others.append(watch.left))
     watch._run()
     assert watch.left == 0
+    assert others == [1, 0]
     watch._run()
     assert watch.left == 0
 

@@ -34,6 +34,7 @@ __all__ = [
     "HOST",
     "SECONDS",
     "SETUPS",
+    "UVICORN",
     "Setup",
     "Site",
     "closed",
@@ -156,6 +157,12 @@ SETUPS = {
         Setup("wsgiref-plain", _run("wsgiref-plain"), family="socketserver"),
     )
 }
+
+UVICORN = Setup(
+    "uvicorn",
+    (sys.executable, "-m", "uvicorn", "--app-dir", "{here}", "--port", "{port}", "hosted:hosted"),
+)
+"""The ASGI server with which hosted applications are compared; it is none of `SETUPS`."""
 
 
 def variants(names: Iterable[str]) -> set[str]:

@@ -18,7 +18,7 @@ from wsredis.hub import fanout
 from wsredis.hub.channel import BATCH_SIZE
 from wsredis.hub.encoding import Encoded, Encoding
 from wsredis.hub.keepalive import BUCKETS
-from wsredis.hub.subscriber import Subscriber
+from wsredis.hub.subscriber import Client, Subscriber
 from wsredis.identity import ANONYMOUS, Identity
 from wsredis.identity.revocation import Revocation
 from wsredis.message import Message, encode
@@ -67,6 +67,10 @@ class EventStream(Stream):
             assert self.send_buffer is not None
             self.send_buffer.discard()
             self.close(*self._pending_close)
+
+    @property
+    def takes_heartbeats(self) -> bool:
+        return self.state is State.OPEN
 
     @property
     def is_silent(self) -> bool:
@@ -158,8 +162,8 @@ def nobody_is_left(place: Place) -> bool:
 
 def test_a_stream_has_all_that_the_hub_needs_of_a_subscriber(place: Place) -> None:
     stream = EventStream(place.hub, EVENTS, ANONYMOUS)
-    needed = {*Subscriber.__annotations__, *vars(Subscriber)}
-    needed = {name for name in needed if not name.startswith("_")}
+    needed = {*Subscriber.__annotations__, *Client.__annotations__}
+    needed |= {name for name in {*vars(Subscriber), *vars(Client)} if not name.startswith("_")}
     assert {"bucket", "channels", "encoding", "kick", "on_partial_write", "sent"} <= needed
     assert not [name for name in needed if not hasattr(stream, name)]
 

@@ -8,15 +8,18 @@ from typing import NamedTuple, Protocol
 from ..config import Config
 from .base import Broker
 from .log import Log
+from .queues import Queues
 from .store import Store
 
 __all__ = [
     "Broker",
     "Log",
+    "Queues",
     "Store",
     "broker_for",
     "describe_server",
     "log_for",
+    "queues_for",
     "shared_channels",
     "store_for",
 ]
@@ -32,6 +35,7 @@ class _Publishing(Broker, Log, Protocol):
 class _Backend(NamedTuple):
     broker: _Publishing
     store: Store
+    queues: Queues
     database: str
     describe: Callable[[], str]
 
@@ -51,6 +55,11 @@ def broker_for(config: Config) -> Broker:
 def log_for(config: Config) -> Log:
     """Return the log of revocations for a configuration (see `broker_for`)."""
     return _backend_for(config).broker
+
+
+def queues_for(config: Config) -> Queues:
+    """Return the queues of channel layers for a configuration (see `broker_for`)."""
+    return _backend_for(config).queues
 
 
 def store_for(config: Config) -> Store:
@@ -96,21 +105,29 @@ def _backend_for(config: Config) -> _Backend:
     if key not in _backends:
         if isinstance(where, str) and where.startswith("memory:"):
             from .memory.broker import MemoryBroker
+            from .memory.queues import MemoryQueues
             from .memory.store import MemoryStore
 
+            broker = MemoryBroker.named(where, config.envelope)
             _backends[key] = _Backend(
-                MemoryBroker.named(where, config.envelope),
+                broker,
                 MemoryStore.named(where),
+                MemoryQueues.of(broker),
                 "0",
                 lambda: "the memory of one process, without a server",
             )
         else:
             from .redis.broker import RedisBroker
             from .redis.client import RedisClient
+            from .redis.queues import RedisQueues
             from .redis.store import RedisStore
 
             client = RedisClient(config)
             _backends[key] = _Backend(
-                RedisBroker(client), RedisStore(client), client.database, client.describe
+                RedisBroker(client),
+                RedisStore(client),
+                RedisQueues(client),
+                client.database,
+                client.describe,
             )
     return _backends[key]

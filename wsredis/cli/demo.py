@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,11 @@ STOP_SECONDS = 20
 
 START_SECONDS = 15.0
 DJANGO_CHAT = "wsredis.examples.django_chat"
+CHANNELS_CHAT = "wsredis.examples.channels_chat"
 
 FRAMEWORKS = {
     "django": "chats in Django, with logins",
+    "channels": "a chat for Django Channels",
     "flask": "a chat in Flask, with logins",
 }
 """The frameworks to choose from instead of plain WSGI."""
@@ -46,7 +49,7 @@ class Chat:
 
     Args:
         application: the WSGI application, as module:name.
-        facility: the facility to publish to from a second terminal.
+        facility: the facility to publish to from a second terminal, if any.
         people: the names of its users; their password is always the same.
         prepare: makes the files it needs in a folder.
         needs: the modules it needs, each with the package to install.
@@ -93,7 +96,7 @@ def run_demo(options: argparse.Namespace) -> int:
         print(f"The chat is at http://127.0.0.1:{options.port}/ - open it in two windows.")
         if chat.people:
             print(f'Log in as {chat.people} with the password "secret".')
-        if not redis.startswith("memory:"):
+        if chat.facility and not redis.startswith("memory:"):
             print(f"Publish from a second terminal:\n\n    {hint}\n")
         with suppress(KeyboardInterrupt):  # the normal end
             print("Press Ctrl-C to stop.", flush=True)
@@ -101,12 +104,12 @@ def run_demo(options: argparse.Namespace) -> int:
         return 0
 
 
-def _fill_django(folder: str) -> None:
-    """Make the database of the Django chats with its users, and set the variables for it."""
-    os.environ["DJANGO_SETTINGS_MODULE"] = f"{DJANGO_CHAT}.settings"
+def _fill_django(folder: str, chat: str = DJANGO_CHAT) -> None:
+    """Make the database of a Django chat with its users, and set the variables for it."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = f"{chat}.settings"
     os.environ["DJANGO_CHAT_DB"] = str(Path(folder, "db.sqlite3"))
     for command in (["migrate"], ["loaddata", "people"]):
-        manage = [sys.executable, "-m", f"{DJANGO_CHAT}.manage", *command, "--verbosity", "0"]
+        manage = [sys.executable, "-m", f"{chat}.manage", *command, "--verbosity", "0"]
         if subprocess.run(manage, cwd=folder).returncode:
             raise ValueError(f"manage.py {' '.join(command)} failed")
 
@@ -119,6 +122,17 @@ _CHATS = {
         "admin, john or mary",
         _fill_django,
         (("django", "wsredis[django]"),),
+    ),
+    "channels": Chat(
+        f"{CHANNELS_CHAT}.wsgi:application",
+        "",
+        "alice or bob",
+        partial(_fill_django, chat=CHANNELS_CHAT),
+        (
+            ("django", "wsredis[django]"),
+            ("channels", "channels"),
+            ("msgpack", "wsredis[layers]"),
+        ),
     ),
     "flask": Chat(
         "wsredis.examples.flask_chat.wsgi:application",

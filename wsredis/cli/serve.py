@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from ..config import claimed_configs
+from ..config.paths import split_path
 from ..middleware import WebSocketMiddleware
 from .ports import refuse_busy
 
@@ -19,11 +20,12 @@ AS_IT_IS = "{} is served as it is, because its module has made a WebSocketMiddle
 
 def _load(place: str) -> Any:
     """Return the application; an error in its own code is not caught, to show where it is."""
-    module, _, name = place.partition(":")
-    if not name or not all(map(str.isidentifier, module.split("."))):
+    try:
+        module, name = split_path(place)
+    except ValueError:
         raise ValueError(
             f"{place!r} is not an application: write MODULE:APP, such as mysite.wsgi:application"
-        )
+        ) from None
     sys.path.insert(0, "")
     try:
         loaded = importlib.import_module(module)

@@ -85,6 +85,12 @@ class Config:
     )
     """Path below which websockets are served."""
 
+    asgi_prefix: str | None = _option(
+        None, _or_none(str),
+        "an ASCII path that begins and ends with a slash, like '/channels/', or None for prefix"
+    )  # fmt: skip
+    """Path below which an ASGI application has the websockets; ``/`` for all handshakes."""
+
     redis: str | Mapping[str, Any] = _option(
         "redis://127.0.0.1:6379/0", str,
         f"{_REDIS_URL}, or a dict of redis-py's arguments like {{'host': 'localhost',"
@@ -232,6 +238,13 @@ class Config:
         secret=True,
     )  # fmt: skip
     """The key that signs tickets; see `wsredis.tickets`."""
+
+    handler_threads: int = _option(8, int, "a number above 0")
+    """Threads that run the synchronous code of a hosted ASGI application; each websocket has its
+    code in one of them."""
+
+    shutdown_timeout: float = _option(5.0, float, "seconds above 0")
+    """Seconds that hosted ASGI applications have for their end before the process ends."""
 
     redis_deadline: float = _option(10.0, float, "seconds above 0")
     """Seconds of silence after which Redis counts as lost; also the timeout of one command."""

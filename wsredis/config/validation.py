@@ -74,10 +74,14 @@ def _are_proxies(config: Any, value: Any) -> bool:
     return all(isinstance(entry, str) for entry in value) and bool(Proxies(value))
 
 
+def _is_prefix(config: Any, value: Any) -> bool:
+    printable: bool = value.isascii() and value.isprintable()
+    return printable and value[0] == value[-1] == "/" and "//" not in value
+
+
 _CHECKS: dict[str, Check] = {
-    "prefix": lambda c, v: (
-        v[0] == v[-1] == "/" and "//" not in v and v.isascii() and v.isprintable()
-    ),
+    "prefix": _is_prefix,
+    "asgi_prefix": lambda c, v: v is None or _is_prefix(c, v),
     "redis": _is_redis,
     "key_prefix": lambda c, v: encode_name(v) == v and v not in RESERVED_PREFIXES,
     "expire": lambda c, v: _is_count(0)(c, v) and v <= MAX_EXPIRE,
@@ -108,6 +112,8 @@ _CHECKS: dict[str, Check] = {
     "compression": _is_bool,
     "serve_client": _is_bool,
     "secret": lambda c, v: v is None or (isinstance(v, str) and len(v.encode()) >= 32),
+    "handler_threads": _is_count(1),
+    "shutdown_timeout": _is_number(0),
     "redis_deadline": _is_number(0),
     "publish_timeout": _is_number(0),
 }

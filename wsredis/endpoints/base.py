@@ -102,6 +102,14 @@ class EndpointConnection(Protocol):
             ended; `Endpoint.closed` follows then, or has been called.
         """
 
+    def await_drained(self) -> bool:
+        """Have `Endpoint.drained` called once the send buffer is empty.
+
+        Returns:
+            False if it is empty now, or the connection has ended; `Endpoint.drained` is not called
+            then.
+        """
+
     def hold(self) -> None:
         """Stop reading and delivering messages of the client until `release`.
 
@@ -177,6 +185,10 @@ class Endpoint(Protocol):
     Set it before the websocket is open, and only for clients that have asked for heartbeats with
     the query key ``heartbeat``, as the browser client does (`wsredis.protocol.frames.heartbeat`).
     """
+
+    common_heartbeat: bool = True
+    """Whether the text of the option ``heartbeat`` is sent to the client, and ignored if it comes
+    from there."""
 
     def __init__(self, request: Any, context: EndpointContext) -> None:
         """Prepare for the websocket of a request (a `webob.Request` with its ``identity``)."""

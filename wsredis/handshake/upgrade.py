@@ -20,7 +20,14 @@ from ..protocol.http import check_headers, is_token, split_offers
 from .negotiation import choose_subprotocol, negotiate_deflate
 from .origin import check_origin
 
-__all__ = ["REPEATED_LENGTH", "WITH_BODY", "Handshake", "facility_of", "read_handshake"]
+__all__ = [
+    "REPEATED_LENGTH",
+    "WITH_BODY",
+    "Handshake",
+    "check_answer",
+    "facility_of",
+    "read_handshake",
+]
 
 PLAIN = (
     "This address serves websockets only: open it with a websocket client, such as"
@@ -61,16 +68,34 @@ class Handshake:
             ValueError: the client does not offer that subprotocol, or a header is not valid.
         """
         answer = (*self.headers, *headers)
-        check_headers(headers, _RESERVED)
+        check_answer(
+            None if subprotocol == self.subprotocol else subprotocol, self.offered, headers
+        )
         if subprotocol is not None:
-            if subprotocol != self.subprotocol and subprotocol not in self.offered:
-                offers = ", ".join(self.offered) or "none"
-                raise ValueError(
-                    f"The client does not offer the subprotocol {subprotocol!r}:"
-                    f" choose one that it offers ({offers})."
-                )
             answer += (("Sec-WebSocket-Protocol", subprotocol),)
         return answer
+
+
+def check_answer(
+    subprotocol: str | None, offered: Sequence[str], headers: Sequence[tuple[str, str]]
+) -> None:
+    """Check what an application adds to the 101.
+
+    Args:
+        subprotocol: the chosen subprotocol, or None.
+        offered: the subprotocols that the client offers.
+        headers: additional headers.
+
+    Raises:
+        ValueError: the client does not offer that subprotocol, or a header is not valid.
+    """
+    check_headers(headers, _RESERVED)
+    if subprotocol is not None and subprotocol not in offered:
+        offers = ", ".join(offered) or "none"
+        raise ValueError(
+            f"The client does not offer the subprotocol {subprotocol!r}:"
+            f" choose one that it offers ({offers})."
+        )
 
 
 def read_handshake(request: Request, config: Config) -> Handshake:

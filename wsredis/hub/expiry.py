@@ -19,7 +19,7 @@ from ..runtime.logs import get_logger
 from .index import Index, rarest_name
 from .recent import Recent, RecentRevocations
 from .steps import in_steps
-from .subscriber import Subscriber
+from .subscriber import Client
 
 __all__ = ["Expiry"]
 
@@ -44,15 +44,15 @@ class Expiry:
     """
 
     def __init__(
-        self, subscribers: Callable[[], Iterable[Subscriber]], handshake_timeout: float
+        self, subscribers: Callable[[], Iterable[Client]], handshake_timeout: float
     ) -> None:
         self._subscribers = subscribers
-        self._until: dict[Subscriber, float] = {}  # Unix time
+        self._until: dict[Client, float] = {}  # Unix time
         self._earliest = math.inf  # no later than any of them
         self._index = Index()
         self._recent = RecentRevocations(MAX_AGE + handshake_timeout + SPARE)
 
-    def watch(self, subscriber: Subscriber) -> int:
+    def watch(self, subscriber: Client) -> int:
         """Watch a new subscriber until `forget`; return 1 if it is closed at once, else 0."""
         identity = subscriber.identity
         if identity.user or identity.session or identity.groups:
@@ -66,7 +66,7 @@ class Expiry:
                 self._earliest = until
         return self._compare(subscriber) if self._recent.by_name else 0
 
-    def forget(self, subscriber: Subscriber) -> None:
+    def forget(self, subscriber: Client) -> None:
         """Stop watching a subscriber that has ended; called once for each that was watched."""
         identity = subscriber.identity
         if identity.user or identity.session or identity.groups:
@@ -130,7 +130,7 @@ class Expiry:
         for step in in_steps(self._subscribers()):
             yield sum(map(self._compare, step))
 
-    def _compare(self, subscriber: Subscriber) -> int:
+    def _compare(self, subscriber: Client) -> int:
         """Close a subscriber if a recent revocation applies to it; return 1 then, else 0."""
         end = self._recent.end_of(subscriber)
         return 0 if end is None else subscriber.kick(*end)
@@ -145,12 +145,12 @@ def _read(message: Message) -> Revocation | None:
         return None
 
 
-def _revoke(subscriber: Subscriber, when: float, revocation: Revocation) -> bool:
+def _revoke(subscriber: Client, when: float, revocation: Revocation) -> bool:
     meant = subscriber.since <= when and revocation.matches(subscriber.identity)
     return meant and subscriber.kick(
         revocation.code, revocation.reason or default_reason(revocation.code)
     )
 
 
-def _expire(subscriber: Subscriber) -> bool:
+def _expire(subscriber: Client) -> bool:
     return subscriber.kick(IDENTITY_ENDED.code, IDENTITY_ENDED.reason)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any
 
@@ -43,7 +43,7 @@ from .limits import Limits
 from .memory import BufferMemory
 from .stats import HubStats
 from .steps import Repeated, in_steps
-from .subscriber import Sender, Subscriber
+from .subscriber import Client, Sender, Subscriber
 
 __all__ = ["Hub"]
 
@@ -66,6 +66,8 @@ class Hub:
         limits: the slots of the process, its users and addresses; usable from any thread.
         calling: the endpoint's method that is called; see `wsredis.runtime.watchdog`.
         exit_hooks: objects that must stay referenced until the process ends.
+        on_drained: functions, which may block the greenlet, to be called after the end of all
+            websockets and before the process ends.
     """
 
     def __init__(self, config: Config, broker: Broker, loop: Loop, room: int | None = None) -> None:
@@ -75,11 +77,13 @@ class Hub:
         self.draining = False
         self.calling: tuple[Callable[..., Any]] | None = None
         self.exit_hooks: Any = None
+        self.on_drained: list[Callable[[], None]] = []
         self.soon = loop.soon
         self.io: Callable[[int, int], Any] = loop.gevent.io
         self.timer: Callable[[float], Any] = loop.gevent.timer
         self._loop = loop
         self._everybody = Keepalive(config, self.stats)
+        self._receivers: set[Subscriber] = set()  # those that are not clients
         self.memory = BufferMemory(config, self.stats, self.subscribers)
         self._expiry = Expiry(self.subscribers, config.handshake_timeout)
         self._control = control_channel(config.key_prefix)
@@ -87,7 +91,7 @@ class Hub:
         self._reading: Event | None = None  # set when the log was read, or could not be read
         self._channels: dict[str, Channel] = {}
         self._feed = broker.open(loop, self.deliver)
-        self._gaps = Gaps(config, self._feed, self.subscribers, self._catch_up)
+        self._gaps = Gaps(config, self._feed, self._all_subscribers, self._catch_up)
         drops = config.overflow != "close"
         self._dispatch = Dispatch(loop, self.stats, drops, self._gaps.fail)
         self._timers = [
@@ -104,7 +108,7 @@ class Hub:
 
     # Joining and leaving
 
-    def admit(self, subscriber: Subscriber) -> None:
+    def admit(self, subscriber: Client) -> None:
         """Add a new subscriber and take over its slots, which are released when it ends.
 
         Raises:
@@ -116,6 +120,13 @@ class Hub:
         self._everybody.add(subscriber)
         self.stats.revoked += self._expiry.watch(subscriber)
 
+    def admit_receiver(self, receiver: Subscriber) -> None:
+        """Add a subscriber that is not a client, such as a channel of a channel layer.
+
+        It takes no slot, is not pinged, not drained and not revoked.
+        """
+        self._receivers.add(receiver)
+
     def subscribe(
         self, subscriber: Subscriber, channels: Sequence[str], *, retained: bool = True
     ) -> None:
@@ -125,8 +136,8 @@ class Hub:
         are sent after the retained messages, in order of arrival.
 
         Args:
-            subscriber: an admitted client, open or not; nothing happens if it is closing or has
-                ended.
+            subscriber: an admitted client, open or not, or an admitted receiver; nothing happens
+                if it is closing or has ended.
             channels: full names; channels that it has, or that another call is subscribing it to,
                 are ignored. Even without any channel a new subscriber needs an available broker,
                 and from then on this process receives revocations.
@@ -139,7 +150,8 @@ class Hub:
         names = tuple(dict.fromkeys(channels))
         if before:
             names = tuple(name for name in names if name not in before)
-        if not self._everybody.stays(subscriber) or (before and not names):
+        here = subscriber in self._receivers or self._everybody.stays(subscriber)
+        if not here or (before and not names):
             return
         subscriber.channels = before + names
         recent: list[Encoded] = []
@@ -219,25 +231,30 @@ class Hub:
         subscriber.channels = tuple(name for name in subscriber.channels if name not in channels)
         self._leave(subscriber, channels)
 
-    def begin_handshake(self, subscriber: Subscriber) -> None:
+    def begin_handshake(self, subscriber: Client) -> None:
         """Start the deadline for answering a handshake, after which the client is closed."""
         self._everybody.begin_handshake(subscriber)
 
-    def end_handshake(self, subscriber: Subscriber) -> None:
+    def end_handshake(self, subscriber: Client) -> None:
         """Cancel the deadline of a handshake that was answered, or whose client has ended."""
         self._everybody.end_handshake(subscriber)
 
-    def closing(self, subscriber: Subscriber) -> None:
+    def closing(self, subscriber: Client) -> None:
         """Unsubscribe a closing client from all channels, and abort it at the deadline."""
         self._leave(subscriber, subscriber.channels)
         self._everybody.expect_end(subscriber)
 
-    def forget(self, subscriber: Subscriber) -> None:
+    def forget(self, subscriber: Client) -> None:
         """Remove a client that has ended, and release its slots."""
         self._leave(subscriber, subscriber.channels)
         if self._everybody.remove(subscriber):
             self._expiry.forget(subscriber)
             self.limits.release(subscriber.slots)
+
+    def forget_receiver(self, receiver: Subscriber) -> None:
+        """Remove a receiver and unsubscribe it from all channels."""
+        self._leave(receiver, receiver.channels)
+        self._receivers.discard(receiver)
 
     def _leave(self, subscriber: Subscriber, channels: Iterable[str]) -> None:
         empty = []
@@ -343,9 +360,9 @@ class Hub:
             gevent.sleep(NEXT_TURN)
 
     def close(self) -> None:
-        """End every socket and the feed at once."""
+        """End every subscriber and the feed at once."""
         self.draining = True
-        for subscriber in self.subscribers():
+        for subscriber in tuple(self._all_subscribers()):
             subscriber.abort()
         for timer in self._timers:
             timer.close()
@@ -355,9 +372,12 @@ class Hub:
 
     # Numbers
 
-    def subscribers(self) -> Iterator[Subscriber]:
+    def subscribers(self) -> Iterator[Client]:
         """Iterate over all subscribers, including those that are joining; see `Keepalive`."""
         return iter(self._everybody)
+
+    def _all_subscribers(self) -> Iterator[Subscriber]:
+        return chain(self._everybody, tuple(self._receivers))
 
     NUMBERS = (
         *("connections", "channels", "send_buffer_bytes", "buffer_memory"),

@@ -16,14 +16,14 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..identity.revocation import Revocation
-from .subscriber import Subscriber
+from .subscriber import Client
 
 __all__ = ["Index", "Name", "rarest_name"]
 
 Name = tuple[str, str]
 """A kind ("user", "session" or "group") and a name of that kind."""
 
-Named = dict[str, Subscriber | dict[Subscriber, None]]
+Named = dict[str, Client | dict[Client, None]]
 """Subscribers by their names of one kind."""
 
 
@@ -46,7 +46,7 @@ class Index:
         self._groups: Named = {}
         self._kinds = {"user": self._users, "session": self._sessions, "group": self._groups}
 
-    def add(self, subscriber: Subscriber) -> None:
+    def add(self, subscriber: Client) -> None:
         """Add a subscriber under each of its names."""
         identity = subscriber.identity
         if identity.user is not None:
@@ -56,7 +56,7 @@ class Index:
         for group in identity.groups:
             _add(self._groups, group, subscriber)
 
-    def remove(self, subscriber: Subscriber) -> None:
+    def remove(self, subscriber: Client) -> None:
         """Remove a subscriber that was added."""
         identity = subscriber.identity
         if identity.user is not None:
@@ -66,7 +66,7 @@ class Index:
         for group in identity.groups:
             _remove(self._groups, group, subscriber)
 
-    def find(self, name: Name) -> Collection[Subscriber]:
+    def find(self, name: Name) -> Collection[Client]:
         """Return the subscribers that have a name at this moment."""
         kind, text = name
         found = self._kinds[kind].get(text)
@@ -75,7 +75,7 @@ class Index:
         return tuple(found) if isinstance(found, dict) else (found,)
 
 
-def _add(named: Named, name: str, subscriber: Subscriber) -> None:
+def _add(named: Named, name: str, subscriber: Client) -> None:
     found = named.get(name)
     if found is None:
         named[name] = subscriber
@@ -85,7 +85,7 @@ def _add(named: Named, name: str, subscriber: Subscriber) -> None:
         named[name] = {found: None, subscriber: None}
 
 
-def _remove(named: Named, name: str, subscriber: Subscriber) -> None:
+def _remove(named: Named, name: str, subscriber: Client) -> None:
     found = named[name]
     if not isinstance(found, dict):
         del named[name]

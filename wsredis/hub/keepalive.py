@@ -16,7 +16,7 @@ from ..protocol.closing import HANDSHAKE_TIMEOUT
 from .encoding import Encoded
 from .stats import HubStats
 from .steps import first_due, in_steps
-from .subscriber import Subscriber
+from .subscriber import Client, Subscriber
 
 __all__ = ["BUCKETS", "Keepalive"]
 
@@ -39,16 +39,16 @@ class Keepalive:
         self._pong_ticks = max(1, round(config.pong_timeout / config.ping_interval * BUCKETS))
         self._heartbeat = Encoded([Message("", (config.heartbeat or "").encode())])
         self._ping_at = self._heartbeat_at = 0
-        self._buckets: list[set[Subscriber]] = [set() for _ in range(BUCKETS)]
-        self._closing: dict[Subscriber, float] = {}
-        self._handshakes: dict[Subscriber, float] = {}
+        self._buckets: list[set[Client]] = [set() for _ in range(BUCKETS)]
+        self._closing: dict[Client, float] = {}
+        self._handshakes: dict[Client, float] = {}
 
     def stays(self, subscriber: Subscriber) -> bool:
         """Return whether a client is connected and not closing."""
         here = subscriber in self._buckets[subscriber.bucket]
         return here and subscriber not in self._closing
 
-    def __iter__(self) -> Iterator[Subscriber]:
+    def __iter__(self) -> Iterator[Client]:
         """Iterate over all subscribers, while others may join and leave.
 
         A subscriber that is here from the beginning to the end is yielded once, any other at most
@@ -60,12 +60,12 @@ class Keepalive:
     def __len__(self) -> int:
         return sum(map(len, self._buckets))
 
-    def add(self, subscriber: Subscriber) -> None:
+    def add(self, subscriber: Client) -> None:
         """Add a subscriber to a bucket of the half that is pinged last, so not immediately."""
         subscriber.bucket = (self._ping_at - 1 - (hash(subscriber) >> 5) % (BUCKETS // 2)) % BUCKETS
         self._buckets[subscriber.bucket].add(subscriber)
 
-    def remove(self, subscriber: Subscriber) -> bool:
+    def remove(self, subscriber: Client) -> bool:
         """Remove a client; return False if it is not connected."""
         self._closing.pop(subscriber, None)
         bucket = self._buckets[subscriber.bucket]
@@ -74,15 +74,15 @@ class Keepalive:
         bucket.remove(subscriber)
         return True
 
-    def begin_handshake(self, subscriber: Subscriber) -> None:
+    def begin_handshake(self, subscriber: Client) -> None:
         """Start the deadline for answering a handshake, counted from its request."""
         self._handshakes[subscriber] = subscriber.since + self._handshake_timeout
 
-    def end_handshake(self, subscriber: Subscriber) -> None:
+    def end_handshake(self, subscriber: Client) -> None:
         """Cancel the deadline of a handshake that was answered, or whose client has ended."""
         del self._handshakes[subscriber]
 
-    def expect_end(self, subscriber: Subscriber) -> None:
+    def expect_end(self, subscriber: Client) -> None:
         """Start the deadline for the end of a closing client."""
         self._closing[subscriber] = time.monotonic() + self._close_timeout
 
@@ -108,7 +108,7 @@ class Keepalive:
         """Send the heartbeat to the next bucket."""
         for step in in_steps(tuple(self._buckets[self._heartbeat_at])):
             for subscriber in step:
-                if subscriber.is_open:
+                if subscriber.takes_heartbeats:
                     subscriber.write(self._heartbeat[subscriber.encoding])
             yield
         self._heartbeat_at = (self._heartbeat_at + 1) % BUCKETS

@@ -26,7 +26,7 @@ from ..runtime.logs import get_logger
 from ..runtime.loop import NEXT_TURN
 from .stats import HubStats
 from .steps import in_steps
-from .subscriber import Subscriber
+from .subscriber import Client
 
 __all__ = ["OVERHEAD", "BufferMemory"]
 
@@ -52,7 +52,7 @@ class BufferMemory:
     """
 
     def __init__(
-        self, config: Config, stats: HubStats, subscribers: Callable[[], Iterable[Subscriber]]
+        self, config: Config, stats: HubStats, subscribers: Callable[[], Iterable[Client]]
     ) -> None:
         self.total = 0
         self.waiting = 0
@@ -61,7 +61,7 @@ class BufferMemory:
         self._stats = stats
         self._subscribers = subscribers
         self._chunks: dict[int, int] = {}
-        self._unfinished: dict[Subscriber, tuple[int, float]] = {}
+        self._unfinished: dict[Client, tuple[int, float]] = {}
         self._relieving = False
 
     def add(self, chunk: bytes) -> None:
@@ -81,7 +81,7 @@ class BufferMemory:
             self._chunks[key] = buffers - 1
         self.total -= OVERHEAD + (0 if buffers > 1 else len(chunk))
 
-    def hold(self, subscriber: Subscriber, size: int) -> None:
+    def hold(self, subscriber: Client, size: int) -> None:
         """Count the bytes of a message that its client has not finished."""
         before, deadline = self._unfinished.get(subscriber, (0, 0.0))
         deadline = deadline or time.monotonic() + self._timeout
@@ -90,7 +90,7 @@ class BufferMemory:
         if self.total > self._limit:
             self._relieve()
 
-    def release(self, subscriber: Subscriber) -> None:
+    def release(self, subscriber: Client) -> None:
         """Count a message out that is finished, or whose client has ended."""
         self.total -= self._unfinished.pop(subscriber, (0, 0.0))[0]
 

@@ -25,7 +25,7 @@ from ..identity.revocation import LOG_LENGTH, Revocation
 from ..protocol.closing import IDENTITY_ENDED, default_reason
 from .index import Name, rarest_name
 from .steps import STEP
-from .subscriber import Subscriber
+from .subscriber import Client
 
 __all__ = ["Recent", "RecentRevocations"]
 
@@ -47,7 +47,7 @@ class Recent(NamedTuple):
     at: float
     revocation: Revocation
 
-    def is_after(self, subscriber: Subscriber) -> bool:
+    def is_after(self, subscriber: Client) -> bool:
         """Return whether a subscriber was identified before the revocation."""
         issued = subscriber.identity.issued
         return subscriber.since <= self.when or (issued is not None and issued <= self.at)
@@ -104,7 +104,7 @@ class RecentRevocations:
                 self._remove(names)
             yield
 
-    def end_of(self, subscriber: Subscriber) -> tuple[int, str] | None:
+    def end_of(self, subscriber: Client) -> tuple[int, str] | None:
         """Return the close code and reason for a subscriber that a revocation applies to, or None.
 
         Missing revocations apply to subscribers that came recently; at that time, older ones were

@@ -13,7 +13,8 @@ class HubStats:
 
     Attributes:
         accepted: websockets that were opened.
-        delivered: messages written to a socket or into its send buffer.
+        delivered: messages written to a socket or into its send buffer, or received by a channel
+            of a channel layer.
         slow_consumers: websockets closed because their send buffer was full.
         messages_dropped: messages dropped from full send buffers.
         over_limit: websockets closed because they sent too much in one second.

@@ -73,12 +73,14 @@ class Watchdog:
 
     Attributes:
         stopped: whether its thread is to end; set by the owner.
+        also: functions that look at other loops, to be called at each look.
     """
 
     def __init__(
         self, loop: Loop, hub: Calling, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.stopped = False
+        self.also: list[Callable[[], None]] = []
         self._loop = loop
         self._hub = hub
         self._clock = clock
@@ -92,6 +94,8 @@ class Watchdog:
     def _run(self) -> None:
         while not self.stopped:
             self.look()
+            for look in self.also:
+                look()
             _sleep(PERIOD)
 
     def look(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ..config import Config
 from ..hub.memory import BufferMemory
 from ..hub.stats import HubStats
-from ..hub.subscriber import Sender, Subscriber
+from ..hub.subscriber import Client, Sender
 
 __all__ = ["Host"]
 
@@ -41,14 +41,14 @@ class Host(Protocol):
     ) -> None:
         """Publish a message of a client, and call ``sender.on_ack`` once."""
 
-    def begin_handshake(self, subscriber: Subscriber) -> None:
+    def begin_handshake(self, subscriber: Client) -> None:
         """Start the deadline for answering a handshake, after which it is closed (1013)."""
 
-    def end_handshake(self, subscriber: Subscriber) -> None:
+    def end_handshake(self, subscriber: Client) -> None:
         """Cancel the deadline of a handshake that was answered, or whose client has ended."""
 
-    def closing(self, subscriber: Subscriber) -> None:
+    def closing(self, subscriber: Client) -> None:
         """Unsubscribe a closing subscriber from its channels, and abort it at the deadline."""
 
-    def forget(self, subscriber: Subscriber) -> None:
+    def forget(self, subscriber: Client) -> None:
         """Remove a subscriber that has ended."""

@@ -294,6 +294,11 @@ class Stream(ABC):
 
     @property
     @abstractmethod
+    def takes_heartbeats(self) -> bool:
+        """Return whether it is open, and gets the text of the option ``heartbeat``."""
+
+    @property
+    @abstractmethod
     def is_silent(self) -> bool:
         """Return whether it is open and has received nothing since the last ping."""
 

@@ -108,6 +108,13 @@ class WebSocket(Opening):
             return False
         return self._drained
 
+    def await_drained(self) -> bool:
+        """Call `Endpoint.drained` once the send buffer is empty; return False if it is empty."""
+        if self.send_buffer is None or self.state is not State.OPEN:
+            return False
+        self._drained = False
+        return True
+
     def hold(self) -> None:
         """Stop reading and delivering messages of the client until `release`."""
         if self.state < State.CLOSING:  # or the close frame of the client would not be read
@@ -171,6 +178,10 @@ class WebSocket(Opening):
             self._resume()
 
     # Methods for the hub
+
+    @property
+    def takes_heartbeats(self) -> bool:
+        return self.is_open and self.endpoint.common_heartbeat
 
     @property
     def is_silent(self) -> bool:
@@ -316,6 +327,6 @@ class WebSocket(Opening):
                 if self._held is None:
                     self._held = deque()
                 self._held.append(message)
-            elif message not in self._host.heartbeats:
+            elif message not in self._host.heartbeats or not self.endpoint.common_heartbeat:
                 self.received += 1
                 self._tell(self.endpoint.received, self, message)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import import_string
 
 from wsredis.adapters.django.conf import DJANGO_ONLY, setting
 from wsredis.adapters.options import cause
 from wsredis.config import Config
+from wsredis.config.paths import import_path
 from wsredis.exceptions import ConfigurationError
 
 from . import settings
@@ -87,7 +87,7 @@ def subscriber_class() -> Any:
 
 def _import(name: str, path: str) -> Any:
     try:
-        return import_string(path)
+        return import_path(path)
     except Exception as exc:
         raise ImproperlyConfigured(
             f"{name} = {path!r} cannot be imported ({cause(exc)}): correct the dotted path."

@@ -213,5 +213,6 @@ def test_w008_a_database_number_does_not_separate_sites(site: Site) -> None:
 
 def test_every_id_is_in_the_list() -> None:
     source = ours.__doc__ or ""
-    for identifier in ("E001", "E002", "E003", "E004", *(f"W00{n}" for n in range(1, 9))):
+    errors, warnings = range(1, 5), range(1, 14)
+    for identifier in (*(f"E{n:03}" for n in errors), *(f"W{n:03}" for n in warnings)):
         assert f"wsredis.{identifier}" in source

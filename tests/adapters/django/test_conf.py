@@ -12,7 +12,7 @@ import pytest
 from django.test import override_settings
 
 import wsredis
-from wsredis import ConfigurationError, PubSubEndpoint
+from wsredis import ConfigurationError
 from wsredis.adapters.django import Publisher, conf, get_websocket_application, identity_of
 
 Site = Callable[..., None]
@@ -23,7 +23,7 @@ def test_without_a_setting_the_defaults_hold() -> None:
         options = conf.options()
     assert options.config.prefix == "/ws/"
     assert options.identity is identity_of
-    assert options.endpoint is PubSubEndpoint
+    assert (options.endpoint, options.asgi) == (None, None)
 
 
 def test_names_may_be_written_in_upper_case() -> None:
@@ -41,19 +41,22 @@ def test_the_environment_says_what_the_setting_does_not(monkeypatch: pytest.Monk
     assert (config.expire, config.prefix) == (7, "/from-the-setting/")
 
 
-def test_a_callback_is_a_callable_or_its_dotted_path() -> None:
+@pytest.mark.parametrize("mark", [".", ":"])
+def test_a_callback_is_a_callable_or_its_path(mark: str) -> None:
     from chatsite import channels
 
     given = {
         "identity": channels.token,
-        "allowed_channels": "chatsite.channels.members",
-        "endpoint": "chatsite.channels.Shouting",
+        "allowed_channels": f"chatsite.channels{mark}members",
+        "endpoint": f"chatsite.channels{mark}Shouting",
+        "asgi": f"chatsite.asgi{mark}application",
     }
     with override_settings(WSREDIS=given):
         options = conf.options()
     assert options.identity is channels.token
     assert options.allowed_channels is channels.members
     assert options.endpoint is channels.Shouting
+    assert options.asgi == f"chatsite.asgi{mark}application"
 
 
 def test_an_error_in_the_environment_is_not_one_of_the_setting(
@@ -71,14 +74,14 @@ def test_an_error_in_the_environment_is_not_one_of_the_setting(
         ({"heartbaet": "x"}, "WSREDIS has no option 'heartbaet': did you mean 'heartbeat'?"),
         ({"allowed_chanels": "x"}, "did you mean 'allowed_channels'?"),
         ({"Prefix": "/ws/"}, "did you mean 'prefix'?"),
-        ({3: "/ws/"}, "WSREDIS has no option 3: write one of prefix, redis, "),
+        ({3: "/ws/"}, "WSREDIS has no option 3: write one of prefix, asgi_prefix, "),
         ({"prefix": "/a/", "PREFIX": "/b/"}, "WSREDIS sets 'prefix' twice: leave 'PREFIX' out."),
         ({"prefix": "ws"}, "WSREDIS['prefix'] = 'ws' is not valid: write an ASCII path that"),
         ({"redis": "localhost:6379"}, "write a URL like"),
         ({"identity": "nowhere.at.all"}, "'nowhere.at.all' cannot be imported"),
         ({"identity": "chatsite.channels.tokn"}, "such as 'mysite.channels.identity'"),
         ({"identity": "chatsite.broken.token"}, "(ModuleNotFoundError, 'no_such_module')"),
-        ({"allowed_channels": "plain"}, "write the dotted path of a callable"),
+        ({"allowed_channels": "plain"}, "write the path of a callable"),
         (
             {"allowed_channels": "chatsite.channels.not_callable"},
             "is not callable: write a callable",

@@ -12,14 +12,18 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, Group
+from django.contrib.sessions.models import Session
+from django.db import connection
 from django.test import Client, RequestFactory, override_settings
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from wsredis import ANONYMOUS, Identity
 from wsredis.adapters.django import identity_of
+from wsredis.adapters.django.identity import limited
 from wsredis.adapters.django.request import handshake_request
 
-from .support import Login, Person
+from .support import Login, Person, Site, engines
 
 
 def handshake(client: Client | None = None, cookie: str | None = None) -> Any:
@@ -245,3 +249,30 @@ def test_a_store_that_fails_is_no_answer(person: Person, login: Login) -> None:
         patch.setattr(store, "load", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             handshake(client)
+
+
+@engines("db")
+@pytest.mark.parametrize(("watched", "queries"), [(True, 0), (False, 1)])
+def test_the_end_of_a_session_is_loaded_with_it(
+    site: Site, engine: str, person: Person, login: Login, watched: bool, queries: int
+) -> None:
+    client = login(person("alice"))
+    site({"watch_sessions": watched})
+    request = handshake(client)
+    identity = identity_of(request)
+    with CaptureQueriesContext(connection) as captured:
+        found = limited(identity, request.session)
+    assert len(captured) == queries
+    assert found.expires == Session.objects.get().expire_date.timestamp()
+
+
+@engines("db")
+def test_the_end_of_a_session_is_that_of_its_last_save(
+    engine: str, person: Person, login: Login
+) -> None:
+    request = handshake(login(person("alice")))
+    identity = identity_of(request)
+    request.session.set_expiry(60)
+    request.session.save()  # by a resolver of the site
+    found = limited(identity, request.session)
+    assert found.expires == Session.objects.get().expire_date.timestamp()

@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 
 import wsredis
-from wsredis import ConfigurationError, PubSubEndpoint
+from wsredis import ConfigurationError
 from wsredis.adapters.flask import Publisher, WSRedis, session_key, websocket_uri
 from wsredis.adapters.flask.conf import read_options
 
@@ -32,7 +32,7 @@ def site(**options: Any) -> Flask:
 def test_without_options_the_defaults_hold() -> None:
     options = read_options(site())
     assert options.config.prefix == "/ws/"
-    assert options.endpoint is PubSubEndpoint
+    assert (options.endpoint, options.asgi) == (None, None)
     assert (options.identity, options.user, options.groups) == (None, None, None)
 
 
@@ -44,7 +44,7 @@ def test_the_environment_says_what_the_config_does_not(monkeypatch: pytest.Monke
     assert (config.expire, config.prefix) == (7, "/from-the-config/")
 
 
-def test_a_callback_is_a_callable_or_its_dotted_path() -> None:
+def test_a_callback_is_a_callable_or_its_path() -> None:
     options = read_options(
         site(
             WSREDIS_IDENTITY=flasksite.token,
@@ -66,7 +66,11 @@ def test_a_callback_is_a_callable_or_its_dotted_path() -> None:
     [
         ("HEARTBAET", "x", "did you mean app.config['WSREDIS_HEARTBEAT']?"),
         ("ALLOWED_CHANELS", "x", "did you mean app.config['WSREDIS_ALLOWED_CHANNELS']?"),
-        ("XYZ", "x", "There is no option app.config['WSREDIS_XYZ']: write one of prefix, redis, "),
+        (
+            "XYZ",
+            "x",
+            "There is no option app.config['WSREDIS_XYZ']: write one of prefix, asgi_prefix, ",
+        ),
         ("PREFIX", "ws", "app.config['WSREDIS_PREFIX'] = 'ws' is not valid: write an ASCII path"),
         ("REDIS", "localhost:6379", "write a URL like"),
         ("REDIS", None, "write a URL like"),
@@ -96,7 +100,7 @@ def test_a_dict_of_options_is_refused() -> None:
     [
         ("IDENTITY", "nowhere.at.all", "'nowhere.at.all' cannot be imported"),
         ("GROUPS", "flasksite.gruops", "such as 'mysite.channels.groups'"),
-        ("USER", "plain", "write the dotted path of a callable"),
+        ("USER", "plain", "write the path of a callable"),
         ("ALLOWED_CHANNELS", "flasksite.not_callable", "is not callable: write a callable"),
         ("ENDPOINT", 5, "app.config['WSREDIS_ENDPOINT'] = 5 is not callable"),
         ("IDENTITY", "flasksite.Person", "write a function, or an instance of it"),

@@ -51,13 +51,13 @@ def asking_the_session(request: Any, channels: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["raising", "returning_none", "returning_a_string"])
-@pytest.mark.parametrize("dotted", [True, False])
+@pytest.mark.parametrize("path", ["ws4redis.names.{}", "ws4redis.names:{}", ""])
 def test_any_error_of_the_callback_refuses(
-    site: Site, live: Live, room: str, name: str, dotted: bool, monkeypatch: pytest.MonkeyPatch
+    site: Site, live: Live, room: str, name: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     function = globals()[name]
     monkeypatch.setattr(names, name, function, raising=False)
-    site(WS4REDIS_ALLOWED_CHANNELS=f"ws4redis.names.{name}" if dotted else function)
+    site(WS4REDIS_ALLOWED_CHANNELS=path.format(name) or function)
     answer = refusal(live, f"/ws/{room}?subscribe-broadcast")
     assert answer.status_code == 403
     assert b"attribute" not in answer.body

@@ -237,17 +237,25 @@ class RedisClient:
             if isinstance(where, Mapping):
                 given = {name: value for name, value in where.items() if name not in _OURS}
                 _check(given)
-                client = kind(**{**options, **given, **fixed})
+                address = given.pop("address", None)
+                if address is None:
+                    client = kind(**{**options, **given, **fixed})
+                else:  # as channels_redis writes a URL with more arguments
+                    client = _from_url(kind, address, {**options, **given, **fixed})
             else:
-                url = _without_ours(where)
-                parse: Any = redis.connection.parse_url
-                _check_texts(parse(url))
-                _check(parse(url))
-                client = kind.from_url(url, **options, **fixed)
+                client = _from_url(kind, where, {**options, **fixed})
         except (TypeError, ValueError, RedisError) as exc:
             raise _not_valid(exc) from exc
         check_roles(client.connection_pool, _name(client))
         return client
+
+
+def _from_url(kind: Any, where: str, options: Mapping[str, Any]) -> Any:
+    url = _without_ours(where)
+    parse: Any = redis.connection.parse_url
+    _check_texts(parse(url))
+    _check(parse(url))
+    return kind.from_url(url, **options)
 
 
 def _without_ours(url: str) -> str:

@@ -1,0 +1,38 @@
+"""The loan of the asyncio loop to WSGI requests, so that `async_to_sync` works in them.
+
+In a process that gevent has patched, all requests share a system thread, and asgiref would run a
+loop for each call of ``async_to_sync`` in it; two at once fail. asgiref instead uses the loop that
+it finds in ``SyncToAsync.threadlocal``, where it notes that of the task that has called a
+synchronous function; in a patched process each greenlet has values of its own there.
+
+This is not part of asgiref's documented interface; a test holds it for each supported version.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from .loop import AsyncioLoop
+
+__all__ = ["lent"]
+
+T = TypeVar("T", bound=Iterable[bytes])
+
+
+def lent(loop: AsyncioLoop, app: Callable[..., T], *args: Any) -> T:
+    """Call a WSGI application; ``async_to_sync`` in it uses the loop, if it needs to."""
+    asgiref = sys.modules.get("asgiref.sync")
+    if asgiref is None or not loop.in_greenlet:
+        return app(*args)
+    local = asgiref.SyncToAsync.threadlocal
+    if getattr(local, "main_event_loop", None) is not None:
+        return app(*args)
+    local.main_event_loop, local.main_event_loop_pid = loop.asyncio, os.getpid()
+    try:
+        return app(*args)
+    finally:
+        del local.main_event_loop, local.main_event_loop_pid

@@ -1,0 +1,492 @@
+"""The channel layer over Redis, which shares groups and own channels with channels_redis.
+
+Messages to groups and own channels are published, like those of ``RedisPubSubChannelLayer`` of
+channels_redis. Messages to general channels are put into queues, so that one of several readers
+gets each. Receiving uses the link of this process's hub, which is started if there is none; sending
+needs no hub.
+
+Invariants:
+
+* A channel is in ``_channels`` from the time it is made, or first received, until it has ended.
+* ``lock`` protects ``_channels``, ``_readers`` and their inboxes; it is never held while waiting.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import gevent
+
+from ..brokers import Broker, Queues, broker_for, queues_for
+from ..config import Config, current_config
+from ..exceptions import BrokerUnavailable, ConfigurationError
+from ..process import Process, process_with
+from ..runtime.logs import get_logger
+from ..runtime.owner import channel_owner
+from .base import ChannelLayer, Message, channel_full, is_text, too_large
+from .calls import allocate_lock, run_on, running_loop, sync_or_async
+from .codec import Codec
+from .receivers import CONTROL, OwnChannel, QueueReader
+
+__all__ = ["RedisChannelLayer"]
+
+log = get_logger("wsredis.layers")
+
+_clock = time.monotonic
+
+LOG_SECONDS = 60.0
+"""Minimum seconds between two log records about dropped messages."""
+
+SWEEP_SECONDS = 1.0
+"""Minimum seconds between two searches for channels that nobody receives."""
+
+MARK = "8"
+"""The digit of a channel's name that says that wsredis has made it; uuid4 has a 4 there."""
+
+NOT_OURS = (
+    "{channel!r} cannot be added to a group: only the process that receives it can do that, unless"
+    " it was made by new_channel() of a RedisChannelLayer of wsredis."
+)
+
+
+class _Shard:
+    """One of the Redis servers of a layer.
+
+    Args:
+        make_config: returns the options with which it is reached; called once, on first use.
+    """
+
+    def __init__(self, make_config: Callable[[], Config]) -> None:
+        self._make_config = make_config
+
+    @cached_property
+    def config(self) -> Config:
+        return self._make_config()
+
+    @property
+    def broker(self) -> Broker:
+        return broker_for(self.config)
+
+    @property
+    def queues(self) -> Queues:
+        return queues_for(self.config)
+
+    def process(self) -> Process:
+        """Return the process object with the hub for this server."""
+        return process_with(self.config, self.broker)
+
+
+class RedisChannelLayer(ChannelLayer):
+    """A channel layer over Redis.
+
+    All methods can be awaited, and be called without a running asyncio loop: they are finished
+    then when they return, and ``result()`` returns their result.
+
+    Args:
+        hosts: a list of URLs, (host, port) pairs, or dicts of redis-py's arguments, also with
+            ``address`` for a URL; several share the channels. By default the option ``redis``.
+        prefix: the beginning of all names in Redis.
+        expiry: seconds after which a message of a general channel is dropped if it was not
+            received, and seconds for which an own channel is kept after its reader was cancelled
+            or has failed.
+        group_expiry: seconds after which any other own channel ends that is not received.
+        capacity: maximum number of messages that wait in a channel.
+        channel_capacity: other capacities, by a glob pattern, or a compiled regular expression, of
+            the channel's name; the first match applies.
+        symmetric_encryption_keys: secrets, of which the first encrypts and all decrypt.
+        serializer_format: ``msgpack`` or ``json``.
+        on_disconnect, on_reconnect: ignored, as in channels_redis.
+
+    Attributes:
+        dropped: the number of messages that this process has received and dropped.
+
+    Raises:
+        ConfigurationError: an argument is not valid, or a library is missing.
+    """
+
+    def __init__(
+        self,
+        hosts: Iterable[Any] | None = None,
+        prefix: str = "asgi",
+        expiry: float = 60,
+        group_expiry: float = 86400,
+        capacity: int = 100,
+        channel_capacity: Mapping[str | re.Pattern[str], int] | None = None,
+        symmetric_encryption_keys: Iterable[str | bytes] | None = None,
+        serializer_format: str = "msgpack",
+        on_disconnect: object = None,
+        on_reconnect: object = None,
+    ) -> None:
+        if not (is_text(prefix) and len(prefix) <= 50):
+            raise ConfigurationError(
+                f"prefix={prefix!r:.100} is not valid: write a str of at most 50 characters."
+            )
+        self.prefix = prefix
+        self.dropped = 0
+        self._shards = [_Shard(make) for make in _configs(hosts)]
+        self._codec = Codec(serializer_format, symmetric_encryption_keys or ())
+        self._own_name = re.compile(
+            re.escape(prefix) + r"[a-zA-Z0-9\-_.]*\.(?P<tag>[0-9a-f]{12})(?P<mark>.)[0-9a-f]{19}"
+        )
+        super().__init__(expiry, group_expiry, capacity, channel_capacity)
+
+    def _reset(self) -> None:
+        self.lock = allocate_lock()
+        self._channels: dict[str, OwnChannel] = {}
+        self._readers: dict[str, QueueReader] = {}
+        self._tag = secrets.token_hex(6)  # of this process, in the names of its channels
+        self._sweep_at = 0.0
+        self._unlogged = 0
+        self._log_at = 0.0
+
+    def require_valid_channel_name(self, name: str, receive: bool = False) -> bool:
+        """Check the name of a channel; that of an own channel may begin with any prefix.
+
+        Raises:
+            TypeError: it is not valid.
+        """
+        if is_text(name) and len(name) < self.MAX_NAME_LENGTH and self._own_name.fullmatch(name):
+            return True
+        return super().require_valid_channel_name(name, receive)
+
+    # Sending
+
+    @sync_or_async
+    async def send(self, channel: str, message: Message) -> None:
+        """Send a message to a channel.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer; the message may not have been sent.
+            ChannelFull: too many messages wait in the channel, which is a general one or received
+                in this process. Other processes drop messages that do not fit.
+            MessageTooLarge: Redis would close its subscribers for the message.
+            TypeError: the name is not valid, or the message is not a dict or cannot be serialized.
+        """
+        self.require_valid_channel_name(channel)
+        payload = self._codec.encode(message)
+        if not self._is_own(channel):
+            await self._push(channel, payload)
+            return
+        own = self._channels.get(channel)
+        if own is None:
+            await self._publish(channel, payload)
+            return
+        if not own.reserve():
+            raise channel_full(channel, own.capacity)
+        receivers = 0
+        try:
+            receivers = await self._publish(channel, payload)
+        finally:
+            if not receivers:
+                own.unreserve()
+
+    @sync_or_async
+    async def group_send(self, group: str, message: Message) -> None:
+        """Send a message to all channels of a group, in all processes.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer; the message may not have been sent.
+            MessageTooLarge: Redis would close its subscribers for the message.
+            TypeError: the name is not valid, or the message is not a dict or cannot be serialized.
+        """
+        self.require_valid_group_name(group)
+        await self._publish(self._group_name(group), self._codec.encode(message))
+
+    async def _publish(self, name: str, payload: bytes) -> int:
+        """Publish to a channel of Redis; return the number of processes that receive it."""
+        broker = self._shard(name).broker
+        try:
+            if running_loop() is None:
+                return broker.publish([name], payload, 0)
+            return await broker.apublish([name], payload, 0)
+        except ValueError:
+            raise too_large(len(payload)) from None
+
+    async def _push(self, channel: str, payload: bytes) -> None:
+        queues, key = self._shard(channel).queues, self._queue_key(channel)
+        capacity = self.get_capacity(channel)
+        if running_loop() is None:
+            pushed = queues.push(key, payload, capacity, self.expiry)
+        else:
+            pushed = await queues.apush(key, payload, capacity, self.expiry)
+        if not pushed:
+            raise channel_full(channel, capacity)
+
+    # Receiving
+
+    @sync_or_async
+    async def new_channel(self, prefix: str = "specific") -> str:
+        """Return the name of a new channel, which this process receives.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer or refuses.
+        """
+        self._sweep()
+        digits = self._tag + MARK + secrets.token_hex(10)[1:]
+        name = f"{self.prefix}{prefix.removesuffix('.')}.{digits}"
+        self.require_valid_channel_name(name)
+        await self._opened(name)
+        return name
+
+    @sync_or_async
+    async def receive(self, channel: str) -> Message:
+        """Wait for the next message of a channel; one of several readers gets it.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer or refuses.
+            MessagesLost: messages may have been lost since the last call. The next call waits for
+                the next message.
+            TypeError: the name is not valid.
+        """
+        self.require_valid_channel_name(channel)
+        receive = self._receive_own if self._is_own(channel) else self._receive_general
+        while True:
+            payload = await receive(channel)
+            try:
+                return self._codec.decode(payload)
+            except ValueError as exc:
+                self.drop(channel, str(exc))
+
+    async def _receive_own(self, channel: str) -> bytes:
+        own = await self._opened(channel)
+        with self.lock:
+            own.keep()
+            waiter = own.inbox.ask()
+        seconds = self.expiry  # if the reader is cancelled or fails, it may not come back
+        try:
+            payload = await own.inbox.wait(waiter)
+            seconds = self.group_expiry
+            return payload
+        finally:
+            if not own.inbox.waiting:
+                own.keep(seconds)
+
+    async def _receive_general(self, channel: str) -> bytes:
+        shard = self._shard(channel)
+        process = shard.process()
+        with self.lock:
+            reader = self._readers.get(channel)
+            if reader is None or reader.process is not process:
+                key = self._queue_key(channel)
+                reader = QueueReader(process, shard.queues, key, self.lock)
+                self._readers[channel] = reader
+            waiter = reader.inbox.ask()
+        process.loop.soon(reader.start)
+        try:
+            return (await reader.inbox.wait(waiter)).payload
+        finally:
+            process.loop.soon(reader.start)  # returns the message of a cancelled reader
+            with self.lock:
+                if not reader.inbox.readers and self._readers.get(channel) is reader:
+                    del self._readers[channel]
+
+    async def _opened(self, channel: str) -> OwnChannel:
+        """Return an own channel that this process receives; begin to receive it if necessary."""
+        owner = channel_owner.get()
+        with self.lock:
+            own = self._channels.get(channel)
+            is_new = own is None
+            if own is None:
+                own = OwnChannel(self, channel, self.get_capacity(channel), owner)
+                own.keep(self.group_expiry)
+                self._channels[channel] = own
+        if is_new and owner is not None:
+            owner.add(partial(self.end, own))
+        if not own.subscribed:
+            try:
+                await self._run(own.join, channel)
+            except BaseException:
+                self.end(own)
+                raise
+        return own
+
+    async def _run(self, function: Callable[[Process, str], None], name: str) -> None:
+        """Call a method of an own channel with a channel of Redis, on the loop of its hub."""
+        process = self._shard(name).process()
+        await run_on(process.loop, function, process, name)
+
+    # Groups
+
+    @sync_or_async
+    async def group_add(self, group: str, channel: str) -> None:
+        """Add a channel to a group.
+
+        A channel of another process is added by that process, soon after.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer or refuses.
+            RuntimeError: the channel is a general one, or received by a process without wsredis.
+            TypeError: a name is not valid.
+        """
+        self.require_valid_group_name(group)
+        self.require_valid_channel_name(channel)
+        own = self._channels.get(channel)
+        if own is None and self._tag_of(channel) == self._tag:
+            own = await self._opened(channel)
+        if own is not None:
+            await self._run(own.join, self._group_name(group))
+        elif self._tag_of(channel) is None:
+            raise RuntimeError(NOT_OURS.format(channel=channel))
+        else:
+            await self._control("group_add", group, channel)
+
+    @sync_or_async
+    async def group_discard(self, group: str, channel: str) -> None:
+        """Remove a channel from a group, if it is a member.
+
+        A channel of another process is removed by that process, soon after.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer.
+            TypeError: a name is not valid.
+        """
+        self.require_valid_group_name(group)
+        self.require_valid_channel_name(channel)
+        own = self._channels.get(channel)
+        if own is not None:
+            await self._run(own.leave, self._group_name(group))
+        elif self._tag_of(channel) not in (None, self._tag):
+            await self._control("group_discard", group, channel)
+
+    async def _control(self, action: str, group: str, channel: str) -> None:
+        """Send a control message to the process that receives a channel."""
+        await self._publish(channel, CONTROL + self._codec.encode({action: group}))
+
+    def take_control(self, own: OwnChannel, payload: bytes) -> None:
+        """Execute a control message for a channel of this process; see `Home`."""
+        if own.controls >= own.capacity:
+            self.drop(own.name, "too many changes of groups at once")
+            return
+        own.controls += 1
+        gevent.spawn(self._execute, own, payload)
+
+    def _execute(self, own: OwnChannel, payload: bytes) -> None:
+        functions = {"group_add": own.join, "group_discard": own.leave}
+        try:
+            ((action, group),) = self._codec.decode(payload).items()
+            self.require_valid_group_name(group)
+            function = functions[action]
+        except (LookupError, TypeError, ValueError):
+            own.controls -= 1
+            self.drop(own.name, "it is not a valid control message")
+            return
+        name = self._group_name(group)
+        process = self._shard(name).process()
+        process.loop.soon(process.loop.spawn, self._change, own, function, process, name)
+
+    def _change(
+        self, own: OwnChannel, function: Callable[[Process, str], None], process: Process, name: str
+    ) -> None:
+        try:
+            function(process, name)
+        except BrokerUnavailable as exc:
+            log.warning("%s cannot be added to %s: %s", own.name, name, exc)
+        finally:
+            own.controls -= 1
+
+    # The end
+
+    @sync_or_async
+    async def flush(self) -> None:
+        """End the channels of this process, and delete the messages of all general channels.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer; some messages may not have been deleted.
+        """
+        await self.close()
+        for shard in self._shards:
+            if running_loop() is None:
+                shard.queues.clear(self._queue_key(""))
+            else:
+                await shard.queues.aclear(self._queue_key(""))
+
+    @sync_or_async
+    async def close(self) -> None:
+        """End the channels of this process; the connections to Redis are those of wsredis."""
+        for own in list(self._channels.values()):
+            self.end(own)
+
+    def end(self, own: OwnChannel) -> None:
+        """End a channel of this process; see `Home`."""
+        with self.lock:
+            if self._channels.get(own.name) is own:
+                del self._channels[own.name]
+        own.end()
+
+    def _sweep(self) -> None:
+        """End the channels that nobody has received for long, unless that was done just now."""
+        now = _clock()
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP_SECONDS
+            for own in [own for own in list(self._channels.values()) if own.is_unused]:
+                self.end(own)
+
+    def drop(self, channel: str, reason: str) -> None:
+        """Count a message that this process has received and dropped, and log it at times."""
+        self.dropped += 1
+        self._unlogged += 1
+        now = _clock()
+        if now >= self._log_at:
+            self._log_at = now + LOG_SECONDS
+            count, self._unlogged = self._unlogged, 0
+            log.warning("%d messages dropped, the last one for %s: %s", count, channel, reason)
+
+    # Names
+
+    def _is_own(self, channel: str) -> bool:
+        """Return whether a channel is received by one process only."""
+        return "!" in channel or self._own_name.fullmatch(channel) is not None
+
+    def _tag_of(self, channel: str) -> str | None:
+        """Return the tag of the process that has made a channel; None if it is not wsredis'."""
+        found = self._own_name.fullmatch(channel)
+        return found["tag"] if found and found["mark"] == MARK else None
+
+    def _group_name(self, group: str) -> str:
+        return f"{self.prefix}__group__{group}"
+
+    def _queue_key(self, channel: str) -> str:
+        return f"{self.prefix}__queue__{channel}"
+
+    def _shard(self, name: str) -> _Shard:
+        """Return the server for a name, as channels_redis chooses it."""
+        ring = len(self._shards)
+        return self._shards[int((binascii.crc32(name.encode()) & 0xFFF) * ring / 4096)]
+
+
+def _configs(hosts: Iterable[Any] | None) -> Sequence[Callable[[], Config]]:
+    """Return a function for each server that makes the options with which it is reached."""
+    if not hosts:
+        return [current_config]
+    if isinstance(hosts, str | bytes | Mapping):
+        raise ConfigurationError("hosts is not valid: write a list, even of one server.")
+    return [partial(_config, _where(host)) for host in hosts]
+
+
+def _where(host: Any) -> str | Mapping[str, Any]:
+    """Return the option ``redis`` for an entry of ``hosts``; the errors contain no password."""
+    if isinstance(host, Mapping):
+        if "sentinels" in host or "master_name" in host:
+            raise ConfigurationError(
+                "hosts with sentinels are not supported yet: write the address of the server."
+            )
+        if "address" in host and not isinstance(host["address"], str):
+            raise ConfigurationError("the address of an entry of hosts must be a URL.")
+        return host["address"] if set(host) == {"address"} else dict(host)
+    if isinstance(host, tuple | list) and len(host) == 2:
+        return {"host": host[0], "port": host[1]}
+    if isinstance(host, str):
+        return host
+    raise ConfigurationError(
+        "an entry of hosts is not valid: write a URL, a (host, port) pair, or a dict."
+    )
+
+
+def _config(where: str | Mapping[str, Any]) -> Config:
+    return Config.make(current_config(), redis=where)
