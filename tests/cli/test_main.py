@@ -314,7 +314,10 @@ def test_serve_wraps_an_application_and_says_goodbye(redis: str, tmp_path: Path)
             server.send_signal(signal.SIGINT)
             with pytest.raises(Exception, match="1012"):
                 client.recv(timeout=30)
-        assert server.wait(30) == 130
+        _, err = server.communicate(timeout=30)
+        assert server.returncode == 130
+        assert "Traceback" not in err
+        assert "KeyboardInterrupt" not in err
 
 
 def test_a_user_is_disconnected(redis: str, tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def run_serve(options: argparse.Namespace) -> int:
 
     It is wrapped in WebSocketMiddleware unless its module has made one already.
     """
+    import gevent
     from gevent.pywsgi import WSGIServer
 
     if options.redis is not None:
@@ -72,5 +73,6 @@ def run_serve(options: argparse.Namespace) -> int:
     server.start()
     host = f"[{options.host}]" if ":" in options.host else options.host
     print(f"http://{host}:{options.port}/", flush=True)
+    gevent.get_hub().NOT_ERROR += (KeyboardInterrupt,)  # Ctrl-C is the normal end: no traceback
     server.serve_forever()
     return 0
