@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 from dataclasses import fields
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from wsredis import Config
-from wsredis.embedded import EmbeddedRedis
+from wsredis.embedded import EmbeddedRedis, free_port
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -49,6 +50,28 @@ def test_a_snippet_runs(snippet: str, tmp_path: Path) -> None:
             check=True,
             timeout=60,
         )
+
+
+def test_the_command_of_the_table_of_redis_servers_starts_one() -> None:
+    commands = re.findall(r'`python -c "(from wsredis\.embedded .*?)"`', README)
+    assert len(commands) == 1
+    port = free_port()
+    program = commands[0].replace("port=6379", f"port={port}")
+    assert program != commands[0]
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.read(5) == b"Enter"  # printed once the server answers
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+                client.sendall(b"PING\r\n")
+                assert client.recv(7) == b"+PONG\r\n"
+                process.communicate(b"\n", timeout=30)
+                assert client.recv(1) == b""
+            assert process.returncode == 0
+        finally:
+            process.kill()
 
 
 def test_the_table_of_options_is_the_real_one() -> None:
