@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import socket
+import signal
 import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import redis
 
 from wsredis import Config
 from wsredis.embedded import EmbeddedRedis, free_port
@@ -53,23 +54,23 @@ def test_a_snippet_runs(snippet: str, tmp_path: Path) -> None:
 
 
 def test_the_command_of_the_table_of_redis_servers_starts_one() -> None:
-    commands = re.findall(r'`python -c "(from wsredis\.embedded .*?)"`', README)
-    assert len(commands) == 1
+    assert "`python -m wsredis.embedded`" in README
     port = free_port()
-    program = commands[0].replace("port=6379", f"port={port}")
-    assert program != commands[0]
     with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-P", "-m", "wsredis.embedded", str(port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             assert process.stdout is not None
-            assert process.stdout.read(5) == b"Enter"  # printed once the server answers
-            with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
-                client.sendall(b"PING\r\n")
-                assert client.recv(7) == b"+PONG\r\n"
-                process.communicate(b"\n", timeout=30)
-                assert client.recv(1) == b""
-            assert process.returncode == 0
+            url = f"redis://127.0.0.1:{port}/0"
+            assert process.stdout.readline() == f"Redis is at {url}. Press Ctrl-C to stop it.\n"
+            with redis.Redis.from_url(url) as client:
+                assert client.ping()
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
+            assert (process.returncode, errors) == (0, "")
         finally:
             process.kill()
 

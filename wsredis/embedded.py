@@ -14,9 +14,11 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -267,3 +269,15 @@ def _answers(port: int, pid: int) -> bool:
     except OSError:
         pass
     return False
+
+
+def _main() -> None:
+    """Run a server until Ctrl-C, on the port of the command line or on 6379."""
+    with EmbeddedRedis(port=int(sys.argv[1]) if sys.argv[1:] else 6379) as server:
+        print(f"Redis is at {server.url}. Press Ctrl-C to stop it.", flush=True)
+        with suppress(KeyboardInterrupt):
+            signal.pause()
+
+
+if __name__ == "__main__":
+    _main()
