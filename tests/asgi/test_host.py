@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -404,10 +405,8 @@ def test_the_path_is_utf_8(gate: Callable[..., Gate], path: str) -> None:
 # Views and synchronous code
 
 
-@pytest.mark.parametrize("imported", [True, False])
-def test_async_to_sync_in_a_page(
-    kind: str, monkeypatch: pytest.MonkeyPatch, imported: bool
-) -> None:
+@pytest.mark.parametrize("used", ["in the view", "in the response", "not imported"])
+def test_async_to_sync_in_a_page(kind: str, monkeypatch: pytest.MonkeyPatch, used: str) -> None:
     """In a patched process it runs on the loop of the applications, elsewhere on one of its own."""
     import asgiref.sync
 
@@ -416,11 +415,17 @@ def test_async_to_sync_in_a_page(
     async def note() -> None:
         loops.append(asyncio.get_running_loop())
 
-    def view(environ: Any, start_response: Any) -> list[bytes]:
-        if imported:
+    def view(environ: Any, start_response: Any) -> Iterable[bytes]:
+        if used == "in the view":
             asgiref.sync.async_to_sync(note)()
-        return page(environ, start_response)
+        body = page(environ, start_response)
+        return streamed(body) if used == "in the response" else body
 
+    def streamed(body: list[bytes]) -> Iterator[bytes]:
+        asgiref.sync.async_to_sync(note)()
+        yield from body
+
+    imported = used != "not imported"
     if not imported:
         monkeypatch.delitem(sys.modules, "asgiref.sync")
     site = Gate("threads", view, asgi=hosted)  # in which a view may block
@@ -443,13 +448,29 @@ def test_a_loan_inside_of_another_keeps_the_outer_loop(kind: str) -> None:
     import asgiref.sync
 
     local = asgiref.sync.SyncToAsync.threadlocal
-    outer = object()
-    local.main_event_loop = outer
+    outer = SimpleNamespace(is_running=lambda: True)
+    local.main_event_loop, local.main_event_loop_pid = outer, os.getpid()
     loop: Any = SimpleNamespace(in_greenlet=True, asyncio=None)
     try:
         assert lent(loop, lambda: [local.main_event_loop]) == [outer]
     finally:
-        del local.main_event_loop
+        del local.main_event_loop, local.main_event_loop_pid
+
+
+@pytest.mark.parametrize("stale", ["stopped", "of the parent process"])
+def test_a_loan_that_asgiref_would_ignore_is_replaced(stale: str) -> None:
+    import asgiref.sync
+
+    local = asgiref.sync.SyncToAsync.threadlocal
+    local.main_event_loop = SimpleNamespace(is_running=lambda: stale != "stopped")
+    local.main_event_loop_pid = os.getpid() if stale == "stopped" else os.getppid()
+    ours = object()
+    loop: Any = SimpleNamespace(in_greenlet=True, asyncio=ours)
+    try:
+        assert lent(loop, lambda: [local.main_event_loop]) == [ours]
+        assert local.main_event_loop_pid == os.getpid()
+    finally:
+        del local.main_event_loop, local.main_event_loop_pid
 
 
 def test_the_handlers_of_websockets_run_in_threads_of_their_own(gate: Callable[..., Gate]) -> None:
@@ -539,6 +560,25 @@ def test_a_call_that_fails_is_logged_and_the_next_is_made(
     running.call(made.append, 1)
     eventually(lambda: sorted(made) == [1, 2], "all calls are made")
     assert "a call between the loops failed" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["exit", "stop"])
+def test_an_application_cannot_end_the_loop(
+    running: AsyncioLoop, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    async def exits() -> None:
+        sys.exit(3)
+
+    if how == "exit":
+        running.call(start, exits)
+        text = "a task of an application tried to end the process"
+    else:
+        running.call(running.asyncio.stop)
+        text = "an application stopped the asyncio loop"
+    eventually(lambda: text in caplog.text, "it is logged")
+    made: list[int] = []
+    running.call(made.append, 1)
+    eventually(lambda: made, "the loop goes on")
 
 
 def start(function: Callable[[], Any]) -> None:
@@ -650,7 +690,7 @@ def test_a_loop_of_another_greenlet_stays_visible_to_it(monkeypatch: pytest.Monk
 def test_a_hidden_task_is_not_seen_outside_but_by_the_watch() -> None:
     selector = _HidingSelector()
     loop = asyncio.SelectorEventLoop(selector)
-    runner = _Runner(selector, loop)
+    runner = _Runner(selector, loop, threading.Event())
 
     async def blocks() -> None:
         task, hooks = asyncio.current_task(), sys.get_asyncgen_hooks()
@@ -676,7 +716,7 @@ def test_the_trace_function_shows_the_loop_to_its_own_greenlet_only() -> None:
     """greenlet lets nothing observe its trace functions, so they are called here by hand."""
     selector = _HidingSelector()
     loop = asyncio.SelectorEventLoop(selector)
-    runner = _Runner(selector, loop)
+    runner = _Runner(selector, loop, threading.Event())
     calls: list[str] = []
     other = greenlet.greenlet()
 

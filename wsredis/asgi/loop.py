@@ -25,6 +25,7 @@ import greenlet
 from gevent.monkey import is_module_patched
 from gevent.selectors import GeventSelector
 
+from ..runtime.logs import get_logger
 from ..runtime.loop import Loop
 from .calls import Calls
 from .handlers import GreenletLoop
@@ -35,6 +36,8 @@ else:  # the class itself has no parameters
     _Greenlet = gevent.Greenlet
 
 __all__ = ["AsyncioLoop"]
+
+log = get_logger("wsredis.asgi")
 
 
 class AsyncioLoop:
@@ -54,13 +57,17 @@ class AsyncioLoop:
         self.in_greenlet = is_module_patched("threading")
         self.thread: int | None = None
         self._runner: _Runner | None = None
+        self._stopping = threading.Event()
         if self.in_greenlet:
-            self._runner = hub_loop.run(_start_greenlet)
+            self._runner = hub_loop.run(_start_greenlet, self._stopping)
             self.asyncio = self._runner.asyncio
         else:
             self.asyncio = asyncio.new_event_loop()
             thread = threading.Thread(
-                target=_run, args=[self.asyncio], name="wsredis-asyncio", daemon=True
+                target=_run,
+                args=[self.asyncio, self._stopping],
+                name="wsredis-asyncio",
+                daemon=True,
             )
             thread.start()
             self.thread = thread.ident
@@ -74,23 +81,34 @@ class AsyncioLoop:
 
     def stop(self) -> None:
         """Stop the event loop; it cannot be used afterwards. From any thread."""
+        self._stopping.set()
         self.asyncio.call_soon_threadsafe(self.asyncio.stop)
 
 
-def _run(loop: asyncio.AbstractEventLoop) -> None:
-    """Run a loop until it is stopped, then close it."""
+def _run(loop: asyncio.AbstractEventLoop, stopping: threading.Event) -> None:
+    """Run a loop until `AsyncioLoop.stop`, then close it.
+
+    An application cannot end it: all websockets of hosted applications need it.
+    """
     asyncio.set_event_loop(loop)
     try:
-        loop.run_forever()
+        while not stopping.is_set():
+            try:
+                loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):  # of a task or a callback
+                log.exception("a task of an application tried to end the process; it goes on")
+            else:
+                if not stopping.is_set():
+                    log.error("an application stopped the asyncio loop; it goes on")
     finally:
         asyncio.set_event_loop(None)
         loop.close()
 
 
-def _start_greenlet() -> _Runner:
+def _start_greenlet(stopping: threading.Event) -> _Runner:
     """Run a new loop in a greenlet of this thread."""
     selector = _HidingSelector()
-    runner = _Runner(selector, GreenletLoop(selector))
+    runner = _Runner(selector, GreenletLoop(selector), stopping)
     runner.start()
     return runner
 
@@ -119,10 +137,16 @@ class _Runner(_Greenlet):
         task: while it is hidden, the task that blocks the greenlet; None if the loop only waits.
     """
 
-    def __init__(self, selector: _HidingSelector, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        selector: _HidingSelector,
+        loop: asyncio.AbstractEventLoop,
+        stopping: threading.Event,
+    ) -> None:
         super().__init__()
         selector.runner = self
         self.asyncio = loop
+        self._stopping = stopping
         self.hidden = True
         self.task: asyncio.Task[Any] | None = None
         self._outside: Any = None  # the running loop that the other greenlets see
@@ -134,7 +158,7 @@ class _Runner(_Greenlet):
         self._outside = asyncio._get_running_loop()
         asyncio._set_running_loop(None)
         try:
-            _run(self.asyncio)
+            _run(self.asyncio, self._stopping)
         finally:
             self.hidden = True
             asyncio._set_running_loop(self._outside)
