@@ -24,15 +24,15 @@ T = TypeVar("T", bound=Iterable[bytes])
 
 
 def lent(loop: AsyncioLoop, app: Callable[..., T], *args: Any) -> T:
-    """Call a WSGI application; ``async_to_sync`` in it uses the loop, if it needs to."""
+    """Call a WSGI application; ``async_to_sync`` in it uses the loop, if it needs to.
+
+    The greenlet keeps the loan, as the server iterates over the response after this call. asgiref
+    ignores a loop that does not run, and one from before a fork.
+    """
     asgiref = sys.modules.get("asgiref.sync")
-    if asgiref is None or not loop.in_greenlet:
-        return app(*args)
-    local = asgiref.SyncToAsync.threadlocal
-    if getattr(local, "main_event_loop", None) is not None:
-        return app(*args)
-    local.main_event_loop, local.main_event_loop_pid = loop.asyncio, os.getpid()
-    try:
-        return app(*args)
-    finally:
-        del local.main_event_loop, local.main_event_loop_pid
+    if asgiref is not None and loop.in_greenlet:
+        local = asgiref.SyncToAsync.threadlocal
+        lender = getattr(local, "main_event_loop", None)
+        if lender is None or not lender.is_running() or local.main_event_loop_pid != os.getpid():
+            local.main_event_loop, local.main_event_loop_pid = loop.asyncio, os.getpid()
+    return app(*args)
