@@ -28,6 +28,15 @@ def five(a: Any, b: Any, c: Any, d: Any, e: Any) -> Any:
     return None
 
 
+class Consumer:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take anything, as those of Channels do."""
+
+    @classmethod
+    def as_asgi(cls) -> Any:
+        return hosted
+
+
 @pytest.mark.parametrize("value", [f"{HERE}.hosted", f"{HERE}:hosted"])
 def test_a_path_is_imported(value: str) -> None:
     check_application(value)
@@ -49,6 +58,8 @@ def test_an_application_is_taken_as_it_is(value: Any) -> None:
         (3, "is not callable"),
         (page, "takes 2 arguments, like a WSGI application"),
         (asgi2, "takes 1 argument, like an ASGI 2 application"),
+        (Consumer, r"is a class of consumers: write .as_asgi\(\)"),
+        (WebSocketMiddleware(page), "takes 2 arguments, like a WSGI application"),
         (five, r"does not take \(scope, receive, send\)"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import json
 import os
@@ -31,6 +32,13 @@ from ..servers import hosted as app_module
 from ..servers.hosted import hosted
 from ..servers.support import SECONDS, closed, eventually
 from .support import ended, refused
+
+
+def test_what_the_client_reads_when_the_application_closes_before_it_accepts(
+    gate: Callable[..., Gate], room: str
+) -> None:
+    text = "The application has refused this websocket.\n"
+    assert refused(gate(), f"/ws/denies/{room}") == (403, text)
 
 
 def test_messages_and_pages(gate: Callable[..., Gate], room: str) -> None:
@@ -305,6 +313,25 @@ def test_a_failed_shutdown_is_logged(
     site.stop()
     site.stop = lambda: None
     assert "shutdown of the application failed: no way" in caplog.text
+
+
+def test_the_lifespan_does_not_see_the_context_of_a_request(gate: Callable[..., Gate]) -> None:
+    seen: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            return await hosted(scope, receive, send)
+        seen.append(client.get())
+        raise ValueError("no lifespan")
+
+    def identity(request: Any) -> None:
+        client.set("alice")
+
+    with gate(app, identity=identity).connect("/ws/echo"):
+        assert seen == ["nobody"]
+
+
+client: contextvars.ContextVar[str] = contextvars.ContextVar("client", default="nobody")
 
 
 def test_a_lifespan_that_is_cancelled(gate: Callable[..., Gate]) -> None:

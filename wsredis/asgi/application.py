@@ -49,17 +49,23 @@ def load_application(value: Any) -> Any:
 
 
 def _check_signature(app: Any) -> None:
-    """Refuse what takes other arguments than ``(scope, receive, send)``."""
+    """Refuse what takes other arguments than ``(scope, receive, send)``.
+
+    A class of consumers may take any, and a WSGI application more than its own.
+    """
+    if isinstance(app, type) and hasattr(app, "as_asgi"):
+        raise ConfigurationError(f"asgi={app!r:.200} is a class of consumers: write .as_asgi().")
     try:
         signature = inspect.signature(app)
     except (TypeError, ValueError):  # some callables of extension modules have none
         return
-    try:
-        signature.bind({}, None, None)
-    except TypeError:
-        pass
-    else:
-        return
+    if next(iter(signature.parameters), "") != "environ":
+        try:
+            signature.bind({}, None, None)
+        except TypeError:
+            pass
+        else:
+            return
     for arguments, what in ((2, "a WSGI application"), (1, "an ASGI 2 application")):
         try:
             signature.bind(*range(arguments))

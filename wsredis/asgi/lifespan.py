@@ -7,6 +7,7 @@ event does not support the protocol, and is run without it.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,7 +44,8 @@ class Lifespan:
 
     def start(self) -> None:
         """Send the startup event."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        # Its own context, as the current one is a copy of that of a client's request.
+        self._task = asyncio.Task(self._run(), context=contextvars.Context())
 
     def stop(self) -> None:
         """Send the shutdown event."""

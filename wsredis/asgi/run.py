@@ -226,7 +226,7 @@ class Run:
     def _deny(self) -> None:
         self._connected()
         self._state = State.CLOSED
-        self._endpoint.call(self._endpoint.refuse, PermissionDenied())
+        self._endpoint.call(self._endpoint.refuse, PermissionDenied(REFUSED))
 
     async def _send_message(self, event: Message) -> None:
         text, data = event.get("text"), event.get("bytes")
@@ -287,8 +287,7 @@ class Run:
                 kind = value
             elif name.lower() not in ("content-length", "connection", "transfer-encoding"):
                 others.append((name, value))
-        text = "The application has refused the websocket."
-        error = HandshakeError(status, text, others, body=self._body, content_type=kind)
+        error = HandshakeError(status, REFUSED, others, body=self._body, content_type=kind)
         self._state = State.CLOSED
         self._endpoint.call(self._endpoint.refuse, error)
 
@@ -299,6 +298,8 @@ def _headers(event: Message) -> list[tuple[str, str]]:
 
 
 GONE = "the client has disconnected"
+
+REFUSED = "The application has refused this websocket."
 
 UNEXPECTED = "{0!r} cannot be sent while the websocket is {1}: send {2}."
 
