@@ -136,3 +136,8 @@ def test_a_handshake_that_an_endpoint_refuses_later_is_a_warning_too(said: Any) 
     (warning,), each = said()
     assert each == ["refused 404 user=alice channels=-: No such room."]
     assert "user=alice asked for channels -: No such room." in warning
+
+
+def test_the_advice_for_503_names_all_causes() -> None:
+    for cause in ("Redis", "max_connections", "handshake_timeout", "restart"):
+        assert cause in refusal.ADVICE[503]

@@ -102,7 +102,7 @@ ADVICE = {
     429: "The limits are max_connections_per_user and max_connections_per_address.",
     500: "The error is in this log, unless the site itself refuses with 500.",
     501: "Start the site with one of these servers.",
-    503: "Redis, max_connections or handshake_timeout is the reason.",
+    503: "The cause is Redis, max_connections, handshake_timeout or a restart of the server.",
 }
 """What the site can do about a refusal, by its status."""
 
