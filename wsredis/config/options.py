@@ -89,7 +89,7 @@ class Config:
         None, _or_none(str),
         "an ASCII path that begins and ends with a slash, like '/channels/', or None for prefix"
     )  # fmt: skip
-    """Path below which an ASGI application has the websockets; ``/`` for all handshakes."""
+    """Path below which an ASGI application has the websockets; ``/`` for all outside `prefix`."""
 
     redis: str | Mapping[str, Any] = _option(
         "redis://127.0.0.1:6379/0", str,
