@@ -434,7 +434,7 @@ def test_the_path_is_utf_8(gate: Callable[..., Gate], path: str) -> None:
 
 @pytest.mark.parametrize("used", ["in the view", "in the response", "not imported"])
 def test_async_to_sync_in_a_page(kind: str, monkeypatch: pytest.MonkeyPatch, used: str) -> None:
-    """In a patched process it runs on the loop of the applications, elsewhere on one of its own."""
+    """It runs on the loop of the applications, so what is used there can be used here."""
     import asgiref.sync
 
     loops: list[Any] = []
@@ -466,7 +466,7 @@ def test_async_to_sync_in_a_page(kind: str, monkeypatch: pytest.MonkeyPatch, use
             ours = site.middleware._process.asyncio
             assert ours is not None
             if imported:
-                assert (loops[-1] is ours.asyncio) == ours.in_greenlet
+                assert loops[-1] is ours.asyncio
     finally:
         site.stop()
 
@@ -477,7 +477,7 @@ def test_a_loan_inside_of_another_keeps_the_outer_loop(kind: str) -> None:
     local = asgiref.sync.SyncToAsync.threadlocal
     outer = SimpleNamespace(is_running=lambda: True)
     local.main_event_loop, local.main_event_loop_pid = outer, os.getpid()
-    loop: Any = SimpleNamespace(in_greenlet=True, asyncio=None)
+    loop: Any = SimpleNamespace(asyncio=None)
     try:
         assert lent(loop, lambda: [local.main_event_loop]) == [outer]
     finally:
@@ -492,7 +492,7 @@ def test_a_loan_that_asgiref_would_ignore_is_replaced(stale: str) -> None:
     local.main_event_loop = SimpleNamespace(is_running=lambda: stale != "stopped")
     local.main_event_loop_pid = os.getpid() if stale == "stopped" else os.getppid()
     ours = object()
-    loop: Any = SimpleNamespace(in_greenlet=True, asyncio=ours)
+    loop: Any = SimpleNamespace(asyncio=ours)
     try:
         assert lent(loop, lambda: [local.main_event_loop]) == [ours]
         assert local.main_event_loop_pid == os.getpid()
