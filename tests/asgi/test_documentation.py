@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -31,7 +30,6 @@ FILES = {text.split()[1]: text for text in BLOCKS if text.startswith("# ")}
 (UWSGI,) = re.findall(r"^ {7}(uwsgi .*?)\n\n", PAGE, re.DOTALL | re.MULTILINE)
 
 SETTINGS = """
-import os
 SECRET_KEY = "not a secret, only for tests"
 ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "chat.routing"
@@ -123,7 +121,7 @@ def test_the_files_make_a_site(server: str, layer: str, redis_server: Any, tmp_p
         "-v",
         "0",
     ]
-    subprocess.run(migrate, cwd=tmp_path, env={**os.environ, **site._environ}, check=True)
+    subprocess.run(migrate, cwd=tmp_path, env=site._environ, check=True)
     site.start()
     try:
         assert site.get("/")[1] == "a page"

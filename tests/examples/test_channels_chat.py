@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,7 +40,7 @@ def site(
     site = Site(Setup(request.param, COMMANDS[request.param]), folder, redis_server.url)
     site._environ["DJANGO_CHAT_DB"] = str(folder / "db.sqlite3")
     migrate = [sys.executable, "-m", f"{PACKAGE}.manage", "migrate", "-v", "0"]
-    subprocess.run(migrate, cwd=folder, env={**os.environ, **site._environ}, check=True)
+    subprocess.run(migrate, cwd=folder, env=site._environ, check=True)
     site.start()
     try:
         yield site

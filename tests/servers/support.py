@@ -243,7 +243,11 @@ class Site:
         self._seen = 0
         self._app = HERE / app
         self._options = options
-        self._environ = {k: v for k, v in os.environ.items() if not k.startswith("WSREDIS_")}
+        self._environ = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("WSREDIS_", "DJANGO_"))  # the tests of Django set one
+        }
         self._environ |= {"XDG_RUNTIME_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
         self._environ |= {
             f"WSREDIS_{name.upper()}": str(value) for name, value in (config or {}).items()
