@@ -99,12 +99,13 @@ def layers_in_memory() -> Messages:
 
 
 def lossy_layers() -> Messages:
-    """Find channel layers that do not tell of messages that they have lost."""
+    """Find channel layers that lose messages without reporting it."""
     for name, path in _layers():
         if path.endswith(".RedisPubSubChannelLayer"):
             yield checks.Warning(
-                f"CHANNEL_LAYERS[{name!r}] is the pub/sub layer of channels_redis: what is sent"
-                " while its connection to Redis is lost is missing, and no consumer is told.",
+                f"CHANNEL_LAYERS[{name!r}] is the pub/sub layer of channels_redis: messages that"
+                " are sent while its connection to Redis is lost are missing, and consumers are not"
+                " notified.",
                 hint=LAYER,
                 id="wsredis.W013",
             )

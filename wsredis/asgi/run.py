@@ -43,7 +43,7 @@ class ClientDisconnected(OSError):
 
 
 class State(Enum):
-    """The state of the conversation, as far as the application has brought it."""
+    """The state of the websocket, as the application sees it."""
 
     CONNECTING = "connecting"
     REFUSING = "refusing"

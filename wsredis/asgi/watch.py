@@ -26,9 +26,9 @@ FRAMES = 8
 """How many frames of the stack are logged."""
 
 HELD = (
-    "An ASGI application held the asyncio loop for at least %d ms: the task %r (%s). Meanwhile no"
-    " ASGI application of this process ran. Do slow work in a thread, for example with"
-    " asyncio.to_thread. (Once a minute for each function.)%s"
+    "An ASGI application held the asyncio loop for at least %d ms: the task %r (%s). No other"
+    " ASGI application of this process could run in that time. Do slow work in a thread, for"
+    " example with asyncio.to_thread. (Once a minute for each function.)%s"
 )
 
 
