@@ -6,11 +6,13 @@ are closed as after a request.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 from django.db import close_old_connections, reset_queries
@@ -21,6 +23,9 @@ log = logging.getLogger("wsredis.adapters.django")
 
 LAST_SECONDS = 2.0
 """How long the end of the process waits for functions that have not been called yet."""
+
+LOOP_SECONDS = 5.0
+"""How long a function waits for the end of another greenlet's asyncio loop."""
 
 Job = Callable[[], object]
 
@@ -74,9 +79,21 @@ class Worker:
 
 
 def _call(job: Job) -> None:
+    _await_no_loop()
     reset_queries()
     close_old_connections()
     try:
         job()
     finally:
+        _await_no_loop()
         close_old_connections()
+
+
+def _await_no_loop() -> None:
+    """Wait while an asyncio loop runs on this system thread: Django's ORM would raise an error.
+
+    That is one of an asynchronous view, in a process that gevent has patched.
+    """
+    until = time.monotonic() + LOOP_SECONDS
+    while asyncio._get_running_loop() is not None and time.monotonic() < until:
+        time.sleep(0.01)

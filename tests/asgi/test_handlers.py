@@ -73,7 +73,11 @@ print(json.dumps(found))
 
 def test_functions_run_in_their_order_and_settle_their_futures() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-P", "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

@@ -36,7 +36,7 @@ async def eventually(is_so: Any) -> None:
 def program(text: str, *arguments: str) -> subprocess.Popen[str]:
     """Start a Python program; it is spoken to over its standard input and output."""
     return subprocess.Popen(
-        [sys.executable, "-c", text, *arguments],
+        [sys.executable, "-P", "-c", text, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -234,7 +234,7 @@ def member(redis_url: str, redis_client: redis.Redis) -> Iterator[subprocess.Pop
 
 def output_of(text: str, *arguments: str) -> str:
     ended = subprocess.run(
-        [sys.executable, "-c", text, *arguments],
+        [sys.executable, "-P", "-c", text, *arguments],
         capture_output=True,
         text=True,
         timeout=2 * SECONDS,

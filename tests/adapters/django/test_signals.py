@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from django.test import Client
 from websockets.exceptions import InvalidStatus
 
 from wsredis import Endpoint, Identity, PubSubEndpoint
-from wsredis.adapters.django import Publisher, connected, disconnected, signals
+from wsredis.adapters.django import Publisher, connected, disconnected, signals, worker
 from wsredis.adapters.django.worker import Worker
 
 SECONDS = 30.0
@@ -155,6 +156,23 @@ def test_an_event_that_fails_does_not_end_the_thread(
     assert done.wait(SECONDS)
     assert str(error) in caplog.text
     jobs._end(jobs._pid)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_function_waits_for_the_end_of_an_asyncio_loop(
+    monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """In a patched process that of an async view is seen in all greenlets; Django refuses then."""
+    looks: list[object] = []
+
+    def running_loop() -> object:
+        looks.append(None)
+        return None if ends and len(looks) > 2 else "a loop"
+
+    monkeypatch.setattr(worker, "asyncio", SimpleNamespace(_get_running_loop=running_loop))
+    monkeypatch.setattr(worker, "LOOP_SECONDS", 20 if ends else 0.01)
+    worker._call(lambda: looks.append("called"))
+    assert "called" in looks[2:]
 
 
 def test_a_receiver_may_use_the_database(
