@@ -5,10 +5,8 @@ Messages reach all threads, greenlets and event loops of the process, and no oth
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
-from collections.abc import Mapping
 from copy import deepcopy
 from functools import partial
 
@@ -31,15 +29,6 @@ class InMemoryChannelLayer(ChannelLayer):
     All methods can be awaited, and be called without a running asyncio loop: they are finished
     then when they return, and ``result()`` returns their result.
     """
-
-    def __init__(
-        self,
-        expiry: float = 60,
-        group_expiry: float = 86400,
-        capacity: int = 100,
-        channel_capacity: Mapping[str | re.Pattern[str], int] | None = None,
-    ) -> None:
-        super().__init__(expiry, group_expiry, capacity, channel_capacity)
 
     def _reset(self) -> None:
         self._lock = allocate_lock()
