@@ -17,22 +17,21 @@ import binascii
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import gevent
 
-from ..brokers import Broker, Queues, broker_for, queues_for
-from ..config import Config, current_config
 from ..exceptions import BrokerUnavailable, ConfigurationError
-from ..process import Process, process_with
+from ..process import Process
 from ..runtime.logs import get_logger
 from ..runtime.owner import channel_owner
 from .base import ChannelLayer, Message, channel_full, is_text, too_large
 from .calls import allocate_lock, run_on, running_loop, sync_or_async
 from .codec import Codec
 from .receivers import CONTROL, OwnChannel, QueueReader
+from .shards import Shard, shards_of
 
 __all__ = ["RedisChannelLayer"]
 
@@ -53,33 +52,6 @@ NOT_OURS = (
     "{channel!r} cannot be added to a group: only the process that receives it can do that, unless"
     " it was made by new_channel() of a RedisChannelLayer of wsredis."
 )
-
-
-class _Shard:
-    """One of the Redis servers of a layer.
-
-    Args:
-        make_config: returns the options with which it is reached; called once, on first use.
-    """
-
-    def __init__(self, make_config: Callable[[], Config]) -> None:
-        self._make_config = make_config
-
-    @cached_property
-    def config(self) -> Config:
-        return self._make_config()
-
-    @property
-    def broker(self) -> Broker:
-        return broker_for(self.config)
-
-    @property
-    def queues(self) -> Queues:
-        return queues_for(self.config)
-
-    def process(self) -> Process:
-        """Return the process object with the hub for this server."""
-        return process_with(self.config, self.broker)
 
 
 class RedisChannelLayer(ChannelLayer):
@@ -129,7 +101,7 @@ class RedisChannelLayer(ChannelLayer):
             )
         self.prefix = prefix
         self.dropped = 0
-        self._shards = [_Shard(make) for make in _configs(hosts)]
+        self._shards = shards_of(hosts)
         self._codec = Codec(serializer_format, symmetric_encryption_keys or ())
         self._own_name = re.compile(
             re.escape(prefix) + r"[a-zA-Z0-9\-_.]*\.(?P<tag>[0-9a-f]{12})(?P<mark>.)[0-9a-f]{19}"
@@ -454,39 +426,7 @@ class RedisChannelLayer(ChannelLayer):
     def _queue_key(self, channel: str) -> str:
         return f"{self.prefix}__queue__{channel}"
 
-    def _shard(self, name: str) -> _Shard:
+    def _shard(self, name: str) -> Shard:
         """Return the server for a name, as channels_redis chooses it."""
         ring = len(self._shards)
         return self._shards[int((binascii.crc32(name.encode()) & 0xFFF) * ring / 4096)]
-
-
-def _configs(hosts: Iterable[Any] | None) -> Sequence[Callable[[], Config]]:
-    """Return a function for each server that makes the options with which it is reached."""
-    if not hosts:
-        return [current_config]
-    if isinstance(hosts, str | bytes | Mapping):
-        raise ConfigurationError("hosts is not valid: write a list, even of one server.")
-    return [partial(_config, _where(host)) for host in hosts]
-
-
-def _where(host: Any) -> str | Mapping[str, Any]:
-    """Return the option ``redis`` for an entry of ``hosts``; the errors contain no password."""
-    if isinstance(host, Mapping):
-        if "sentinels" in host or "master_name" in host:
-            raise ConfigurationError(
-                "hosts with sentinels are not supported yet: write the address of the server."
-            )
-        if "address" in host and not isinstance(host["address"], str):
-            raise ConfigurationError("the address of an entry of hosts must be a URL.")
-        return host["address"] if set(host) == {"address"} else dict(host)
-    if isinstance(host, tuple | list) and len(host) == 2:
-        return {"host": host[0], "port": host[1]}
-    if isinstance(host, str):
-        return host
-    raise ConfigurationError(
-        "an entry of hosts is not valid: write a URL, a (host, port) pair, or a dict."
-    )
-
-
-def _config(where: str | Mapping[str, Any]) -> Config:
-    return Config.make(current_config(), redis=where)
