@@ -366,6 +366,23 @@ def test_messages_that_are_held_back_count_until_they_are_delivered(place: Place
     until(lambda: place.numbers()["buffer_memory"] == 0)
 
 
+@pytest.mark.parametrize("how", ["abort", "close and abort", "close in received"])
+def test_messages_that_are_held_back_are_counted_out_at_the_end(place: Place, how: str) -> None:
+    client, connection, endpoint = place.connect(CHANNEL)
+    place.run(setattr, endpoint, "received", lambda c, m: (endpoint.got.append(m), c.hold()))
+    client.sock.sendall(Frame(Opcode.TEXT, b"x" * 1000).serialize(mask=True) * 10)
+    until(lambda: place.numbers()["buffer_memory"] == 9000)
+    if how == "close in received":
+        place.run(setattr, endpoint, "received", lambda c, m: c.close())
+        place.run(connection.release)
+        until(lambda: connection.state is not State.OPEN)
+    elif how == "close and abort":
+        place.run(connection.close)
+    place.run(connection.abort)
+    assert place.numbers()["buffer_memory"] == 0
+    assert not place.hub.memory._unfinished
+
+
 # Retained messages
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+import zlib
 from collections.abc import Callable
 
 import pytest
@@ -152,6 +155,70 @@ def test_one_with_half_a_message_of_somebody_who_has_gone_is_lent_to_nobody_else
     client.sock.close()
     until(lambda: connection.state is State.CLOSED)
     assert spare(place) == []
+    other, _, endpoint = place.connect(CHANNEL)
+    other.sock.sendall(TEXT)
+    until(lambda: endpoint.got == ["hello"])
+
+
+def deflated(payload: bytes, fin: bool) -> bytes:
+    deflate = zlib.compressobj(wbits=-15)
+    data = deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    frame = bytearray(Frame(Opcode.TEXT, data[:-4], fin=fin).serialize(mask=True))
+    frame[0] |= 0x40
+    return bytes(frame)
+
+
+UNFINISHED: dict[str, bytes] = {
+    "half of a frame": masked(Opcode.TEXT, b"x" * 5000)[:3000],
+    "a fragment": masked(Opcode.TEXT, b"x" * 5000, fin=False),
+    "a deflated fragment": deflated(b"x" * 5000, fin=False),
+    "half of a deflated frame": deflated(b"x" * 5000, fin=True)[:-3],
+    "an invalid frame": b"\xff\x80",
+    "invalid UTF-8": masked(Opcode.TEXT, b"\xff\xff"),
+    "a frame that is too large": b"\x81\xff" + (1 << 40).to_bytes(8) + bytes(4),
+    "a message that is too large": deflated(b"x" * (1 << 21), fin=True),
+    "a close frame": masked(Opcode.CLOSE, (1000).to_bytes(2)),
+}
+
+
+@pytest.mark.parametrize("case", UNFINISHED)
+def test_what_an_ended_client_has_sent_is_freed_without_the_garbage_collector(
+    place: Place, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, connection, _ = place.connect(CHANNEL, bits=15)
+    receivers: list[weakref.ref[Receiver]] = []
+
+    def lend(deflate: bool) -> Receiver:
+        receiver = Receivers(Config()).lend(deflate)
+        receivers.append(weakref.ref(receiver))
+        return receiver
+
+    monkeypatch.setattr(place.receivers, "lend", lend)
+    gc.disable()
+    try:
+        client.sock.sendall(UNFINISHED[case])
+        until(lambda: receivers)
+        client.sock.close()
+        until(lambda: connection.state is State.CLOSED)
+        until(lambda: place.run(receivers[0]) is None)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("data", [TEXT, TEXT + TEXT[:-1]], ids=["message", "message and more"])
+def test_one_whose_websocket_was_aborted_by_its_endpoint_is_lent_to_nobody_else(
+    place: Place, data: bytes
+) -> None:
+    client, connection, endpoint = place.connect(CHANNEL)
+    place.run(setattr, endpoint, "received", lambda c, m: (endpoint.got.append(m), c.abort()))
+    client.sock.sendall(TEXT[:-1])  # so that it has one when it ends
+    until(lambda: connection._receiver is not None)
+    client.sock.sendall(TEXT[-1:] + data[len(TEXT) :])
+    until(lambda: endpoint.got == ["hello"])
+    place.run(int)  # the loop has left `received`
+    assert connection._receiver is None
+    assert spare(place) == []
+    assert place.numbers()["buffer_memory"] == 0
     other, _, endpoint = place.connect(CHANNEL)
     other.sock.sendall(TEXT)
     until(lambda: endpoint.got == ["hello"])

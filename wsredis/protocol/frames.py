@@ -339,6 +339,17 @@ class Receiver(Protocol):
             at = stop
         return data[at:]
 
+    def end(self) -> None:
+        """Free the memory of what was received; nothing may be fed afterwards.
+
+        The parser and its frames refer to each other, and the traceback of an error to all of
+        them, so that they would wait for the garbage collector.
+        """
+        self.parser.close()
+        self.parser_exc = None
+        self.reader.buffer.clear()
+        self._parts = bytearray()
+
     def recv_frame(self, frame: Frame) -> None:
         """Handle one frame; the parser turns a UnicodeDecodeError into 1007.
 

@@ -131,12 +131,10 @@ class WebSocket(Opening):
         held, self._held = self._held, None
         while held and not self._hold:
             self._received((held.popleft(),))
-        if self.state is not State.OPEN:
-            return
-        if self._hold:
+        if self._hold and self.state is State.OPEN:
             self._held = held
         self._count_memory()
-        if self._hold:
+        if self._hold or self.state is not State.OPEN:
             return
         if self._receiver is not None and self._receiver.closing:
             self._receive_close(self._receiver)
@@ -243,7 +241,9 @@ class WebSocket(Opening):
 
     def _on_closed(self) -> None:
         if self._receiver is not None:
-            self._receiver = None
+            self._receiver.end()
+        if self._receiver is not None or self._held is not None:
+            self._receiver = self._held = None
             self._host.memory.release(self)
         if self.was_open:
             numbers = (self.close_code, time.monotonic() - self.since, self.received, self.sent)
@@ -291,7 +291,9 @@ class WebSocket(Opening):
         if receiver.closing and not (self._hold or self._held):
             self._receive_close(receiver)
         before = self._receiver
-        if receiver.busy:
+        if self.state is State.CLOSED:
+            receiver.end()
+        elif receiver.busy:
             self._receiver = receiver
         else:
             self._receiver = None
