@@ -39,6 +39,7 @@ from .protocol.http import RETRY_SOON
 from .proxies import client_address
 from .runtime.logs import Seldom
 from .runtime.loop import Loop, TimeLimit
+from .runtime.watchdog import LIMIT, check_handshake
 from .servers import OPENED, Detached, Server, close_opened, server_for
 from .transports.websocket import WebSocket
 
@@ -313,15 +314,27 @@ class WebSocketMiddleware:
             HandshakeError: 503 if time has run out and there is no endpoint.
         """
         endpoint: Endpoint | None = None
+        limit = TimeLimit(self.config.handshake_timeout)
         try:
-            with TimeLimit(self.config.handshake_timeout):
+            with limit:
                 request.identity = self._identify(request)
                 endpoint = self._make_endpoint(request, context, factory)
         except TimeoutError as exc:
             if endpoint is None:
                 raise HandshakeError(503, TOO_LONG, RETRY_SOON) from exc
             return endpoint, False
+        finally:
+            if limit.took >= LIMIT:
+                self._check_handshake(limit.took, factory)
         return endpoint, True
+
+    def _check_handshake(self, took: float, factory: EndpointFactory) -> None:
+        """Report the site's code in a handshake if it has held the loop."""
+        called: dict[str, Callable[..., Any]] = {"identity": self.resolver}
+        if factory is self._endpoint:
+            called |= {"allowed_channels": self._policy, "endpoint": factory}
+        own = (anonymous, default_policy, PubSubEndpoint)
+        check_handshake(took, {name: each for name, each in called.items() if each not in own})
 
     def _identify(self, request: Request) -> Identity:
         """Call the resolver for the identity; if it fails, refuse the handshake."""

@@ -11,7 +11,7 @@ import gevent
 import pytest
 
 from wsredis.runtime.logs import INTERVAL, MAX_REASONS, Seldom
-from wsredis.runtime.watchdog import LIMIT, Watchdog
+from wsredis.runtime.watchdog import LIMIT, TOLERANCE, Watchdog, check_handshake
 
 from ..handshakes import DirectGate
 from ..place import CHANNEL, SECONDS, Place, Recorder, until
@@ -162,7 +162,7 @@ def test_a_method_without_code_is_named_too(
     holds.release()
     wait_for_loop(place)
     assert "at least 1000 ms: " in caplog.text
-    assert "lock.acquire (?:0)" in caplog.text
+    assert "lock.acquire. Meanwhile" in caplog.text
     assert place.hub.calling is None
 
 
@@ -224,6 +224,67 @@ class Looking(Watchdog):
     def _run(self) -> None:
         super()._run()
         self.ended.set()
+
+
+# The code of a handshake
+
+
+class Resolver:
+    def __call__(self, request: object) -> None:
+        pass
+
+
+def identify(request: object) -> None:
+    pass
+
+
+def report(took: float, **called: Any) -> None:
+    """Report a handshake in a greenlet whose iteration of the loop has lasted a moment."""
+    gevent.spawn(check_handshake, took, called).get()
+
+
+def test_code_of_a_handshake_is_named_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        report(TOLERANCE, identity=Resolver(), allowed_channels=identify, endpoint=Recorder)
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "wsredis.watchdog"]
+    here = "tests.runtime.test_watchdog"
+    assert line.startswith(f"A handshake held the loop for 10 ms, in identity={here}.Resolver (")
+    assert f" or allowed_channels={here}.identify (" in line
+    assert line.count("test_watchdog.py:") == 2
+    assert " or endpoint=tests.place.Recorder. Meanwhile" in line
+
+
+def test_a_handshake_that_has_waited_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
+    report(1e6, identity=identify)
+    assert "wsredis.watchdog" not in [record.name for record in caplog.records]
+
+
+def test_code_of_ours_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
+    report(TOLERANCE)
+    assert "wsredis.watchdog" not in [record.name for record in caplog.records]
+
+
+def test_a_handshake_in_a_thread_holds_no_loop(caplog: pytest.LogCaptureFixture) -> None:
+    check_handshake(TOLERANCE, {"identity": identify})
+    assert "wsredis.watchdog" not in [record.name for record in caplog.records]
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["site", "default"])
+def test_a_slow_handshake_is_checked(own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[tuple[float, list[str]]] = []
+    monkeypatch.setattr("wsredis.middleware.LIMIT", 0.0)
+    monkeypatch.setattr(
+        "wsredis.middleware.check_handshake", lambda took, called: checked.append((took, [*called]))
+    )
+    options: dict[str, Any] = {} if own else {"allowed_channels": lambda r, keys: keys}
+    gate = DirectGate(identity=None if own else Resolver(), **options)
+    try:
+        assert gate.ask()[0].startswith("101")
+    finally:
+        gate.close()
+    ((took, names),) = checked
+    assert took > 0
+    assert names == ([] if own else ["identity", "allowed_channels"])
 
 
 def test_it_looks_until_it_is_stopped(place: Place) -> None:

@@ -1,10 +1,11 @@
-"""A site whose endpoint blocks at each message."""
+"""A site whose endpoint blocks at each message, and whose handshakes block or wait if asked to."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
+import gevent
 import gevent.monkey
 
 from wsredis import PubSubEndpoint, WebSocketMiddleware
@@ -15,6 +16,13 @@ block = gevent.monkey.get_original("time", "sleep")
 """What a database driver in C does, with or without monkey-patching."""
 
 
+def identify(request: Any) -> None:
+    if "blocks" in request.GET:
+        block(0.3)
+    elif "waits" in request.GET:
+        gevent.sleep(0.3)
+
+
 class Slow(PubSubEndpoint):
     def received(self, connection: Any, message: str | bytes) -> None:
         block(0.6)
@@ -22,5 +30,8 @@ class Slow(PubSubEndpoint):
 
 
 application = WebSocketMiddleware(
-    None, allowed_channels=lambda request, requested: requested, endpoint=Slow
+    None,
+    identity=identify,
+    allowed_channels=lambda request, requested: requested,
+    endpoint=Slow,
 )

@@ -36,6 +36,31 @@ def test_an_endpoint_that_holds_the_loop_is_named_once(
     assert int(match[1]) >= 200
 
 
+@each("uwsgi-gevent", "gunicorn-gevent", "gunicorn-gthread", "werkzeug")
+def test_code_of_a_handshake_that_holds_the_loop_is_named(
+    start: Start, setup: Setup, room: str
+) -> None:
+    """On a threaded server it holds a thread only; code that waits holds nothing."""
+    site = start(setup, app="holding.py")
+    for how in ("waits", "blocks", "blocks"):
+        with site.connect(room, "subscribe-broadcast", how):
+            pass
+    with site.connect(room, *TALK) as ws:  # something that is logged later
+        ws.send("1")
+        assert ws.recv(timeout=SECONDS) == "1"
+    eventually(lambda: site.lines("The endpoint held the loop"), "a warning")
+    lines = site.lines("A handshake held the loop")
+    if setup.name in ("gunicorn-gthread", "werkzeug"):
+        assert not lines
+        return
+    (line,) = lines
+    match = re.search(r"for (\d+) ms, in identity=\w+\.identify \(\S+holding\.py:\d+\) or", line)
+    assert match is not None
+    assert int(match[1]) >= 300
+    assert re.search(r" or allowed_channels=\w+\.<lambda> \(", line)
+    assert re.search(r" or endpoint=\w+\.Slow\. Meanwhile", line)
+
+
 # uWSGI's router
 
 

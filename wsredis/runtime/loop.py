@@ -16,7 +16,7 @@ import gevent
 import gevent.monkey
 from gevent.hub import Hub as GeventHub
 
-__all__ = ["NEXT_TURN", "READ", "WRITE", "Loop", "TimeLimit", "in_gevent"]
+__all__ = ["NEXT_TURN", "READ", "WRITE", "Loop", "TimeLimit", "in_gevent", "iteration_age"]
 
 NEXT_TURN = 1e-6
 """Seconds until work that has yielded continues; 0 would run it before events of sockets."""
@@ -35,18 +35,31 @@ def in_gevent() -> bool:
     return isinstance(getattr(gevent.getcurrent(), "parent", None), GeventHub)
 
 
+def iteration_age() -> float:
+    """Return the seconds since the running gevent loop has last waited for events."""
+    loop: Any = gevent.get_hub().loop
+    began: float = loop.now()
+    loop.update_now()
+    age: float = loop.now() - began
+    return age
+
+
 class TimeLimit:
     """A context manager that raises TimeoutError after some seconds; in a thread only at its end.
 
     A greenlet is interrupted where it yields, by a `gevent.Timeout`. That is not an `Exception`, so
     ``except Exception`` in the code does not catch it. A thread, or code that blocks the loop,
     cannot be interrupted.
+
+    Attributes:
+        took: seconds that the code took; 0 until its end.
     """
 
-    __slots__ = ("_limit", "_seconds", "_until")
+    __slots__ = ("_limit", "_seconds", "_until", "took")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self.took = 0.0
 
     def __enter__(self) -> None:
         self._until = time.monotonic() + self._seconds
@@ -56,8 +69,9 @@ class TimeLimit:
         if self._limit is not None:
             self._limit.close()
         mine = exc is not None and exc is self._limit
-        late = time.monotonic() > self._until
-        if mine or (late and isinstance(exc, Exception | gevent.Timeout | None)):
+        late = time.monotonic() - self._until
+        self.took = late + self._seconds
+        if mine or (late > 0 and isinstance(exc, Exception | gevent.Timeout | None)):
             raise TimeoutError from exc
 
 
