@@ -162,6 +162,8 @@ class Load(Process):
             self._stdin = self._popen.stdin
             self._stdout = self._popen.stdout
             self._held = b""
+            self._readable = select.poll()  # unlike `select.select`, for any descriptor
+            self._readable.register(self._stdout, select.POLLIN)
             try:
                 self.opened = self.report("open", OPEN_SECONDS)
                 if self.opened["failed"]:
@@ -209,7 +211,7 @@ class Load(Process):
 
     def _line(self, seconds: float) -> bytes:
         while b"\n" not in self._held:
-            if not select.select([self._stdout], [], [], seconds)[0]:
+            if not self._readable.poll(seconds * 1000):
                 raise RuntimeError("the load client timed out: messages were lost")
             data = os.read(self._stdout.fileno(), 65536)
             if not data:

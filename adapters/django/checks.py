@@ -353,6 +353,8 @@ def _served() -> Messages:
 
 
 def _wsgi_application() -> Messages:
+    if _sensible() is None:
+        return  # the application cannot be made then
     try:
         application = get_internal_wsgi_application()
     except (ConfigurationError, ImproperlyConfigured) as exc:
