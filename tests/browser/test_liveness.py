@@ -24,6 +24,7 @@ CONNECT = """
     const pauses = { minDelay: 3600000, maxDelay: 3600000 };
     const ws = new WSRedis("/ws/news?subscribe-broadcast", pauses);
     ws.on("state", (state) => (document.body.dataset.state = state));
+    ws.on("message", (text) => (document.body.dataset.message = text));
 """
 """A client that waits for an hour before it connects again."""
 
@@ -55,6 +56,8 @@ def test_a_frozen_server_is_noticed_and_a_page_that_wakes_connects_at_once(
     page.add_script_tag(content=CONNECT)
     body = page.locator("body")
     expect(body).to_have_attribute("data-state", "open")
+    site.publisher("news", broadcast=True).publish("behind the first heartbeat")
+    expect(body).to_have_attribute("data-message", "behind the first heartbeat")
     assert site.process is not None
     os.killpg(site.process.pid, signal.SIGSTOP)
     try:

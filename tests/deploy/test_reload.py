@@ -26,7 +26,7 @@ TALK = ("subscribe-broadcast", "publish-broadcast", "echo")
 
 def assert_told_and_spread(herd: Herd) -> None:
     lost = herd.lost()
-    assert {event["code"] for event in lost} <= TOLD
+    assert {event["code"] for event in lost} <= TOLD, lost
     # The client's first pause: a quarter of a second at least, half a second at most.
     delays = [event["delay"] for event in lost]
     assert all(250 <= delay <= 500 for delay in delays)

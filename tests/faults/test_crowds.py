@@ -62,7 +62,7 @@ def test_two_thousand_handshakes_at_once_are_all_answered_and_again_after_a_gap(
             crowd.wait_for(numbers.next(), SECONDS)
         found = check(crowd.clients, numbers)
         assert found.codes == {1012: COUNT}
-        assert not crowd.refused
+        assert not crowd.refused, site.lines("refused ")[:3]
         stats = site.stats()
         assert stats["connections"] == COUNT
         assert (stats["accepted"], stats["gaps"], stats["slow_consumers"]) == (2 * COUNT, 1, 0)
