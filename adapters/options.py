@@ -7,6 +7,7 @@ from typing import Any
 from wsredis.asgi.application import check_application
 from wsredis.config import Config
 from wsredis.config.paths import import_path
+from wsredis.consumers.routing import check_routes
 from wsredis.exceptions import ConfigurationError
 
 __all__ = ["cause", "has_all", "load"]
@@ -21,8 +22,8 @@ def cause(exc: Exception) -> str:
 def load(name: str, option: str, value: Any, example: str) -> Any:
     """Return the callable that an option is, or whose path it is.
 
-    The path of ``asgi`` is returned as it is, as its module may need the site, which is not loaded
-    yet. Only ``asgi`` and ``endpoint`` may be classes.
+    The paths of ``asgi`` and ``routes`` are returned as they are, as their modules may need the
+    site, which is not loaded yet. Only ``asgi`` and ``endpoint`` may be classes.
 
     Args:
         name: the name of the option.
@@ -34,8 +35,8 @@ def load(name: str, option: str, value: Any, example: str) -> Any:
         ConfigurationError: it cannot be imported, is not callable, or is a class where none is
             allowed.
     """
-    if name == "asgi":
-        return _checked(option, value)
+    if name in ("asgi", "routes"):
+        return _checked(name, option, value)
     found = value
     if isinstance(value, str):
         try:
@@ -63,11 +64,11 @@ def has_all(asgi: Any, endpoint: Any, config: Config) -> bool:
     return asgi is not None and endpoint is None and same
 
 
-def _checked(option: str, value: Any) -> Any:
-    """Return an ASGI application or its path, checked as far as possible without an import."""
+def _checked(name: str, option: str, value: Any) -> Any:
+    """Return what handles websockets, or its path, checked as far as possible without an import."""
+    check = check_application if name == "asgi" else check_routes
     try:
-        check_application(value)
+        check(value)
     except ConfigurationError as exc:
-        rest = str(exc).removeprefix("asgi=")
-        raise ConfigurationError(f"{option} = {rest}") from exc
+        raise ConfigurationError(f"{option} = {str(exc).removeprefix(name + '=')}") from exc
     return value

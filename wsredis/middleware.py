@@ -9,14 +9,16 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .access.policy import AllowedChannels, check_channels, default_policy
-from .asgi.application import check_application
+from .asgi.endpoint import AsgiEndpoint
 from .asgi.lending import lent
 from .brokers import Broker, broker_for
 from .config import Config, base_config, claim, release
 from .deprecated import Statistics
+from .destinations import Destination, Destinations
 from .drain import install_signals
 from .endpoints import Endpoint, EndpointContext, EndpointFactory, PubSubEndpoint
 from .exceptions import BrokerUnavailable, ConfigurationError, HandshakeError, PermissionDenied
@@ -37,7 +39,6 @@ from .identity import (
 from .process import Process, process_for
 from .protocol.http import RETRY_SOON
 from .proxies import client_address
-from .runtime.logs import Seldom
 from .runtime.loop import Loop, TimeLimit
 from .runtime.watchdog import LIMIT, check_handshake
 from .servers import OPENED, Detached, Server, close_opened, server_for
@@ -64,12 +65,6 @@ NO_ASGI = (
     " uvicorn, daphne, hypercorn or granian. It serves websockets without ASGI."
 )
 
-NOT_IMPORTED = (
-    "%s Until it can be imported, handshakes get 500, and each tries the import again. (Once a"
-    " minute.)"
-)
-
-_seldom = Seldom()
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -94,6 +89,8 @@ class WebSocketMiddleware:
         endpoint: makes the endpoint of a websocket; by default `PubSubEndpoint`.
         asgi: an ASGI 3 application, or its path such as ``mysite.asgi.application``, for the
             websockets below ``asgi_prefix``.
+        routes: consumers, endpoints and ASGI applications by paths: a list such as
+            ``[("ws/chat/<slug:room>/", ChatConsumer)]``, a router, or its path.
         **options: fields of `Config` that override ``config``.
 
     The options of the first middleware also apply to a `Publisher` of this process that is given
@@ -113,6 +110,7 @@ class WebSocketMiddleware:
         broker: Broker | None = None,
         endpoint: EndpointFactory | None = None,
         asgi: Any = None,
+        routes: Any = None,
         **options: Any,
     ) -> None:
         _check_callable("app", app, "the WSGI application itself, or None", may_be_class=True)
@@ -128,13 +126,10 @@ class WebSocketMiddleware:
         self.broker = broker if broker is not None else broker_for(self.config)
         self.resolver = identity if identity is not None else anonymous
         self._policy = allowed_channels if allowed_channels is not None else default_policy
-        self._endpoint = endpoint if endpoint is not None else PubSubEndpoint
         self.asgi = asgi
-        self.asgi_prefix: str | None = None
-        if asgi is not None:
-            check_application(asgi)
-            self.asgi_prefix = self.config.asgi_prefix or self.config.prefix
-            self._check_prefixes(endpoint)
+        self.routes = routes
+        self._destinations = Destinations(self.config, endpoint, asgi, routes, PubSubEndpoint)
+        self.may_host = asgi is not None or routes is not None
         self._process: Process | None = None
         self._warned = False
         check_resolver(self.resolver, self.config)
@@ -154,10 +149,13 @@ class WebSocketMiddleware:
         path = environ.get("PATH_INFO", "")
         if path[:1] != "/":
             path = path_of(path)
-        hosted = self.asgi_prefix is not None and self._is_hosted(environ, path)
-        if hosted or path.startswith(self.config.prefix):
+        if path.startswith(self.config.prefix) or (self.may_host and "HTTP_UPGRADE" in environ):
             try:
-                return self._accept(environ, start_response, hosted)
+                destination: Destination | None = self._destinations.endpoint
+                if self.may_host:
+                    destination = self._destinations.find(environ, path)
+                if destination is not None:
+                    return self._accept(environ, start_response, destination)
             except HandshakeError as refused:
                 if self.config.serve_client:
                     found = client_file(environ, self.config.prefix, start_response)
@@ -173,7 +171,7 @@ class WebSocketMiddleware:
                 log.warning(NO_APP, self.config.prefix)
             where = f"Only websockets are served here, below {self.config.prefix}"
             return answer(HandshakeError(404, where), start_response, environ)
-        if self.asgi is not None and (loop := self._asyncio_loop()) is not None:
+        if self.may_host and (loop := self._asyncio_loop()) is not None:
             return lent(loop, self.app, environ, start_response)
         return self.app(environ, start_response)
 
@@ -184,47 +182,34 @@ class WebSocketMiddleware:
             return None
         return process.asyncio
 
-    def _check_prefixes(self, endpoint: EndpointFactory | None) -> None:
-        """Check that the ASGI application leaves websockets to the endpoint."""
-        if self.asgi_prefix != self.config.prefix:
-            return
-        if endpoint is not None:
-            raise ConfigurationError(
-                f"asgi and endpoint both have the websockets below {self.config.prefix}: write"
-                " another asgi_prefix or prefix."
-            )
-        log.info(
-            "the ASGI application has all websockets below %s, so none can be opened with"
-            " ?subscribe-...; for both, set another asgi_prefix",
-            self.config.prefix,
-        )
-
     def serves(self, environ: dict[str, Any], path: str) -> bool:
-        """Return whether this object answers a request itself, without the WSGI application."""
-        return path.startswith(self.config.prefix) or self._is_hosted(environ, path)
+        """Return whether this object answers a request itself, without the WSGI application.
 
-    def _is_hosted(self, environ: dict[str, Any], path: str) -> bool:
-        """Return whether a request is for the ASGI application.
-
-        The longer one of the two prefixes wins. Outside the prefix of wsredis, plain HTTP belongs
-        to the WSGI application.
+        Args:
+            environ: that of the request.
+            path: its path, as the server has decoded it.
         """
-        prefix, hosted = self.config.prefix, self.asgi_prefix
-        if hosted is None or not path.startswith(hosted):
+        if path.startswith(self.config.prefix):
+            return True
+        if not self.may_host or "HTTP_UPGRADE" not in environ:
             return False
-        if path.startswith(prefix):
-            return len(hosted) >= len(prefix)
-        return "websocket" in environ.get("HTTP_UPGRADE", "").lower()
+        try:
+            return self._destinations.find(environ, path) is not None
+        except HandshakeError:
+            return True
 
     def _accept(
-        self, environ: dict[str, Any], start_response: Callable[..., Any], hosted: bool
+        self,
+        environ: dict[str, Any],
+        start_response: Callable[..., Any],
+        destination: Destination,
     ) -> Iterable[bytes]:
         """Turn a request into a websocket; errors are HTTP responses only until the 101 is sent.
 
         Args:
             environ: that of the request.
             start_response: that of the request.
-            hosted: whether the ASGI application has this websocket.
+            destination: what handles the websocket.
         """
         since = time.monotonic()
         if TAKEN in environ:  # for example, an outer middleware retries the request
@@ -244,17 +229,16 @@ class WebSocketMiddleware:
         length = "CONTENT_LENGTH" in environ and environ["CONTENT_LENGTH"]
         if length and server.may_repeat_length(start_response):
             raise HandshakeError(400, REPEATED_LENGTH)
-        prefix = (hosted and self.asgi_prefix) or self.config.prefix
-        facility = facility_of(request, prefix)
+        facility = facility_of(request, destination.prefix)
         process = self._process_here(server, start_response)
-        factory = self._asgi_endpoint if hosted else self._endpoint
+        make = partial(destination.make, process) if destination.in_process else destination.make
         hub, loop = process.hub, process.loop
         context = EndpointContext(self.config, self._policy, facility, handshake.offered, loop.soon)
         # The limits of the process and of the address are checked before the site's code runs, the
         # limit of the user after it.
         slots = process.limits.take(request.client_address, server.ends_tls)
         try:
-            endpoint, in_time = self._identify_and_decide(request, context, factory)
+            endpoint, in_time = self._identify_and_decide(request, context, make)
         except BaseException as exc:
             process.limits.release(slots)
             _name_user(exc, request.identity)
@@ -306,7 +290,7 @@ class WebSocketMiddleware:
         return server.finish(start_response)
 
     def _identify_and_decide(
-        self, request: Request, context: EndpointContext, factory: EndpointFactory
+        self, request: Request, context: EndpointContext, make: EndpointFactory
     ) -> tuple[Endpoint, bool]:
         """Call the resolver and make the endpoint; return whether both were done in time, too.
 
@@ -318,22 +302,22 @@ class WebSocketMiddleware:
         try:
             with limit:
                 request.identity = self._identify(request)
-                endpoint = self._make_endpoint(request, context, factory)
+                endpoint = self._make_endpoint(request, context, make)
         except TimeoutError as exc:
             if endpoint is None:
                 raise HandshakeError(503, TOO_LONG, RETRY_SOON) from exc
             return endpoint, False
         finally:
             if limit.took >= LIMIT:
-                self._check_handshake(limit.took, factory)
+                self._check_handshake(limit.took, endpoint)
         return endpoint, True
 
-    def _check_handshake(self, took: float, factory: EndpointFactory) -> None:
+    def _check_handshake(self, took: float, endpoint: Endpoint | None) -> None:
         """Report the site's code in a handshake if it has held the loop."""
         called: dict[str, Callable[..., Any]] = {"identity": self.resolver}
-        if factory is self._endpoint:
-            called |= {"allowed_channels": self._policy, "endpoint": factory}
-        own = (anonymous, default_policy, PubSubEndpoint)
+        if not isinstance(endpoint, AsgiEndpoint):  # which has no policy
+            called |= {"allowed_channels": self._policy, "endpoint": type(endpoint)}
+        own = (anonymous, default_policy, PubSubEndpoint, type(None))
         check_handshake(took, {name: each for name, each in called.items() if each not in own})
 
     def _identify(self, request: Request) -> Identity:
@@ -350,29 +334,18 @@ class WebSocketMiddleware:
         return identity
 
     def _make_endpoint(
-        self, request: Request, context: EndpointContext, factory: EndpointFactory
+        self, request: Request, context: EndpointContext, make: EndpointFactory
     ) -> Endpoint:
         try:
-            endpoint = factory(request, context)
+            endpoint = make(request, context)
             if endpoint is None:
-                raise TypeError(f"{factory!r} must return an Endpoint, not None")
+                raise TypeError(f"{make!r} must return an Endpoint, not None")
             return endpoint
         except HandshakeError:
             raise
         except Exception as exc:
             log.exception("the endpoint failed, so the handshake is refused")
             raise HandshakeError(500, SERVER_ERROR) from exc
-
-    def _asgi_endpoint(self, request: Request, context: EndpointContext) -> Endpoint:
-        """Return the endpoint of a websocket of the ASGI application."""
-        assert self._process is not None  # since `_accept`
-        try:
-            host = self._process.host(self.asgi)
-        except ConfigurationError as exc:
-            if _seldom.passes(self.asgi):
-                log.error(NOT_IMPORTED, exc, exc_info=exc)
-            raise HandshakeError(500, SERVER_ERROR) from exc
-        return host.endpoint(request, context)
 
     def _process_here(self, server: Server | None = None, start_response: Any = None) -> Process:
         """Return the process object, made at the first handshake and so never before a fork.

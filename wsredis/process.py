@@ -12,7 +12,8 @@ import logging
 import os
 import resource
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .asgi.application import load_application
 from .brokers import Broker
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Process", "process_for", "process_with"]
 
 log = logging.getLogger("wsredis.process")
+
+T = TypeVar("T")
 
 TOO_MANY = (
     "max_connections=%d needs more files than this process may open: of %d (ulimit -n), the server"
@@ -55,7 +58,7 @@ class Process:
         each: descriptors of one websocket.
 
     Attributes:
-        asyncio: the asyncio loop, once an ASGI application is hosted.
+        asyncio: the asyncio loop, once something needs it.
         closed: whether it accepts no more websockets; `process_for` then makes another one.
         pid: id of the operating system process in which it was made.
     """
@@ -71,6 +74,7 @@ class Process:
         self.limits = self.hub.limits
         self.receivers = Receivers(config)
         self.asyncio: AsyncioLoop | None = None
+        self._shared: dict[type, Any] = {}
         self._hosts: dict[str | int, AsgiHost] = {}
         self._watchdog = Watchdog(self.loop, self.hub)
         self._watchdog.start()
@@ -94,6 +98,18 @@ class Process:
         if host is None:
             app = load_application(asgi)  # not under the lock: the import is the site's code
             from .asgi.host import AsgiHost
+
+            asyncio = self.asyncio_loop()
+            with _lock:
+                host = self._hosts.get(key)
+                if host is None:
+                    host = self._hosts[key] = AsgiHost(app, self.config, self.loop, asyncio)
+                    self.hub.on_drained.append(host.drain)
+        return host
+
+    def asyncio_loop(self) -> AsyncioLoop:
+        """Return the asyncio loop of this process, made at the first call."""
+        if self.asyncio is None:
             from .asgi.loop import AsyncioLoop
             from .asgi.watch import TaskWatch
 
@@ -101,11 +117,16 @@ class Process:
                 if self.asyncio is None:
                     self.asyncio = AsyncioLoop(self.loop)
                     self._watchdog.also.append(TaskWatch(self.asyncio, self.loop).look)
-                host = self._hosts.get(key)
-                if host is None:
-                    host = self._hosts[key] = AsgiHost(app, self.config, self.loop, self.asyncio)
-                    self.hub.on_drained.append(host.drain)
-        return host
+        return self.asyncio
+
+    def shared(self, kind: type[T], make: Callable[[], T]) -> T:
+        """Return the object of a kind that all users of this object share; make it if necessary."""
+        found = self._shared.get(kind)
+        if found is None:
+            with _lock:
+                found = self._shared.get(kind) or self._shared.setdefault(kind, make())
+        result: T = found
+        return result
 
     def stats(self) -> dict[str, int]:
         """Return the counters of the hub; callable from any thread."""
@@ -121,9 +142,9 @@ class Process:
             _processes[:] = [each for each in _processes if each is not self]
         self.loop.run(self.hub.close)
         # Only once, as each middleware that shares this object may close it.
-        hosts, self._hosts = self._hosts, {}
-        for host in hosts.values():
-            self.loop.run(host.drain)
+        ends, self.hub.on_drained = self.hub.on_drained, []
+        for end in ends:
+            self.loop.run(end)
         asyncio, self.asyncio = self.asyncio, None
         if asyncio is not None:
             asyncio.stop()

@@ -106,7 +106,7 @@ class DjangoWebSocketMiddleware:
         check_resolver(now.identity, now.config)
         gate = self._gate(now)
         self._prefix: str | None = gate.config.prefix
-        self._asgi_prefix = gate.asgi_prefix
+        self._may_host = gate.may_host
         setting_changed.connect(self._forget)
         DjangoWebSocketMiddleware.made = True
 
@@ -127,13 +127,13 @@ class DjangoWebSocketMiddleware:
             self.app is not None
             and self._prefix
             and not path.startswith(self._prefix)
-            and (self._asgi_prefix is None or not path.startswith(self._asgi_prefix))
+            and not (self._may_host and "HTTP_UPGRADE" in environ)
         ):
-            app = self.app if self._asgi_prefix is None else self._gates[0]
+            app = self._gates[0] if self._may_host else self.app
             return app(environ, start_response)
         now = self._load()
         gate = self._gate(now)
-        self._prefix, self._asgi_prefix = gate.config.prefix, gate.asgi_prefix
+        self._prefix, self._may_host = gate.config.prefix, gate.may_host
         if not gate.serves(environ, path):
             return gate(environ, start_response)
         if settings.USE_X_FORWARDED_HOST and (host := environ.get("HTTP_X_FORWARDED_HOST")):
@@ -162,7 +162,8 @@ class DjangoWebSocketMiddleware:
         pages = self.app is not None and in_gevent()
         if pages and not sys.modules["gevent.monkey"].is_module_patched("threading"):
             log.warning(UNPATCHED)
-        if now.asgi is not None and environ.get("wsgi.multiprocess"):
+        hosts = now.asgi is not None or now.routes is not None
+        if hosts and environ.get("wsgi.multiprocess"):
             for name in process_layers():
                 log.warning(IN_MEMORY, name)
 
@@ -179,6 +180,7 @@ class DjangoWebSocketMiddleware:
                 identity=self._identify,
                 endpoint=None if alone else self._endpoint,
                 asgi=now.asgi,
+                routes=now.routes,
             )
             others = [old for old in self._gates if old is not gate]
             busy = [old for old in others if old.stats()["connections"]]
@@ -190,7 +192,7 @@ class DjangoWebSocketMiddleware:
 
     @staticmethod
     def _is_for(gate: WebSocketMiddleware, now: Options) -> bool:
-        return gate.config == now.config and gate.asgi == now.asgi
+        return gate.config == now.config and (gate.asgi, gate.routes) == (now.asgi, now.routes)
 
     def _identify(self, request: Any) -> Identity | None:
         """Return the identity for the `webob.Request` that the core has made."""
@@ -198,8 +200,15 @@ class DjangoWebSocketMiddleware:
         with _translated():
             django_request = environ[REQUEST] = handshake_request(environ)
             django_request.get_host()
-            if environ[OPTIONS].asgi is not None:  # so that Channels does not load it again
+            options = environ[OPTIONS]
+            if options.asgi is not None or options.routes is not None:
+                # So that Channels does not load the session again; consumers have no middleware.
                 environ[ADDED] = {"session": django_request.session}
+                if options.routes is not None:
+                    environ[ADDED] |= {
+                        "user": django_request.user,
+                        "cookies": django_request.COOKIES,
+                    }
             identity = environ[OPTIONS].identity(django_request)
             return limited(identity, django_request.session) if identity else identity
 

@@ -8,8 +8,11 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.signals import setting_changed
+from django.db import close_old_connections, connections
 
 from wsredis.config import configure_from
+from wsredis.consumers.hooks import after_handlers, around_handlers
+from wsredis.layers.registry import configure_layers, set_source
 
 from . import revoke
 from .conf import current_config
@@ -38,6 +41,9 @@ class WSRedisConfig(AppConfig):
         from . import checks
 
         checks.register_all()
+        set_source(lambda: getattr(settings, "CHANNEL_LAYERS", None))
+        around_handlers.append(close_old_connections)
+        after_handlers.append(connections.close_all)
         configure_from(current_config)
         keep_together()
         revoke.connect(current_config)
@@ -52,8 +58,10 @@ def _find_client() -> None:
         settings.STATICFILES_FINDERS = [*settings.STATICFILES_FINDERS, FINDER]
 
 
-def _in_tests(**changed: Any) -> None:
-    """Make live servers serve websockets; only tests send this signal."""
+def _in_tests(setting: str, **changed: Any) -> None:
+    """Make live servers serve websockets, and layers anew; only tests send this signal."""
+    if setting == "CHANNEL_LAYERS":
+        configure_layers(None)
     if "django.test.testcases" in sys.modules:
         from .testing import serve_websockets
 

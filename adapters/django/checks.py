@@ -2,24 +2,25 @@
 
 ============  ===============================================================================
 wsredis.E001  ``WSREDIS`` has an unknown option, or one that is not valid
-wsredis.E002  a callback cannot be imported or called; ``asgi`` cannot be imported (with
-              ``--deploy``, and in the commands ``check`` and ``runserver``)
+wsredis.E002  a callback cannot be imported or called; ``asgi`` or ``routes`` cannot be
+              imported (with ``--deploy``, and in the commands ``check`` and ``runserver``)
 wsredis.E003  the WSGI wrapper is in ``MIDDLEWARE`` instead of wsgi.py
 wsredis.E004  Redis does not answer (``--deploy``)
 wsredis.W001  pages of every origin may connect
 wsredis.W002  anonymous users may publish
 wsredis.W003  anonymous users may subscribe and publish everywhere
 wsredis.W004  all users are anonymous: an application or a middleware is missing
-wsredis.W005  sessions are in a database, or an ASGI application may use one, whose driver
-              blocks every greenlet (in a process that gevent has patched, and with
-              ``--deploy``)
+wsredis.W005  sessions are in a database, or consumers or an ASGI application may use one,
+              whose driver blocks every greenlet (in a process that gevent has patched, and
+              with ``--deploy``)
 wsredis.W006  ``WSGI_APPLICATION`` does not serve websockets to Django's users (with
               ``--deploy``, and in the commands ``check`` and ``runserver``)
 wsredis.W007  messages do not leave the process (``--deploy``)
 wsredis.W008  other sites on the same Redis server may receive the messages of this one
 wsredis.W009  websockets cannot load the sessions of the site as its pages do
-wsredis.W010  ``ASGI_APPLICATION`` has websockets that are not served, as ``asgi`` is not set
-              (with ``--deploy``, and in the commands ``check`` and ``runserver``)
+wsredis.W010  ``ASGI_APPLICATION`` has websockets that are not served, as neither ``asgi`` nor
+              ``routes`` is set (with ``--deploy``, and in the commands ``check`` and
+              ``runserver``)
 wsredis.W011  the messages of a channel layer do not leave the process (``--deploy``)
 wsredis.W012  the origin validator of the ASGI application accepts every origin (``--deploy``)
 wsredis.W013  a channel layer loses messages without telling the consumers
@@ -46,6 +47,7 @@ from wsredis.access.requests import REQUESTABLE
 from wsredis.asgi.application import load_application
 from wsredis.brokers import broker_for, shared_channels
 from wsredis.config import Config
+from wsredis.consumers.routing import router as load_routes
 from wsredis.exceptions import BrokerUnavailable, ConfigurationError
 from wsredis.identity import ANONYMOUS, anonymous
 from wsredis.middleware import WebSocketMiddleware
@@ -99,6 +101,17 @@ def _hosted() -> Any:
     """Return the ASGI application or its path; None if there is none, or the options are wrong."""
     now = _sensible()
     return None if now is None else now.asgi
+
+
+def _routes() -> Any:
+    """Return the routes or their path; None if there are none, or the options are wrong."""
+    now = _sensible()
+    return None if now is None else now.routes
+
+
+def _has_consumers() -> bool:
+    """Return whether channel layers may have consumers in the processes of this site."""
+    return _hosted() is not None or _routes() is not None
 
 
 def _setting() -> Messages:
@@ -264,10 +277,10 @@ def _patched() -> bool:
 
 
 def _blocking_databases() -> Messages:
-    hosting = _hosted() is not None
+    hosting = _has_consumers()
     used = [("Sessions are in a database", connection) for connection in _session_databases()]
     if hosting:
-        what = "The ASGI application may use a database"
+        what = f"{'Consumers' if _hosted() is None else 'The ASGI application'} may use a database"
         used += [(what, connection) for connection in connections.all()]
     for what, connection in used:
         if driver := _blocking_driver(connection):
@@ -349,7 +362,7 @@ def _served() -> Messages:
     command, *arguments = (*sys.argv[1:], "")
     if command == "runserver" or (command == "check" and "--deploy" not in arguments):
         yield from _wsgi_application()
-        yield from _asgi_application()
+        yield from _applications()
 
 
 def _wsgi_application() -> Messages:
@@ -380,31 +393,39 @@ def _wsgi_application() -> Messages:
     )
 
 
-def _asgi_application() -> Messages:
-    asgi = _hosted()
-    if asgi is None:
+def _applications() -> Messages:
+    """Look at the ASGI application and at the routes."""
+    if not _has_consumers():
         yield from asgi_checks.unhosted()
         return
-    try:
-        load_application(asgi)
-    except ConfigurationError as exc:
-        text = str(exc).removeprefix("asgi=")
-        yield _error(ConfigurationError(f"WSREDIS['asgi'] = {text}"), "wsredis.E002")
+    uses: list[tuple[str, Any, Callable[[Any], object]]] = [
+        ("asgi", _hosted(), load_application),
+        ("routes", _routes(), load_routes),
+    ]
+    for name, value, load in uses:
+        if value is None:
+            continue
+        try:
+            load(value)
+        except ConfigurationError as exc:
+            text = str(exc).removeprefix(f"{name}=")
+            yield _error(ConfigurationError(f"WSREDIS[{name!r}] = {text}"), "wsredis.E002")
 
 
 def _layers() -> Messages:
-    if _hosted() is not None:
+    if _has_consumers():
         yield from asgi_checks.lossy_layers()
 
 
 def _deployed_application() -> Messages:
+    if _has_consumers():
+        yield from asgi_checks.layers_in_memory()
     asgi = _hosted()
     if asgi is None:
         return
-    yield from asgi_checks.layers_in_memory()
     try:
         yield from asgi_checks.open_validator(asgi)
-    except ConfigurationError:  # `_asgi_application` reports it
+    except ConfigurationError:  # `_applications` reports it
         return
 
 
@@ -419,5 +440,5 @@ _ALWAYS = _for_django(
     _served,
 )
 _DEPLOY = _for_django(
-    _redis, _databases_anywhere, _wsgi_application, _asgi_application, _deployed_application
+    _redis, _databases_anywhere, _wsgi_application, _applications, _deployed_application
 )

@@ -50,6 +50,7 @@ CALLBACKS = {
     "allowed_channels": "mysite.channels.allowed_channels",
     "endpoint": "mysite.channels.ChatEndpoint",
     "asgi": "mysite.asgi.application",
+    "routes": "mysite.routing.routes",
 }
 """The options that are callables or their paths, each with an example of a path."""
 
@@ -71,6 +72,7 @@ class Options:
         endpoint: returns the endpoint of a websocket; its arguments are a Django request and an
             `EndpointContext`.
         asgi: an ASGI application or its path, which is imported at the first handshake.
+        routes: routes or their path, which is imported at the first handshake.
     """
 
     config: Config
@@ -78,6 +80,7 @@ class Options:
     allowed_channels: AllowedChannels = default_policy
     endpoint: EndpointFactory | None = None
     asgi: Any = None
+    routes: Any = None
 
 
 def options() -> Options:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import flask
 from werkzeug.exceptions import HTTPException
 
+from wsredis.asgi.scope import ADDED
 from wsredis.config import Config, claim, release
 from wsredis.drain import install_signals
 from wsredis.endpoints import EndpointContext, PubSubEndpoint
@@ -41,14 +42,16 @@ class FlaskWebSocketMiddleware:
 
     Args:
         app: the application, which answers all requests outside the prefix as before.
+        routes: routes in addition to those of ``app.config``.
 
     Raises:
         ConfigurationError: an option of ``app.config`` is unknown or is not valid.
     """
 
-    def __init__(self, app: flask.Flask) -> None:
+    def __init__(self, app: flask.Flask, routes: Sequence[Any] = ()) -> None:
         self.app = app.wsgi_app
         self._flask = app
+        self._routes = routes
         self._lock = threading.Lock()
         self._options: Options | None = None
         self._gate: WebSocketMiddleware | None = None
@@ -82,6 +85,7 @@ class FlaskWebSocketMiddleware:
                     identity=self._identify,
                     endpoint=None if alone else self._endpoint,
                     asgi=options.asgi,
+                    routes=_joined(self._routes, options.routes),
                 )
                 release(self)  # that claims the options from now on
             return self._gate
@@ -109,6 +113,8 @@ class FlaskWebSocketMiddleware:
         context.push()
         with _translated():
             _ = context.request.host  # raises an error if the host is not in TRUSTED_HOSTS
+            if self._gate is not None and self._gate.routes is not None:
+                request.environ[ADDED] = {"session": dict(flask.session)}
             return who(context.request)
 
     def _endpoint(self, request: Any, context: EndpointContext) -> Any:
@@ -120,6 +126,11 @@ class FlaskWebSocketMiddleware:
         with _translated():
             return endpoint(flask_request, replace(context, allowed_channels=policy))
 
+    @property
+    def is_ready(self) -> bool:
+        """Return whether a request has been answered, after which no route can be added."""
+        return self._gate is not None
+
     def stats(self) -> dict[str, int]:
         """Return the counters of this process; see `WebSocketMiddleware.stats`."""
         return self._ready().stats()
@@ -127,6 +138,16 @@ class FlaskWebSocketMiddleware:
     def close(self) -> None:
         """Close all websockets of this process; for tests."""
         self._ready().close()
+
+
+def _joined(added: Sequence[Any], given: Any) -> Any:
+    """Return the routes of the decorator and those of ``app.config``; None for none.
+
+    A path is not imported, as its module may need the application.
+    """
+    if not added or given is None:
+        return [*added] or given
+    return [*added, *(given if isinstance(given, list | tuple) else [given])]
 
 
 @contextmanager

@@ -42,6 +42,7 @@ CALLBACKS = {
     "allowed_channels": "mysite.channels.allowed_channels",
     "endpoint": "mysite.channels.ChatEndpoint",
     "asgi": "mysite.asgi.application",
+    "routes": "mysite.routing.routes",
 }
 """The options that are callables or their paths, each with an example of a path."""
 
@@ -59,6 +60,7 @@ class Options:
         endpoint: returns the endpoint of a websocket; its arguments are a Flask request and an
             `EndpointContext`.
         asgi: an ASGI application or its path, which is imported at the first handshake.
+        routes: routes or their path, which is imported at the first handshake.
     """
 
     config: Config
@@ -68,6 +70,7 @@ class Options:
     allowed_channels: AllowedChannels = default_policy
     endpoint: EndpointFactory | None = None
     asgi: Any = None
+    routes: Any = None
 
 
 def read_config(app: Flask) -> Config:

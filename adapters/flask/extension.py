@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
+from weakref import WeakSet
 
 from flask import Blueprint, Flask, has_app_context, has_request_context, request
 
+from wsredis.consumers.routing import URLRouter
 from wsredis.disconnect import disconnect
 from wsredis.exceptions import ConfigurationError
 
@@ -19,6 +22,8 @@ from .sessions import follow_sessions
 from .templating import websocket_script, websocket_uri
 
 __all__ = ["WSRedis"]
+
+T = TypeVar("T")
 
 
 class WSRedis:
@@ -38,6 +43,8 @@ class WSRedis:
 
     def __init__(self, app: Flask | None = None) -> None:
         self.app = app
+        self._routes: list[tuple[str, Any]] = []
+        self._gates: WeakSet[FlaskWebSocketMiddleware] = WeakSet()
         if app is not None:
             self.init_app(app)
 
@@ -47,7 +54,9 @@ class WSRedis:
             raise ConfigurationError(
                 f"The application {app.name!r} already has this extension: call init_app only once."
             )
-        gate = FlaskWebSocketMiddleware(app)  # checks the options; the first request reads them
+        # It checks the options; the first request reads them, and the routes.
+        gate = FlaskWebSocketMiddleware(app, self._routes)
+        self._gates.add(gate)
         app.extensions[NAME] = gate
         app.wsgi_app = gate  # type: ignore[method-assign]
         app.register_blueprint(_client(app))
@@ -55,6 +64,36 @@ class WSRedis:
         app.add_template_global(websocket_uri)
         app.cli.add_command(commands)
         follow_sessions(app)
+
+    def route(self, rule: str) -> Callable[[T], T]:
+        """Return a decorator that adds a consumer, or another endpoint, at a path.
+
+        ::
+
+            @ws.route("/ws/chat/<room>")
+            class Chat(WebsocketConsumer): ...
+
+        Args:
+            rule: the path, with parameters of the kinds string (the default), int, uuid, slug and
+                path.
+
+        Raises:
+            ConfigurationError: the rule is not valid, or a request has been answered already.
+        """
+        if rule[:1] != "/":
+            raise ConfigurationError(f"the rule {rule!r} does not begin with a slash: write one.")
+        if any(gate.is_ready for gate in self._gates):
+            raise ConfigurationError(
+                f"the route {rule!r} comes too late: add it before the first request."
+            )
+
+        def add(consumer: T) -> T:
+            route = rule[1:].replace("<string:", "<str:"), consumer
+            URLRouter([route])  # checks it
+            self._routes.append(route)
+            return consumer
+
+        return add
 
     def publisher(self, facility: str | UUID = "", **to: Any) -> Publisher:
         """Return a `Publisher` with the options of the current application.

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from wsredis import middleware
+from wsredis import destinations
 from wsredis.asgi import host as host_module
 from wsredis.asgi import run as run_module
 from wsredis.asgi.host import AsgiHost
+from wsredis.exceptions import BrokerUnavailable
 from wsredis.runtime.logs import Seldom
 
 from ..gate import Gate
@@ -53,7 +54,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: str) -> Callab
 @pytest.fixture(autouse=True)
 def every_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each test see the warnings that come once a minute."""
-    monkeypatch.setattr(middleware, "_seldom", Seldom())
+    monkeypatch.setattr(destinations, "_seldom", Seldom())
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -413,3 +414,23 @@ def test_an_application_that_is_cancelled_before_it_answers(
         assert refused(site, "/ws/x")[0] == 500
     eventually(lambda: [task.cancelled() for task in tasks] == [True, True], "they have ended")
     assert "the application at '/ws/x' was cancelled" in caplog.text
+
+
+async def without_its_layer(scope: Any, receive: Any, send: Any) -> None:
+    """Use a channel layer of wsredis, as a consumer of Channels does, without Redis."""
+    assert scope["type"] == "websocket"
+    await receive()
+    if scope["path"] == "/ws/late":
+        await send({"type": "websocket.accept"})
+    raise BrokerUnavailable("Redis at HOST:PORT: refused")
+
+
+def test_without_its_channel_layer_an_application_asks_to_come_back(
+    gate: MakeGate, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = gate(without_its_layer)
+    assert refused(site, "/ws/early")[0] == 503
+    with site.connect("/ws/late") as ws:
+        assert closed(ws) == 1013
+    assert "cannot use its channel layer: Redis at HOST:PORT: refused" in caplog.text
+    assert "Traceback" not in caplog.text

@@ -21,7 +21,14 @@ from wsredis.brokers.redis.queues import RedisQueues
 from wsredis.config import sources
 from wsredis.embedded import EmbeddedRedis
 from wsredis.exceptions import BrokerUnavailable, ConfigurationError
-from wsredis.layers import ChannelFull, MessagesLost, MessageTooLarge, RedisChannelLayer, receivers
+from wsredis.layers import (
+    ChannelFull,
+    MessagesLost,
+    MessageTooLarge,
+    RedisChannelLayer,
+    base,
+    receivers,
+)
 from wsredis.layers import redis as redis_layer
 from wsredis.process import process_for, process_with
 from wsredis.runtime.owner import ChannelOwner, channel_owner
@@ -62,7 +69,7 @@ class Later:
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
-    return Later(monkeypatch, receivers, redis_layer)
+    return Later(monkeypatch, base, receivers, redis_layer)
 
 
 # The link
@@ -384,7 +391,7 @@ def test_dropped_messages_are_counted_and_logged_once_a_minute(
 
         await overflow(5)
         assert layer.dropped == 4
-        later.ahead += redis_layer.LOG_SECONDS
+        later.ahead += base.LOG_SECONDS
         await overflow(2)
         assert layer.dropped == 6
         texts = [record.getMessage() for record in caplog.records]
@@ -409,8 +416,10 @@ def test_room_is_free_again_after_a_gap(own_site: EmbeddedRedis) -> None:
 
 
 def test_a_message_too_large_for_redis_is_refused(layers: MakeLayer) -> None:
-    layer = layers()
-    with pytest.raises(MessageTooLarge, match=r"a message of 1677\d+ bytes is too large"):
+    layer = layers(max_event_size=2**25)
+    with pytest.raises(
+        MessageTooLarge, match=r"a message of 1677\d+ bytes is too large: shorten it,"
+    ):
         layer.group_send("group", {"bytes": b"x" * (2**24 + 1)})
 
 
@@ -646,7 +655,7 @@ def test_a_control_message_that_fails_is_logged(
     while own.controls:
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    assert f"{own.name} cannot be added to asgi__group__group: Redis at" in caplog.text
+    assert f"for {own.name}: the group group cannot be changed: Redis at" in caplog.text
 
 
 def test_a_channel_that_ends_while_it_joins_leaves_nothing(layers: MakeLayer) -> None:
@@ -768,3 +777,23 @@ def test_many_threads_read_one_queue(layers: MakeLayer) -> None:
         got = sorted(reader.result(SECONDS)["number"] for reader in readers)
     assert got == [*range(8)]
     assert layer._readers == {}
+
+
+def test_a_message_above_the_limit_is_refused(layers: MakeLayer) -> None:
+    layer = layers(max_event_size=100, serializer_format="json")
+    layer.group_send("group", {"type": "x" * 80})
+    with pytest.raises(MessageTooLarge, match="of 102 bytes is too large: shorten it to 100 bytes"):
+        layer.group_send("group", {"type": "x" * 90})
+    with pytest.raises(MessageTooLarge, match="too large"):
+        layer.send("general", {"type": "x" * 90})
+
+
+def test_leaving_a_group_begins_no_hub(layers: MakeLayer) -> None:
+    layer = layers()
+    channel = layer.new_channel().result()
+    layer.group_add("group", channel)
+    (process,) = wsredis.process._processes
+    process.close()
+    layer.group_discard("group", channel)
+    layer._channels[channel].leave(process, "asgi__group__group")  # closed in the meantime
+    assert wsredis.process._processes == []

@@ -68,6 +68,7 @@ class AsgiEndpoint(Endpoint):
         taken: bytes of messages that the connection has been given.
         full: whether the send buffer of the connection must be sent before the next message.
         held: whether the client is not read.
+        connection: the connection, once the handshake waits for an answer.
     """
 
     deferred = True
@@ -91,14 +92,14 @@ class AsgiEndpoint(Endpoint):
         self._large = context.config.max_send_buffer // 2
         self._unsent: deque[Data] = deque()
         self._closing: tuple[int, str] | None = None  # for after the unsent messages
-        self._connection: EndpointConnection
+        self.connection: EndpointConnection
         self._run: Application | None = None
 
     # Called by the connection
 
     def connecting(self, connection: EndpointConnection) -> None:
         """Start the application, which will answer the handshake."""
-        self._connection = connection
+        self.connection = connection
         self._run = self._start(self)
 
     def received(self, connection: EndpointConnection, message: Data) -> None:
@@ -132,12 +133,12 @@ class AsgiEndpoint(Endpoint):
 
     def accept(self, subprotocol: str | None, headers: list[tuple[str, str]]) -> None:
         """Open the websocket."""
-        self._connection.accept(subprotocol, headers)
+        self.connection.accept(subprotocol, headers)
 
     def refuse(self, error: HandshakeError) -> None:
         """Refuse the handshake."""
         try:
-            self._connection.refuse(
+            self.connection.refuse(
                 error.status,
                 error.text,
                 error.headers,
@@ -146,7 +147,7 @@ class AsgiEndpoint(Endpoint):
             )
         except ValueError as exc:
             log.error("the application's refusal cannot be sent: %s", exc)
-            self._connection.refuse(500, SERVER_ERROR)
+            self.connection.refuse(500, SERVER_ERROR)
 
     def send(self, data: Data) -> None:
         """Send a message to the client, after those that wait for room in the send buffer."""
@@ -160,15 +161,15 @@ class AsgiEndpoint(Endpoint):
         if self._unsent:
             self._closing = code, reason
         else:
-            self._connection.close(code, reason)
+            self.connection.close(code, reason)
 
     def release(self) -> None:
         """Read the client again."""
         self.held = False
-        self._connection.release()
+        self.connection.release()
 
     def _give(self, data: Data) -> None:
-        connection = self._connection
+        connection = self.connection
         if len(data) > self._large and connection.await_drained():
             self.full = True
             self._unsent.appendleft(data)

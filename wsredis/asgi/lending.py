@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from .loop import AsyncioLoop
 
-__all__ = ["lent"]
+__all__ = ["lend", "lent"]
 
 T = TypeVar("T", bound=Iterable[bytes])
 
@@ -28,6 +28,14 @@ def lent(loop: AsyncioLoop, app: Callable[..., T], *args: Any) -> T:
     """Call a WSGI application; ``async_to_sync`` in it uses the loop, if it needs to.
 
     The thread or greenlet keeps the loan, as the server iterates over the response after this call.
+    """
+    lend(loop)
+    return app(*args)
+
+
+def lend(loop: AsyncioLoop) -> None:
+    """Let ``async_to_sync`` use the loop from now on in the thread or greenlet that calls this.
+
     asgiref ignores a loop that does not run, and one from before a fork.
     """
     asgiref = sys.modules.get("asgiref.sync")
@@ -36,4 +44,3 @@ def lent(loop: AsyncioLoop, app: Callable[..., T], *args: Any) -> T:
         lender = getattr(local, "main_event_loop", None)
         if lender is None or not lender.is_running() or local.main_event_loop_pid != os.getpid():
             local.main_event_loop, local.main_event_loop_pid = loop.asyncio, os.getpid()
-    return app(*args)

@@ -8,6 +8,7 @@ headers had which value, and the spelling of names with ``_`` or ``-``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -75,14 +76,17 @@ def _decode(text: str) -> str:
 def _headers(environ: Mapping[str, Any]) -> list[list[bytes]]:
     headers = []
     for name, value in environ.items():
-        if name.startswith("HTTP_"):
-            header = name[5:].replace("_", "-").lower().encode("latin-1")
+        if name[:5] == "HTTP_":
+            headers.append([_header(name), value.encode("latin-1")])
         elif name in UNPREFIXED and value:
-            header = UNPREFIXED[name]
-        else:
-            continue
-        headers.append([header, value.encode("latin-1")])
+            headers.append([UNPREFIXED[name], value.encode("latin-1")])
     return headers
+
+
+@lru_cache(256)  # clients choose the names
+def _header(name: str) -> bytes:
+    """Return the name of a header from that in an environ."""
+    return name[5:].replace("_", "-").lower().encode("latin-1")
 
 
 def _port(environ: Mapping[str, Any], address: str) -> int:

@@ -34,11 +34,14 @@ STOP_SECONDS = 20
 START_SECONDS = 15.0
 DJANGO_CHAT = "wsredis.examples.django_chat"
 CHANNELS_CHAT = "wsredis.examples.channels_chat"
+CONSUMERS_CHAT = "wsredis.examples.consumers_chat"
 
 FRAMEWORKS = {
     "django": "chats in Django, with logins",
     "channels": "a chat for Django Channels",
+    "consumers": "a chat with consumers in Django",
     "flask": "a chat in Flask, with logins",
+    "flask-rooms": "a chat with rooms in Flask",
 }
 """The frameworks to choose from instead of plain WSGI."""
 
@@ -134,10 +137,22 @@ _CHATS = {
             ("msgpack", "wsredis[layers]"),
         ),
     ),
+    "consumers": Chat(
+        f"{CONSUMERS_CHAT}.wsgi:application",
+        "",
+        "alice or bob",
+        partial(_fill_django, chat=CONSUMERS_CHAT),
+        (("django", "wsredis[django]"),),
+    ),
     "flask": Chat(
         "wsredis.examples.flask_chat.wsgi:application",
         people="alice, bob or carol",
         needs=(("flask", "wsredis[flask]"), ("flask_login", "Flask-Login")),
+    ),
+    "flask-rooms": Chat(
+        "wsredis.examples.flask_rooms.wsgi:application",
+        "",
+        needs=(("flask", "wsredis[flask]"),),
     ),
 }
 

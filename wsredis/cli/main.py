@@ -61,8 +61,8 @@ def _parser() -> argparse.ArgumentParser:
         "demo",
         help="run a chat to try out in the browser, with its own Redis",
         description=run_demo.__doc__,
-        epilog="Open the page in two windows. Without --channels, publish to it with the command"
-        " that is shown.",
+        epilog="Open the page in two windows. Where a command to publish is shown, use it from a"
+        " second terminal.",
     )
     demo.add_argument(
         "--port", type=port_number, default=8000, help="port of the page (default: %(default)s)"

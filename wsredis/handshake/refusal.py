@@ -99,6 +99,7 @@ def _headers(error: HandshakeError, body: bytes) -> list[tuple[str, str]]:
 ADVICE = {
     401: "The identity resolver, allowed_channels or the endpoint refuses this client.",
     403: "The identity resolver, allowed_channels, the endpoint or `origins` decides this.",
+    404: "Paths of websockets are those of `routes`, and below `prefix` and `asgi_prefix`.",
     429: "The limits are max_connections_per_user and max_connections_per_address.",
     500: "The error is in this log, unless the site itself refuses with 500.",
     501: "Start the site with one of these servers.",

@@ -17,8 +17,8 @@ Invariants:
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -134,6 +134,15 @@ class Dispatch:
         subscriber.sent += len(messages)
         for encoded in messages:
             self._write_to(subscriber, [encoded])
+
+    def send(self, subscribers: Iterable[Subscriber], encoded: Encoded) -> None:
+        """Write a message to some subscribers, at most a few."""
+        same: defaultdict[Encoding, list[Subscriber]] = defaultdict(list)
+        for subscriber in subscribers:
+            subscriber.sent += 1
+            same[subscriber.encoding].append(subscriber)
+        for encoding, each in same.items():
+            self._write(each, encoded, encoding)
 
     def close(self) -> None:
         """Stop writing; all sockets have been closed."""

@@ -291,6 +291,14 @@ class Hub:
         finally:
             dispatch.flush()
 
+    def send(self, subscribers: Iterable[Subscriber], encoded: Encoded) -> None:
+        """Write a message to some open clients that are subscribed to no channel.
+
+        Give it many clients in steps, each with the same object: that encodes the message once for
+        each kind of client.
+        """
+        self._dispatch.send(subscribers, encoded)
+
     # In
 
     def publish(

@@ -6,6 +6,7 @@
 from ..exceptions import ChannelFull, MessagesLost, MessageTooLarge
 from .memory import InMemoryChannelLayer
 from .redis import RedisChannelLayer
+from .registry import configure_layers, get_channel_layer
 
 __all__ = [
     "ChannelFull",
@@ -13,4 +14,6 @@ __all__ = [
     "MessageTooLarge",
     "MessagesLost",
     "RedisChannelLayer",
+    "configure_layers",
+    "get_channel_layer",
 ]

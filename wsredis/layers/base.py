@@ -7,17 +7,30 @@ import math
 import os
 import re
 import sys
+import time
 import weakref
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Mapping
+from typing import Any, ClassVar, TypeVar
 
 from ..exceptions import ChannelFull, ConfigurationError, MessageTooLarge, WSRedisError
+from ..runtime.logs import get_logger
 from .calls import mark
+from .codec import Message
+from .members import Member, too_many_groups
 
-__all__ = ["ChannelLayer", "Message", "channel_full", "is_text", "too_large"]
+__all__ = ["ChannelLayer", "channel_full", "is_text", "positive", "too_large"]
 
-Message = dict[str, Any]
+T = TypeVar("T")
+
+Awaited = Awaitable[T]
+
+log = get_logger("wsredis.layers")
+
+_clock = time.monotonic
+
+LOG_SECONDS = 60.0
+"""Minimum seconds between two log records about dropped messages."""
 
 METHODS = (
     *("send", "receive", "new_channel", "group_add", "group_discard", "group_send"),
@@ -41,6 +54,9 @@ class ChannelLayer:
         channel_capacity: other capacities, by a glob pattern, or a compiled regular expression, of
             the channel's name; the first match applies.
 
+    Attributes:
+        dropped: the number of messages that this process has received and dropped.
+
     Raises:
         ConfigurationError: an argument is not valid.
     """
@@ -63,14 +79,17 @@ class ChannelLayer:
                 raise ConfigurationError(f"{name}={seconds!r} is not valid: write seconds above 0.")
         self.expiry = expiry
         self.group_expiry = group_expiry
-        self.capacity = _capacity("capacity", capacity)
+        self.capacity = positive("capacity", capacity)
         self.channel_capacity = [
             (
                 re.compile(fnmatch.translate(pattern)) if isinstance(pattern, str) else pattern,
-                _capacity(f"channel_capacity[{pattern!r}]", value),
+                positive(f"channel_capacity[{pattern!r}]", value),
             )
             for pattern, value in (channel_capacity or {}).items()
         ]
+        self.dropped = 0
+        self._unlogged = 0
+        self._log_at = 0.0
         for method in METHODS:
             mark(getattr(type(self), method))
         self._reset()
@@ -79,6 +98,79 @@ class ChannelLayer:
     @abstractmethod
     def _reset(self) -> None:
         """Forget all channels, without ending them; also called in a forked child."""
+
+    # The methods of every layer
+
+    @abstractmethod
+    def send(self, channel: str, message: Message) -> Awaited[None]:
+        """Send a message to a channel."""
+
+    @abstractmethod
+    def receive(self, channel: str) -> Awaited[Message]:
+        """Wait for the next message of a channel."""
+
+    @abstractmethod
+    def new_channel(self, prefix: str = "specific") -> Awaited[str]:
+        """Return the name of a new channel."""
+
+    @abstractmethod
+    def group_add(self, group: str, channel: str) -> Awaited[None]:
+        """Add a channel to a group."""
+
+    @abstractmethod
+    def group_discard(self, group: str, channel: str) -> Awaited[None]:
+        """Remove a channel from a group."""
+
+    @abstractmethod
+    def group_send(self, group: str, message: Message) -> Awaited[None]:
+        """Send a message to all channels of a group."""
+
+    @abstractmethod
+    def flush(self) -> Awaited[None]:
+        """Drop all messages and groups."""
+
+    @abstractmethod
+    def close(self) -> Awaited[None]:
+        """Release what the layer holds."""
+
+    # The methods for consumers of this process; they are called in sync code and may block.
+
+    @abstractmethod
+    def join(self, group: str, member: Member) -> Any:
+        """Add a consumer of this process to a group."""
+
+    @abstractmethod
+    def leave(self, group: str, member: Member) -> None:
+        """Remove a consumer of this process from a group, if it is a member."""
+
+    @abstractmethod
+    def open(self, member: Member) -> Any:
+        """Return (with ``result()``) the name of a new channel for a consumer."""
+
+    @abstractmethod
+    def end_channel(self, name: str) -> None:
+        """End a channel of a consumer, which has ended."""
+
+    def check_room(self, group: str, member: Member) -> None:
+        """Check the name of a group, and that a consumer may join one more.
+
+        Raises:
+            TypeError: the name is not valid.
+            ValueError: it is a member of too many.
+        """
+        self.require_valid_group_name(group)
+        if len(member.groups) >= member.max_groups and group not in member.groups:
+            raise too_many_groups(member.max_groups)
+
+    def drop(self, channel: str, reason: str) -> None:
+        """Count a message that this process has received and dropped, and log it at times."""
+        self.dropped += 1
+        self._unlogged += 1
+        now = _clock()
+        if now >= self._log_at:
+            self._log_at = now + LOG_SECONDS
+            count, self._unlogged = self._unlogged, 0
+            log.warning("%d messages dropped, the last one for %s: %s", count, channel, reason)
 
     def get_capacity(self, channel: str) -> int:
         """Return how many messages may wait in a channel."""
@@ -118,7 +210,12 @@ def is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _capacity(name: str, value: Any) -> int:
+def positive(name: str, value: Any) -> int:
+    """Return the value of an option if it is a number above 0.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
     if type(value) is not int or value < 1:
         raise ConfigurationError(f"{name}={value!r} is not valid: write a number above 0.")
     return value
@@ -129,10 +226,13 @@ def channel_full(channel: str, capacity: int) -> Exception:
     return _as_channels_error(ChannelFull(f"{channel}: {capacity} messages wait already"))
 
 
-def too_large(size: int) -> Exception:
-    """Return the exception for a message that is too large for Redis."""
+def too_large(size: int, most: int | None = None) -> Exception:
+    """Return the exception for a message of more than some bytes; None for the limit of Redis."""
+    limit = "" if most is None else f" to {most} bytes"
     return _as_channels_error(
-        MessageTooLarge(f"a message of {size} bytes is too large: shorten it")
+        MessageTooLarge(
+            f"a message of {size} bytes is too large: shorten it{limit}, or send where to find it"
+        )
     )
 
 

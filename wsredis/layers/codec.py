@@ -10,13 +10,13 @@ from typing import Any
 
 from ..exceptions import ConfigurationError
 
-__all__ = ["Codec"]
+__all__ = ["Codec", "Message"]
 
 Message = dict[str, Any]
 
 ALLOWED = (
-    "a message consists of dicts with str keys, lists, str, bytes (not with JSON), int of at most"
-    " 64 bits, float, bool and None"
+    "a message consists of dicts with str keys, lists, str without lone surrogates, bytes (not with"
+    " JSON), int of at most 64 bits, float, bool and None"
 )
 
 
@@ -111,7 +111,10 @@ def _msgpack() -> tuple[Callable[[Message], bytes], Callable[[bytes], Any]]:
 
 
 def _dump_json(message: Message) -> bytes:
-    return json.dumps(message).encode()
+    text = json.dumps(message)
+    if "\\ud" in text:
+        json.dumps(message, ensure_ascii=False).encode()  # lone surrogates raise here
+    return text.encode()
 
 
 def _crypter(keys: Iterable[str | bytes]) -> Any:

@@ -11,9 +11,11 @@ from copy import deepcopy
 from functools import partial
 
 from ..runtime.owner import channel_owner
-from .base import ChannelLayer, Message, channel_full
-from .calls import allocate_lock, sync_or_async
+from .base import ChannelLayer, channel_full
+from .calls import Finished, allocate_lock, sync_or_async
+from .codec import Message
 from .inbox import Inbox
+from .members import Kind, Member, copier
 
 __all__ = ["InMemoryChannelLayer"]
 
@@ -34,6 +36,8 @@ class InMemoryChannelLayer(ChannelLayer):
         self._lock = allocate_lock()
         self._channels: dict[str, Inbox[tuple[float, Message]]] = {}
         self._groups: dict[str, dict[str, float]] = {}
+        self._members: dict[str, dict[Kind, dict[Member, None]]] = {}  # consumers, by group
+        self._own: dict[str, Member] = {}  # consumers, by their channel
         self._sweep_at = 0.0
 
     @sync_or_async
@@ -46,6 +50,9 @@ class InMemoryChannelLayer(ChannelLayer):
         """
         self.require_valid_channel_name(channel)
         copy = _copy(message)
+        if (member := self._own.get(channel)) is not None:
+            member.kind.deliver((member,), copier(copy))
+            return
         with self._lock:
             self._sweep()
             if not self._put(channel, copy):
@@ -81,6 +88,9 @@ class InMemoryChannelLayer(ChannelLayer):
         """Add a channel to a group."""
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
+        if (member := self._own.get(channel)) is not None:
+            self.join(group, member)
+            return
         with self._lock:
             self._groups.setdefault(group, {})[channel] = _clock()
 
@@ -89,6 +99,9 @@ class InMemoryChannelLayer(ChannelLayer):
         """Remove a channel from a group, if it is a member."""
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
+        if (member := self._own.get(channel)) is not None:
+            self.leave(group, member)
+            return
         with self._lock:
             self._leave(group, channel)
 
@@ -109,6 +122,9 @@ class InMemoryChannelLayer(ChannelLayer):
                     self._leave(group, channel)
                 else:
                     self._put(channel, deepcopy(copy))
+            members = [(kind, tuple(each)) for kind, each in self._members.get(group, {}).items()]
+        for kind, each in members:
+            kind.deliver(each, copier(copy))
 
     @sync_or_async
     async def flush(self) -> None:
@@ -122,6 +138,37 @@ class InMemoryChannelLayer(ChannelLayer):
     @sync_or_async
     async def close(self) -> None:
         """Do nothing: there are no connections."""
+
+    # Members
+
+    def join(self, group: str, member: Member) -> None:
+        """Add a consumer to a group."""
+        self.check_room(group, member)
+        with self._lock:
+            self._members.setdefault(group, {}).setdefault(member.kind, {})[member] = None
+            member.groups.add(group)
+
+    def leave(self, group: str, member: Member) -> None:
+        """Remove a consumer from a group, if it is a member."""
+        with self._lock:
+            member.groups.discard(group)
+            kinds = self._members.get(group, {})
+            members = kinds.get(member.kind, {})
+            members.pop(member, None)
+            if not members:
+                kinds.pop(member.kind, None)
+            if not kinds:
+                self._members.pop(group, None)
+
+    def open(self, member: Member) -> Finished[str]:
+        """Return the name of a new channel whose messages a consumer gets."""
+        name = f"specific.inmemory!{secrets.token_hex(6)}"
+        self._own[name] = member
+        return Finished(name)
+
+    def end_channel(self, name: str) -> None:
+        """End a channel of a consumer, which has ended."""
+        self._own.pop(name, None)
 
     def _put(self, channel: str, message: Message) -> bool:
         self._expire(channel)

@@ -26,6 +26,7 @@ from ..process import Process
 from ..runtime.logs import get_logger
 from ..runtime.owner import ChannelOwner
 from .inbox import Inbox
+from .members import Member, too_many_groups
 
 __all__ = ["CONTROL", "Home", "OwnChannel", "QueueReader"]
 
@@ -118,6 +119,9 @@ class Home(Protocol):
     def take_control(self, own: OwnChannel, payload: bytes) -> None:
         """Take a control message to a channel, without its first byte."""
 
+    def deliver(self, member: Member, payload: bytes) -> None:
+        """Give a message to a consumer."""
+
     def drop(self, channel: str, reason: str) -> None:
         """Count a message that is not received."""
 
@@ -133,6 +137,7 @@ class OwnChannel:
         name: its name, which is also that of its channel in Redis.
         capacity: maximum number of messages that wait.
         owner: the application that has made it, if a host runs it.
+        member: the consumer that gets its messages instead of readers.
 
     Attributes:
         controls: the number of control messages that are being executed.
@@ -141,7 +146,15 @@ class OwnChannel:
         subscribed: whether it is subscribed to its own messages.
     """
 
-    def __init__(self, home: Home, name: str, capacity: int, owner: ChannelOwner | None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        name: str,
+        capacity: int,
+        owner: ChannelOwner | None,
+        member: Member | None = None,
+    ) -> None:
+        self.member = member
         self.name = name
         self.capacity = capacity
         self.inbox: Inbox[bytes] = Inbox(home.lock)
@@ -160,6 +173,7 @@ class OwnChannel:
 
         Raises:
             BrokerUnavailable: the broker does not answer or refuses.
+            ValueError: it is a member of too many groups.
         """
         with self._home.lock:
             receiver = self._members.get(process)
@@ -167,10 +181,19 @@ class OwnChannel:
                 on_end = partial(self._lose_hub, process)
                 receiver = self._members[process] = Receiver(self._take, self._lose, on_end)
                 process.hub.admit_receiver(receiver)
+        most = process.config.max_handshake_channels
+        # Its own name is one of the channels.
+        if most is not None and len(receiver.channels) > most and channel not in receiver.channels:
+            raise too_many_groups(most)
         process.hub.subscribe(receiver, [channel], retained=False)
         if self.ended:
             process.hub.forget_receiver(receiver)
         self.subscribed = self.subscribed or channel == self.name
+
+    def processes(self) -> list[Process]:
+        """Return the processes whose hubs receive for it."""
+        with self._home.lock:
+            return list(self._members)
 
     def leave(self, process: Process, channel: str) -> None:
         """Unsubscribe from a channel of Redis; called on the loop of ``process``."""
@@ -216,6 +239,10 @@ class OwnChannel:
         own = channel == self._in_redis
         if own and payload.startswith(CONTROL):
             self._home.take_control(self, payload[1:])
+            return
+        if self.member is not None:
+            self.unreserve()
+            self._home.deliver(self.member, payload)
             return
         with self._home.lock:
             if own and self._in_flight:

@@ -25,22 +25,21 @@ import gevent
 
 from ..exceptions import BrokerUnavailable, ConfigurationError
 from ..process import Process
-from ..runtime.logs import get_logger
-from ..runtime.owner import channel_owner
-from .base import ChannelLayer, Message, channel_full, is_text, too_large
+from ..runtime.owner import ChannelOwner, channel_owner
+from .base import ChannelLayer, channel_full, is_text, positive, too_large
 from .calls import allocate_lock, run_on, running_loop, sync_or_async
-from .codec import Codec
+from .codec import Codec, Message
+from .groups import GroupFeed
+from .members import Member, copier
 from .receivers import CONTROL, OwnChannel, QueueReader
 from .shards import Shard, shards_of
 
-__all__ = ["RedisChannelLayer"]
-
-log = get_logger("wsredis.layers")
+__all__ = ["MAX_PREFIX", "RedisChannelLayer"]
 
 _clock = time.monotonic
 
-LOG_SECONDS = 60.0
-"""Minimum seconds between two log records about dropped messages."""
+MAX_PREFIX = 50
+"""Maximum characters of a prefix, as names of channels with it must be shorter than 100."""
 
 SWEEP_SECONDS = 1.0
 """Minimum seconds between two searches for channels that nobody receives."""
@@ -73,10 +72,8 @@ class RedisChannelLayer(ChannelLayer):
             the channel's name; the first match applies.
         symmetric_encryption_keys: secrets, of which the first encrypts and all decrypt.
         serializer_format: ``msgpack`` or ``json``.
+        max_event_size: maximum bytes of a message.
         on_disconnect, on_reconnect: ignored, as in channels_redis.
-
-    Attributes:
-        dropped: the number of messages that this process has received and dropped.
 
     Raises:
         ConfigurationError: an argument is not valid, or a library is missing.
@@ -92,15 +89,17 @@ class RedisChannelLayer(ChannelLayer):
         channel_capacity: Mapping[str | re.Pattern[str], int] | None = None,
         symmetric_encryption_keys: Iterable[str | bytes] | None = None,
         serializer_format: str = "msgpack",
+        max_event_size: int = 2 << 20,
         on_disconnect: object = None,
         on_reconnect: object = None,
     ) -> None:
-        if not (is_text(prefix) and len(prefix) <= 50):
+        if not (is_text(prefix) and len(prefix) <= MAX_PREFIX):
             raise ConfigurationError(
-                f"prefix={prefix!r:.100} is not valid: write a str of at most 50 characters."
+                f"prefix={prefix!r:.100} is not valid: write a str of at most {MAX_PREFIX}"
+                " characters."
             )
         self.prefix = prefix
-        self.dropped = 0
+        self.max_event_size = positive("max_event_size", max_event_size)
         self._shards = shards_of(hosts)
         self._codec = Codec(serializer_format, symmetric_encryption_keys or ())
         self._own_name = re.compile(
@@ -112,10 +111,9 @@ class RedisChannelLayer(ChannelLayer):
         self.lock = allocate_lock()
         self._channels: dict[str, OwnChannel] = {}
         self._readers: dict[str, QueueReader] = {}
+        self._feeds: dict[str, GroupFeed] = {}  # by the group's channel in Redis
         self._tag = secrets.token_hex(6)  # of this process, in the names of its channels
         self._sweep_at = 0.0
-        self._unlogged = 0
-        self._log_at = 0.0
 
     def require_valid_channel_name(self, name: str, receive: bool = False) -> bool:
         """Check the name of a channel; that of an own channel may begin with any prefix.
@@ -137,11 +135,12 @@ class RedisChannelLayer(ChannelLayer):
             BrokerUnavailable: Redis does not answer; the message may not have been sent.
             ChannelFull: too many messages wait in the channel, which is a general one or received
                 in this process. Other processes drop messages that do not fit.
-            MessageTooLarge: Redis would close its subscribers for the message.
+            MessageTooLarge: it is larger than ``max_event_size``, or Redis would close its
+                subscribers for it.
             TypeError: the name is not valid, or the message is not a dict or cannot be serialized.
         """
         self.require_valid_channel_name(channel)
-        payload = self._codec.encode(message)
+        payload = self._encode(message)
         if not self._is_own(channel):
             await self._push(channel, payload)
             return
@@ -164,11 +163,19 @@ class RedisChannelLayer(ChannelLayer):
 
         Raises:
             BrokerUnavailable: Redis does not answer; the message may not have been sent.
-            MessageTooLarge: Redis would close its subscribers for the message.
+            MessageTooLarge: it is larger than ``max_event_size``, or Redis would close its
+                subscribers for it.
             TypeError: the name is not valid, or the message is not a dict or cannot be serialized.
         """
         self.require_valid_group_name(group)
-        await self._publish(self._group_name(group), self._codec.encode(message))
+        await self._publish(self._group_name(group), self._encode(message))
+
+    def _encode(self, message: Message) -> bytes:
+        """Return the payload of a message."""
+        payload = self._codec.encode(message)
+        if len(payload) > self.max_event_size:
+            raise too_large(len(payload), self.max_event_size)
+        return payload
 
     async def _publish(self, name: str, payload: bytes) -> int:
         """Publish to a channel of Redis; return the number of processes that receive it."""
@@ -200,10 +207,14 @@ class RedisChannelLayer(ChannelLayer):
             BrokerUnavailable: Redis does not answer or refuses.
         """
         self._sweep()
+        name = self._new_name(prefix)
+        await self._opened(name)
+        return name
+
+    def _new_name(self, prefix: str) -> str:
         digits = self._tag + MARK + secrets.token_hex(10)[1:]
         name = f"{self.prefix}{prefix.removesuffix('.')}.{digits}"
         self.require_valid_channel_name(name)
-        await self._opened(name)
         return name
 
     @sync_or_async
@@ -270,13 +281,17 @@ class RedisChannelLayer(ChannelLayer):
                 self._channels[channel] = own
         if is_new and owner is not None:
             owner.add(partial(self.end, own))
+        await self._subscribe(own)
+        return own
+
+    async def _subscribe(self, own: OwnChannel) -> None:
+        """Subscribe an own channel to its messages, if it is not yet."""
         if not own.subscribed:
             try:
-                await self._run(own.join, channel)
+                await self._run(own.join, own.name)
             except BaseException:
                 self.end(own)
                 raise
-        return own
 
     async def _run(self, function: Callable[[Process, str], None], name: str) -> None:
         """Call a method of an own channel with a channel of Redis, on the loop of its hub."""
@@ -295,13 +310,16 @@ class RedisChannelLayer(ChannelLayer):
             BrokerUnavailable: Redis does not answer or refuses.
             RuntimeError: the channel is a general one, or received by a process without wsredis.
             TypeError: a name is not valid.
+            ValueError: it is a member of too many groups.
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
         own = self._channels.get(channel)
         if own is None and self._tag_of(channel) == self._tag:
             own = await self._opened(channel)
-        if own is not None:
+        if own is not None and own.member is not None:
+            await self.join(group, own.member)
+        elif own is not None:
             await self._run(own.join, self._group_name(group))
         elif self._tag_of(channel) is None:
             raise RuntimeError(NOT_OURS.format(channel=channel))
@@ -321,8 +339,12 @@ class RedisChannelLayer(ChannelLayer):
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
         own = self._channels.get(channel)
-        if own is not None:
-            await self._run(own.leave, self._group_name(group))
+        if own is not None and own.member is not None:
+            self.leave(group, own.member)
+        elif own is not None:
+            name = self._group_name(group)
+            for process in own.processes():  # a process that was closed is not made again
+                await run_on(process.loop, own.leave, process, name)
         elif self._tag_of(channel) not in (None, self._tag):
             await self._control("group_discard", group, channel)
 
@@ -339,28 +361,104 @@ class RedisChannelLayer(ChannelLayer):
         gevent.spawn(self._execute, own, payload)
 
     def _execute(self, own: OwnChannel, payload: bytes) -> None:
-        functions = {"group_add": own.join, "group_discard": own.leave}
+        methods = {"group_add": self.group_add, "group_discard": self.group_discard}
         try:
             ((action, group),) = self._codec.decode(payload).items()
             self.require_valid_group_name(group)
-            function = functions[action]
+            method = methods[action]
         except (LookupError, TypeError, ValueError):
             own.controls -= 1
             self.drop(own.name, "it is not a valid control message")
             return
-        name = self._group_name(group)
-        process = self._shard(name).process()
-        process.loop.soon(process.loop.spawn, self._change, own, function, process, name)
+        loop = self._shard(self._group_name(group)).process().loop
+        loop.soon(loop.spawn, self._change, own, method, group)
 
-    def _change(
-        self, own: OwnChannel, function: Callable[[Process, str], None], process: Process, name: str
-    ) -> None:
+    def _change(self, own: OwnChannel, method: Callable[[str, str], object], group: str) -> None:
         try:
-            function(process, name)
-        except BrokerUnavailable as exc:
-            log.warning("%s cannot be added to %s: %s", own.name, name, exc)
+            if not own.ended:
+                method(group, own.name)
+        except (BrokerUnavailable, ValueError) as exc:
+            self.drop(own.name, f"the group {group} cannot be changed: {exc}")
         finally:
             own.controls -= 1
+
+    # Members
+
+    @sync_or_async
+    async def join(self, group: str, member: Member) -> None:
+        """Add a consumer of this process to a group.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer or refuses.
+            TypeError: the name is not valid.
+        """
+        self.check_room(group, member)
+        name = self._group_name(group)
+        feed = self._feed(name)
+        while not feed.add(member):
+            feed = self._feed(name)
+        if not feed.ready:
+            try:
+                await run_on(feed.process.loop, feed.open)
+            except BaseException:
+                self._leave(name, member)
+                raise
+        member.groups.add(group)
+
+    def leave(self, group: str, member: Member) -> None:
+        """Remove a consumer of this process from a group, if it is a member."""
+        member.groups.discard(group)
+        self._leave(self._group_name(group), member)
+
+    @sync_or_async
+    async def open(self, member: Member) -> str:
+        """Return the name of a new channel whose messages a consumer of this process gets.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer or refuses.
+        """
+        name = self._new_name("specific")
+        own = OwnChannel(self, name, self.get_capacity(name), ChannelOwner(member.on_gap), member)
+        with self.lock:
+            self._channels[name] = own
+        await self._subscribe(own)
+        return name
+
+    def end_channel(self, name: str) -> None:
+        """End a channel of a consumer, which has ended."""
+        if (own := self._channels.get(name)) is not None:
+            self.end(own)
+
+    def deliver(self, member: Member, payload: bytes) -> None:
+        """Give a message to a consumer; see `Home`."""
+        try:
+            event = self._codec.decode(payload)
+        except ValueError as exc:
+            self.drop("a consumer", str(exc))
+        else:
+            member.kind.deliver((member,), copier(event))
+
+    def _feed(self, name: str) -> GroupFeed:
+        """Return the feed of a group in this process; make it if necessary."""
+        feed = self._feeds.get(name)
+        if feed is None or feed.closed:
+            process = self._shard(name).process()
+            made = GroupFeed(
+                process, name, self._codec.decode, self.drop, self.get_capacity(name), self.lock
+            )
+            with self.lock:
+                feed = self._feeds.get(name)
+                if feed is None or feed.closed:
+                    feed = self._feeds[name] = made
+        return feed
+
+    def _leave(self, name: str, member: Member) -> None:
+        feed = self._feeds.get(name)
+        if feed is not None and feed.discard(member):
+            with self.lock:
+                if self._feeds.get(name) is feed:
+                    del self._feeds[name]
+            feed.process.loop.soon(feed.close)
 
     # The end
 
@@ -398,16 +496,6 @@ class RedisChannelLayer(ChannelLayer):
             self._sweep_at = now + SWEEP_SECONDS
             for own in [own for own in list(self._channels.values()) if own.is_unused]:
                 self.end(own)
-
-    def drop(self, channel: str, reason: str) -> None:
-        """Count a message that this process has received and dropped, and log it at times."""
-        self.dropped += 1
-        self._unlogged += 1
-        now = _clock()
-        if now >= self._log_at:
-            self._log_at = now + LOG_SECONDS
-            count, self._unlogged = self._unlogged, 0
-            log.warning("%d messages dropped, the last one for %s: %s", count, channel, reason)
 
     # Names
 

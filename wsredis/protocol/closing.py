@@ -97,6 +97,8 @@ class Closing:
 
 
 TEXT_ONLY = Closing(1003, "text-only", "binary messages are not accepted")
+JSON_ONLY = Closing(1003, "json-only", "messages must be JSON texts")
+INVALID_JSON = Closing(1007, "invalid-json", "a message was not JSON")
 RATE_LIMIT = Closing(1008, "rate-limit", "too many messages or bytes in one second")
 MESSAGE_TIMEOUT = Closing(1008, "message-timeout", "a message was not finished in time")
 TOO_MANY_FRAGMENTS = Closing(1008, "too-many-fragments", "one message came in too many frames")
@@ -113,7 +115,8 @@ IDENTITY_ENDED = Closing(4401, "identity-ended", "the session, ticket or token h
 FORBIDDEN = Closing(4403, "forbidden", "access was withdrawn")
 
 CLOSINGS = (
-    *(TEXT_ONLY, RATE_LIMIT, MESSAGE_TIMEOUT, TOO_MANY_FRAGMENTS, PUBLISH_DENIED),
+    *(TEXT_ONLY, JSON_ONLY, INVALID_JSON),
+    *(RATE_LIMIT, MESSAGE_TIMEOUT, TOO_MANY_FRAGMENTS, PUBLISH_DENIED),
     *(
         APPLICATION_ERROR,
         CHANNEL_REFUSED,

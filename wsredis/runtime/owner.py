@@ -33,10 +33,19 @@ class ChannelOwner:
             self.close()
 
     def close(self) -> None:
-        """End the channels of the application, which has ended."""
+        """End the channels of the application, which has ended, and release it.
+
+        Callbacks of the asyncio loop keep this object: those of a connection to Redis that was
+        opened in the context of the application.
+        """
         self._closed = True
+        self.on_gap = _ignore
         while self._ends:
             self._ends.pop()()
+
+
+def _ignore() -> None:
+    """Do nothing: the application has ended."""
 
 
 channel_owner: ContextVar[ChannelOwner | None] = ContextVar("channel_owner", default=None)

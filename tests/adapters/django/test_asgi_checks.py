@@ -16,6 +16,8 @@ from wsredis.adapters.django import DjangoWebSocketMiddleware
 from .support import Site, found, only
 
 ASGI = {"asgi": "chatsite.asgi.application"}
+ROUTES: dict[str, Any] = {"routes": []}
+USES = pytest.mark.parametrize("use", [ASGI, ROUTES], ids=["asgi", "routes"])
 MEMORY = ["channels.layers.InMemoryChannelLayer", "wsredis.layers.InMemoryChannelLayer"]
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 GOOD = "wsredis.layers.RedisChannelLayer"
@@ -95,9 +97,32 @@ def test_e002_what_is_no_path_is_found_without_an_import(site: Site) -> None:
     assert "WSREDIS['asgi'] = 'mysite/asgi.py' is not a path" in only("wsredis.E002").msg
 
 
+@pytest.mark.parametrize(
+    ("routes", "says"),
+    [
+        ("chatsite.asgi.no_such_name", "cannot be imported (AttributeError"),
+        ("chatsite.broken_wsgi.application", "cannot be imported (KeyError"),
+        ("chatsite.asgi.wrapper", "is not valid"),
+    ],
+)
+def test_e002_routes_that_cannot_be_used(site: Site, routes: str, says: str) -> None:
+    site({"routes": routes})
+    assert found() == {}
+    error = only("wsredis.E002", deploy=True)
+    assert error.msg.startswith("WSREDIS['routes'] = ")
+    assert says in error.msg
+    assert error.hint.startswith("Write a list such as")
+
+
+def test_websockets_of_routes_may_also_be_those_of_an_asgi_server(site: Site) -> None:
+    site(ROUTES, ASGI_APPLICATION="chatsite.asgi.application")
+    assert found(deploy=True) == {}
+
+
+@USES
 @pytest.mark.parametrize("path", MEMORY)
-def test_w011_layers_inside_the_process(site: Site, path: str) -> None:
-    site(ASGI, CHANNEL_LAYERS=layers(GOOD, path))
+def test_w011_layers_inside_the_process(site: Site, path: str, use: Any) -> None:
+    site(use, CHANNEL_LAYERS=layers(GOOD, path))
     assert found() == {}
     assert "CHANNEL_LAYERS['layer1']" in only("wsredis.W011", deploy=True).msg
     site({}, CHANNEL_LAYERS=layers(path))
@@ -105,12 +130,13 @@ def test_w011_layers_inside_the_process(site: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("paths", "processes", "asgi", "warned"),
+    ("paths", "processes", "use", "warned"),
     [
-        ([GOOD, MEMORY[0]], True, True, True),
-        ([GOOD, MEMORY[0]], False, True, False),
-        ([GOOD, MEMORY[0]], True, False, False),
-        ([GOOD], True, True, False),
+        ([GOOD, MEMORY[0]], True, ASGI, True),
+        ([GOOD, MEMORY[0]], True, ROUTES, True),
+        ([GOOD, MEMORY[0]], False, ASGI, False),
+        ([GOOD, MEMORY[0]], True, {}, False),
+        ([GOOD], True, ASGI, False),
     ],
 )
 def test_layers_inside_one_of_several_processes_are_warned_of_once(
@@ -118,10 +144,10 @@ def test_layers_inside_one_of_several_processes_are_warned_of_once(
     caplog: pytest.LogCaptureFixture,
     paths: list[str],
     processes: bool,
-    asgi: bool,
+    use: Any,
     warned: bool,
 ) -> None:
-    site(ASGI if asgi else {}, CHANNEL_LAYERS=layers(*paths))
+    site(use, CHANNEL_LAYERS=layers(*paths))
     application = DjangoWebSocketMiddleware(None)
     for _ in range(2):
         environ: dict[str, Any] = {"PATH_INFO": "/ws/x", "wsgi.multiprocess": processes}
@@ -140,8 +166,9 @@ def test_w012_a_validator_of_every_origin(site: Site, name: str, warned: bool) -
     assert set(found(deploy=True)) == ({"wsredis.W012"} if warned else set())
 
 
-def test_w013_layers_that_lose_messages_in_silence(site: Site) -> None:
-    site(ASGI, CHANNEL_LAYERS=layers(PUBSUB, GOOD))
+@USES
+def test_w013_layers_that_lose_messages_in_silence(site: Site, use: Any) -> None:
+    site(use, CHANNEL_LAYERS=layers(PUBSUB, GOOD))
     assert "CHANNEL_LAYERS['layer0']" in only("wsredis.W013").msg
     site({}, CHANNEL_LAYERS=layers(PUBSUB))
     assert found() == {}
@@ -162,6 +189,8 @@ def test_w005_handlers_may_use_a_database(site: Site, monkeypatch: pytest.Monkey
     warning = only("wsredis.W005", deploy=True)
     assert warning.msg.startswith("The ASGI application may use a database, and while mysqlclient")
     assert "sessions" not in warning.hint
+    site(ROUTES, SESSION_ENGINE=cache)
+    assert only("wsredis.W005", deploy=True).msg.startswith("Consumers may use a database")
 
 
 def test_invalid_options_are_found_once(site: Site) -> None:

@@ -14,6 +14,7 @@ from django.test import override_settings
 import wsredis
 from wsredis import ConfigurationError
 from wsredis.adapters.django import Publisher, conf, get_websocket_application, identity_of
+from wsredis.layers import InMemoryChannelLayer, get_channel_layer
 
 Site = Callable[..., None]
 
@@ -39,6 +40,18 @@ def test_the_environment_says_what_the_setting_does_not(monkeypatch: pytest.Monk
     with override_settings(WSREDIS={"prefix": "/from-the-setting/"}):
         config = conf.current_config()
     assert (config.expire, config.prefix) == (7, "/from-the-setting/")
+
+
+def test_channel_layers_are_those_of_the_setting_while_it_is_overridden() -> None:
+    memory = {"BACKEND": "wsredis.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 7}}
+    with override_settings(CHANNEL_LAYERS={"default": memory, "other": memory}):
+        first = get_channel_layer()
+        assert isinstance(first, InMemoryChannelLayer)
+        assert first.capacity == 7
+    with override_settings(CHANNEL_LAYERS={"default": {**memory, "CONFIG": {}}}):
+        assert get_channel_layer().capacity == 100
+        with pytest.raises(ConfigurationError, match="there is no channel layer 'other'"):
+            get_channel_layer("other")
 
 
 @pytest.mark.parametrize("mark", [".", ":"])

@@ -51,7 +51,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Give what all Python of the page defines, one piece after the other."""
     monkeypatch.setenv("WSREDIS_REDIS", "memory://documentation")
     pieces = [text for language, text in BLOCKS if language == "python"]
-    assert len(pieces) == 7
+    assert len(pieces) == 8
     names: dict[str, Any] = {
         "__name__": "app",
         "session": flask.session,
@@ -73,6 +73,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_its_python_runs(names: dict[str, Any]) -> None:
     app = names["app"]
     assert app.extensions["wsredis"].options.asgi == "mysite.asgi.application"
+    assert names["ws"]._routes == [("ws/chat/<slug:room>", names["Chat"])]
     with app.test_request_context():
         assert names["ws"].publisher("news", broadcast=True).publish("hello") == 0
     client = app.test_client()
@@ -93,5 +94,5 @@ def test_its_callbacks_decide(names: dict[str, Any]) -> None:
 
 def test_it_names_every_callback() -> None:
     assert set(re.findall(r"^\| `([A-Z_]+)` \|", TEXT, re.MULTILINE)) == {
-        name.upper() for name in conf.CALLBACKS if name != "asgi"
+        name.upper() for name in conf.CALLBACKS if name not in ("asgi", "routes")
     }

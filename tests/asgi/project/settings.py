@@ -30,7 +30,7 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ASGI_APPLICATION = "asgi.application"
 WSGI_APPLICATION = "wsgi.application"
-WSREDIS = {"asgi": "asgi.application"}
+WSREDIS = {"asgi": "asgi.application", "routes": "rooms.ours.routes"}
 REDIS = os.environ.get("WSREDIS_REDIS", "redis://127.0.0.1:6379/0")
 CHANNEL_LAYERS = {
     "default": {

@@ -1,0 +1,704 @@
+"""Synchronous consumers in this process: in threads, and in greenlets as in a patched process."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from wsredis.asgi import loop as loop_module
+from wsredis.consumers import (
+    AcceptConnection,
+    AsyncWebsocketConsumer,
+    DenyConnection,
+    JsonWebsocketConsumer,
+    StopConsumer,
+    SyncConsumer,
+    WebsocketConsumer,
+    native,
+    shared,
+)
+from wsredis.endpoints import Endpoint
+from wsredis.exceptions import BrokerUnavailable
+from wsredis.handshake import refusal
+from wsredis.layers import InMemoryChannelLayer, configure_layers
+from wsredis.runtime.logs import Seldom
+
+from ..gate import Gate, page, status
+from ..servers.support import SECONDS, closed, eventually
+
+KINDS = {"thread": "threads", "greenlet": "greenlets"}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Say where the handlers run: in threads, or as in a patched process."""
+    patched = request.param == "greenlet"
+    monkeypatch.setattr(native, "is_module_patched", lambda name: patched)
+    return KINDS[request.param]
+
+
+@pytest.fixture
+def site(kind: str, layer: InMemoryChannelLayer) -> Iterator[Callable[..., Gate]]:
+    gates: list[Gate] = []
+
+    def make(consumer: Any, path: str = "ws/<str:word>", **options: Any) -> Gate:
+        gates.append(Gate(kind, page, routes=[(path, consumer)], **options))
+        return gates[-1]
+
+    yield make
+    for made in gates:
+        made.stop()
+
+
+def refused(gate: Gate, path: str = "/ws/a") -> tuple[int, str]:
+    with pytest.raises(InvalidStatus) as info, gate.connect(path):
+        pass
+    return status(info)
+
+
+class Echo(WebsocketConsumer):
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        self.send(text_data=text_data, bytes_data=bytes_data)
+
+
+def test_messages_and_pages(site: Callable[..., Gate]) -> None:
+    gate = site(Echo)
+    with gate.connect("/ws/a") as ws:
+        for message in ("hello", b"\x00\xff", "", "x" * 100_000):
+            ws.send(message)
+            assert ws.recv(timeout=SECONDS) == message
+        assert gate.get("/page") == (200, "the page /page")
+
+
+class Chat(WebsocketConsumer):
+    ends: list[int]
+
+    def connect(self) -> None:
+        self.room = self.scope["url_route"]["kwargs"]["word"]
+        self.channel_layer.group_add(self.room, self.channel_name)
+        self.accept()
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        self.group_send(self.room, {"type": "chat.message", "text": text_data})
+
+    def chat_message(self, event: Any) -> None:
+        self.send(text_data=event["text"])
+
+    def disconnect(self, code: int) -> None:
+        self.ends.append(code)
+
+
+def test_a_group(site: Callable[..., Gate], layer: InMemoryChannelLayer) -> None:
+    Chat.ends = []
+    gate = site(Chat)
+    with gate.connect("/ws/a") as one, gate.connect("/ws/a") as two, gate.connect("/ws/b") as three:
+        one.send("hello")
+        assert [one.recv(timeout=SECONDS), two.recv(timeout=SECONDS)] == ["hello", "hello"]
+        layer.group_send("b", {"type": "chat.message", "text": "from a view"})
+        assert three.recv(timeout=SECONDS) == "from a view"
+        two.close(3456)
+        eventually(lambda: Chat.ends == [3456], "its consumer has handled the end")
+    eventually(lambda: len(Chat.ends) == 3, "all have ended")
+    eventually(lambda: not layer._members, "and have left their groups")
+    assert not layer._own
+
+
+class Steps(WebsocketConsumer):
+    blocked: threading.Event
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if text_data == "block":
+            self.send("blocked")
+            while not self.blocked.wait(0.01):
+                gevent.sleep(0.01)
+        self.send(text_data=text_data)
+
+
+def test_a_handler_that_blocks_delays_no_other_consumer(site: Callable[..., Gate]) -> None:
+    Steps.blocked = threading.Event()
+    gate = site(Steps)
+    with gate.connect("/ws/a") as one, gate.connect("/ws/b") as two:
+        one.send("block")
+        one.send("after")
+        assert one.recv(timeout=SECONDS) == "blocked"
+        for number in range(3):
+            two.send(str(number))
+            assert two.recv(timeout=SECONDS) == str(number)
+        Steps.blocked.set()
+        assert [one.recv(timeout=SECONDS), one.recv(timeout=SECONDS)] == ["block", "after"]
+
+
+class Asked(WebsocketConsumer):
+    """Answers the handshake as the path says."""
+
+    def connect(self) -> None:
+        getattr(self, "connect_" + self.scope["url_route"]["kwargs"]["word"])()
+
+    def connect_close(self) -> None:
+        self.close()
+
+    def connect_code(self) -> None:
+        self.close(code=4123)
+
+    def connect_deny(self) -> None:
+        raise DenyConnection
+
+    def connect_raise(self) -> None:
+        raise LookupError("a secret")
+
+    def connect_early(self) -> None:
+        self.send("too early")
+
+    def connect_stop(self) -> None:
+        raise StopConsumer
+
+    def connect_offered(self) -> None:
+        self.accept("chat")
+
+    def connect_header(self) -> None:
+        self.accept(headers=[(b"x-name", b"a\r\nx-other: b")])
+
+    def connect_accepted(self) -> None:
+        raise AcceptConnection
+
+    def connect_named(self) -> None:
+        self.accept(headers=[(b"x-name", b"value")])
+
+    def connect_twice(self) -> None:
+        self.accept()
+        self.accept()
+
+
+@pytest.mark.parametrize(
+    ("word", "code"),
+    [
+        *(("close", 403), ("code", 403), ("deny", 403), ("raise", 500), ("early", 500)),
+        *(("stop", 500), ("offered", 500), ("header", 500)),
+    ],
+)
+def test_refusals(site: Callable[..., Gate], word: str, code: int) -> None:
+    assert refused(site(Asked), f"/ws/{word}")[0] == code
+
+
+def test_answers(site: Callable[..., Gate]) -> None:
+    gate = site(Asked)
+    with gate.connect("/ws/accepted"), gate.connect("/ws/named") as ws:
+        assert ws.response is not None
+        assert ws.response.headers["x-name"] == "value"
+    with gate.connect("/ws/twice") as ws:
+        assert closed(ws) == 1011
+
+
+class Ends(WebsocketConsumer):
+    """Does what a message says."""
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        assert text_data is not None
+        getattr(self, f"do_{text_data}")()
+
+    def do_raise(self) -> None:
+        raise LookupError("a secret")
+
+    def do_exit(self) -> None:
+        raise SystemExit
+
+    def do_stop(self) -> None:
+        raise StopConsumer
+
+    def do_close(self) -> None:
+        self.close(4001, "bye")
+
+    def do_last(self) -> None:
+        self.send("last", close=4002)
+
+    def do_nothing(self) -> None:
+        self.send()
+
+    def do_surrogate(self) -> None:
+        self.send("\ud800")
+
+    def do_code(self) -> None:
+        self.close(1005)
+
+    def do_recursion(self) -> None:
+        self.do_recursion()
+
+    def do_after(self) -> None:
+        self.close()
+        self.send("after the end")
+
+
+@pytest.mark.parametrize(
+    ("word", "code"),
+    [
+        *(("raise", 1011), ("exit", 1011), ("stop", 1000), ("close", 4001), ("last", 4002)),
+        *(("nothing", 1011), ("surrogate", 1011), ("code", 1011), ("recursion", 1011)),
+        ("after", 1000),
+    ],
+)
+def test_ends(site: Callable[..., Gate], word: str, code: int) -> None:
+    with site(Ends).connect("/ws/a") as ws:
+        ws.send(word)
+        if word == "last":
+            assert ws.recv(timeout=SECONDS) == "last"
+        assert closed(ws) == code
+
+
+class Json(JsonWebsocketConsumer):
+    def receive_json(self, content: Any, **kwargs: Any) -> None:
+        self.send_json({"got": content})
+
+
+def test_json(site: Callable[..., Gate]) -> None:
+    gate = site(Json)
+    with gate.connect("/ws/a") as ws:
+        ws.send('{"number": 1}')
+        assert json.loads(ws.recv(timeout=SECONDS)) == {"got": {"number": 1}}
+        ws.send("{")
+        assert closed(ws) == 1007
+    for message, code in (("", 1007), ("[" * 100_000, 1007), (b"{}", 1003)):
+        with gate.connect("/ws/a") as ws:
+            ws.send(message)
+            assert closed(ws) == code
+
+
+class Low(SyncConsumer):
+    seen: list[Any]
+
+    def websocket_connect(self, message: Any) -> None:
+        self.send({"type": "websocket.accept"})
+
+    def websocket_receive(self, message: Any) -> None:
+        self.seen.append(message)
+        self.send({"type": "websocket.send", "text": "yes"})
+
+    def websocket_disconnect(self, message: Any) -> None:
+        self.seen.append(message)
+        raise StopConsumer
+
+
+def test_a_consumer_of_events(site: Callable[..., Gate]) -> None:
+    Low.seen = []
+    with site(Low).connect("/ws/a") as ws:
+        ws.send("hello")
+        assert ws.recv(timeout=SECONDS) == "yes"
+    eventually(lambda: len(Low.seen) == 2, "it has seen the end")
+    assert Low.seen[0] == {"type": "websocket.receive", "text": "hello", "bytes": None}
+    assert Low.seen[1]["code"] == 1000
+
+
+class Listener(WebsocketConsumer):
+    groups = ("all",)
+
+    def news(self, event: Any) -> None:
+        event["list"].append(1)
+        self.send(json.dumps(event["list"]))
+
+
+@pytest.mark.parametrize(
+    "kind_of_event", ["close", "send", "accept", "dispatch", "websocket.connect"]
+)
+def test_an_event_cannot_command_the_websocket(
+    site: Callable[..., Gate],
+    layer: InMemoryChannelLayer,
+    caplog: pytest.LogCaptureFixture,
+    kind_of_event: str,
+) -> None:
+    with site(Listener).connect("/ws/a") as ws:
+        layer.group_send("all", {"type": kind_of_event, "code": 4000, "text_data": "x"})
+        layer.group_send("all", {"type": "news", "list": []})
+        assert ws.recv(timeout=SECONDS) == "[1]"
+    assert "could command the websocket" in caplog.text
+
+
+def test_an_event_without_a_handler_is_an_error(
+    site: Callable[..., Gate], layer: InMemoryChannelLayer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with site(Listener).connect("/ws/a") as ws:
+        layer.group_send("all", {"type": "old.news"})
+        assert closed(ws) == 1011
+    assert "write the method old_news. It has: news, websocket_receive." in caplog.text
+
+
+def test_each_member_gets_a_copy_of_an_event(
+    site: Callable[..., Gate], layer: InMemoryChannelLayer
+) -> None:
+    gate = site(Listener)
+    with gate.connect("/ws/a") as one, gate.connect("/ws/a") as two:
+        layer.group_send("all", {"type": "news", "list": []})
+        assert [one.recv(timeout=SECONDS), two.recv(timeout=SECONDS)] == ["[1]", "[1]"]
+
+
+class Shares(WebsocketConsumer):
+    groups = ("all",)
+    calls: list[Any]
+    blocked: threading.Event
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        self.send("blocked")
+        while not self.blocked.wait(0.01):
+            gevent.sleep(0.01)
+        self.send("not blocked")
+
+    @shared
+    @classmethod
+    def price(cls, event: Any) -> Any:
+        cls.calls.append(event["price"])
+        if event["price"] == 0:
+            raise LookupError("no price")
+        return event["price"]
+
+
+def test_a_shared_handler_is_called_once(
+    site: Callable[..., Gate], layer: InMemoryChannelLayer
+) -> None:
+    Shares.calls, Shares.blocked = [], threading.Event()
+    gate = site(Shares)
+    with gate.connect("/ws/a") as one, gate.connect("/ws/a") as two:
+        one.send("block")
+        assert one.recv(timeout=SECONDS) == "blocked"
+        layer.group_send("all", {"type": "price", "price": "5"})
+        layer.group_send("all", {"type": "price", "price": b"6"})
+        assert [two.recv(timeout=SECONDS), two.recv(timeout=SECONDS)] == ["5", b"6"]
+        Shares.blocked.set()
+        assert [one.recv(timeout=SECONDS) for _ in range(3)] == ["not blocked", "5", b"6"]
+        assert Shares.calls == ["5", b"6"]
+        layer.group_send("all", {"type": "price", "price": 0})
+        assert [closed(one), closed(two)] == [1011, 1011]
+
+
+def test_too_many_events_are_dropped(
+    site: Callable[..., Gate], caplog: pytest.LogCaptureFixture
+) -> None:
+    layer = InMemoryChannelLayer(capacity=2)
+    configure_layers({"default": layer})
+
+    class Slow(Steps):
+        groups = ("all",)
+
+        def news(self, event: Any) -> None:
+            self.send(event["text"])
+
+    Steps.blocked = threading.Event()
+    with site(Slow).connect("/ws/a") as ws:
+        ws.send("block")
+        assert ws.recv(timeout=SECONDS) == "blocked"
+        layer.group_send("all", {"type": "news", "text": "first"})
+        for number in range(4):
+            layer.group_send("all", {"type": "news", "text": str(number)})
+        eventually(lambda: layer.dropped, "events were dropped")
+        Steps.blocked.set()
+        assert ws.recv(timeout=SECONDS) == "block"
+        assert ws.recv(timeout=SECONDS) == "first"
+    assert "2 events wait already" in caplog.text
+
+
+class Pours(WebsocketConsumer):
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        for number in range(100):
+            self.send(bytes_data=bytes([number]) * 100_000)
+        self.send("all sent")
+
+
+def test_send_waits_for_a_slow_reader(site: Callable[..., Gate]) -> None:
+    with site(Pours).connect("/ws/a", max_size=None) as ws:
+        ws.send("pour")
+        for number in range(100):
+            assert ws.recv(timeout=SECONDS) == bytes([number]) * 100_000
+        assert ws.recv(timeout=SECONDS) == "all sent"
+
+
+def test_a_reader_that_goes_ends_a_handler_that_waits(site: Callable[..., Gate]) -> None:
+    gate = site(Pours)
+    with gate.connect("/ws/a", max_size=None) as ws:
+        ws.send("pour")
+        ws.recv(timeout=SECONDS)
+        ws.socket.close()
+    eventually(lambda: gate.middleware.stats()["connections"] == 0, "it has ended")
+
+
+class Late(WebsocketConsumer):
+    """Sends to a client that has gone, and at the end."""
+
+    gone: threading.Event
+    ends: list[int]
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        self.send("started")
+        while self._wsredis_run._conversation.disconnect is None:  # type: ignore[attr-defined]
+            gevent.sleep(0.01)
+        self.send("too late")
+
+    def disconnect(self, code: int) -> None:
+        self.ends.append(code)
+        self.send("far too late")
+
+
+def test_its_end_is_handled_although_it_sends_to_a_client_that_has_gone(
+    site: Callable[..., Gate], caplog: pytest.LogCaptureFixture
+) -> None:
+    Late.ends = []
+    gate = site(Late)
+    with gate.connect("/ws/a") as ws:
+        ws.send("go")
+        assert ws.recv(timeout=SECONDS) == "started"
+    eventually(lambda: gate.middleware.stats()["connections"] == 0, "it has ended")
+    eventually(lambda: Late.ends == [1000], "its consumer has handled the end")
+    assert "failed" not in caplog.text
+
+
+def test_a_gap_closes_the_websocket(site: Callable[..., Gate], layer: InMemoryChannelLayer) -> None:
+    with site(Listener).connect("/ws/a") as ws:
+        ((members,),) = [each.values() for each in layer._members.values()]
+        (member,) = members
+        member.on_gap()
+        assert closed(ws) == 1012
+
+
+def test_routes_and_other_destinations(
+    site: Callable[..., Gate], caplog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = site(Echo, "chat/<int:number>/")
+    with gate.connect("/chat/5/") as ws:
+        ws.send("x")
+        assert ws.recv(timeout=SECONDS) == "x"
+    with gate.connect("/ws/news?subscribe-broadcast") as ws:
+        gate.publisher().publish("plain")
+        assert ws.recv(timeout=SECONDS) == "plain"
+    assert gate.get("/chat/5/")[0] == 200  # the page, as it is no handshake
+    monkeypatch.setattr(refusal, "_seldom", Seldom())
+    nothing = (404, "There is no websocket at this path.\n")
+    for path in ("/chat/5", "/chat/x/", "/ws/news", "/elsewhere?subscribe-broadcast", "/%ff"):
+        assert refused(gate, path) == nothing, path
+    assert refused(gate, "/ws/news?subscribe-brodcast")[0] == 400
+    assert "Paths of websockets are those of `routes`, and below `prefix`" in caplog.text
+    assert "there is no route for 'chat/5', but there is one for 'chat/5/'" in caplog.text
+
+
+class Async(AsyncWebsocketConsumer):
+    groups = ("all",)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        await self.group_send("all", {"type": "say", "text": text_data})
+
+    async def say(self, event: Any) -> None:
+        await self.send(event["text"])
+
+
+class Sync(WebsocketConsumer):
+    groups = ("all",)
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        self.group_send("all", {"type": "say", "text": text_data})
+
+    def say(self, event: Any) -> None:
+        self.send(event["text"])
+
+
+async def plain(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": json.dumps(scope["url_route"])})
+    await receive()
+
+
+class Own(Endpoint):
+    def __init__(self, request: Any, context: Any) -> None:
+        self.route = request.url_route
+
+    def opened(self, connection: Any) -> None:
+        connection.send(json.dumps(self.route))
+
+
+@pytest.fixture
+def mixed(
+    kind: str, layer: InMemoryChannelLayer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Gate]:
+    monkeypatch.setattr(loop_module, "is_module_patched", lambda name: kind == "greenlets")
+    routes = [
+        *(("ws/async", Async), ("ws/sync", Sync.as_asgi()), ("ws/plain/<int:number>", plain)),
+        ("ws/own/<int:number>", Own),
+    ]
+    gate = Gate(kind, page, routes=routes)
+    yield gate
+    gate.stop()
+
+
+def test_all_kinds_of_routes(mixed: Gate) -> None:
+    with mixed.connect("/ws/async") as one, mixed.connect("/ws/sync") as two:
+        for sender, text in ((one, "from async"), (two, "from sync")):
+            sender.send(text)
+            assert [one.recv(timeout=SECONDS), two.recv(timeout=SECONDS)] == [text, text]
+    for path in ("/ws/plain/5", "/ws/own/5"):
+        with mixed.connect(path) as ws:
+            assert json.loads(ws.recv(timeout=SECONDS))["kwargs"] == {"number": 5}
+
+
+def test_the_scope(site: Callable[..., Gate]) -> None:
+    scopes: list[Any] = []
+
+    class Scope(WebsocketConsumer):
+        def connect(self) -> None:
+            scopes.append(self.scope)
+            self.accept()
+
+    gate = site(Scope)
+    origin = f"http://127.0.0.1:{gate.port}"
+    with gate.connect("/ws/a?x=1", Cookie="theme=dark", Origin=origin):
+        (scope,) = scopes
+    assert (scope["type"], scope["path"], scope["query_string"]) == ("websocket", "/ws/a", b"x=1")
+    assert scope["cookies"] == {"theme": "dark"}
+    assert (scope["user"], scope["session"], scope["subprotocols"]) == (None, None, [])
+    assert scope["wsredis"].user is None
+    assert [b"cookie", b"theme=dark"] in scope["headers"]
+    assert scope["client"][0] == "127.0.0.1"
+
+
+class Unavailable(WebsocketConsumer):
+    def connect(self) -> None:
+        if self.scope["url_route"]["kwargs"]["word"] == "early":
+            raise BrokerUnavailable("Redis at HOST:PORT: refused")
+        self.accept()
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        raise BrokerUnavailable("Redis at HOST:PORT: refused")
+
+
+def test_without_its_layer_a_consumer_asks_to_come_back(
+    site: Callable[..., Gate], caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = site(Unavailable)
+    assert refused(gate, "/ws/early")[0] == 503
+    with gate.connect("/ws/late") as ws:
+        ws.send("x")
+        assert closed(ws) == 1013
+    assert "cannot use its channel layer: Redis at HOST:PORT: refused" in caplog.text
+
+
+def test_functions_around_handlers(
+    site: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(native, "around_handlers", [lambda: calls.append("around")])
+    monkeypatch.setattr(native, "after_handlers", [lambda: calls.append("end")])
+    gate = site(Ends)
+    with gate.connect("/ws/a") as ws:
+        ws.send("raise")
+        assert closed(ws) == 1011
+    gate.middleware.close()
+    eventually(lambda: calls.count("end"), "the greenlet or the thread has ended")
+    assert calls.count("around") == 4
+
+
+def test_gaps_may_be_kept(site: Callable[..., Gate], layer: InMemoryChannelLayer) -> None:
+    with site(Listener, on_gap="keep").connect("/ws/a") as ws:
+        ((members,),) = [each.values() for each in layer._members.values()]
+        (member,) = members
+        member.on_gap()
+        layer.group_send("all", {"type": "news", "list": []})
+        assert ws.recv(timeout=SECONDS) == "[1]"
+
+
+class Slowly(WebsocketConsumer):
+    blocked: threading.Event
+    ended: list[int]
+
+    def connect(self) -> None:
+        self.accept()
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        self.send("taken")
+        while not self.blocked.wait(0.01):
+            gevent.sleep(0.01)
+
+    def disconnect(self, code: int) -> None:
+        self.ended.append(code)
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+def test_the_end_of_the_process_waits_for_handlers(
+    site: Callable[..., Gate], in_time: bool
+) -> None:
+    Slowly.blocked, Slowly.ended = threading.Event(), []
+    gate = site(Slowly, shutdown_timeout=20 if in_time else 0.05)
+    with gate.connect("/ws/a") as ws:
+        ws.send("x")
+        assert ws.recv(timeout=SECONDS) == "taken"
+        host = gate.middleware._process._shared[native.ConsumerHost]
+        if in_time:
+            threading.Timer(0.1, Slowly.blocked.set).start()
+        gate.middleware.close()
+        assert Slowly.ended == ([1006] if in_time else [])
+        assert bool(host.runs) is not in_time
+        Slowly.blocked.set()
+        eventually(lambda: not host.runs or host.in_greenlets, "its handler has ended")
+
+
+def test_a_client_that_pours_is_not_read(site: Callable[..., Gate]) -> None:
+    Slowly.blocked, Slowly.ended = threading.Event(), []
+    gate = site(Slowly)
+    with gate.connect("/ws/a") as ws:
+        ws.send("x")
+        assert ws.recv(timeout=SECONDS) == "taken"
+        for _ in range(8):
+            ws.send(bytes(60_000))
+        (run,) = gate.middleware._process._shared[native.ConsumerHost].runs
+        eventually(lambda: run._endpoint.held, "it is not read")
+        Slowly.blocked.set()
+        for _ in range(8):
+            assert ws.recv(timeout=SECONDS) == "taken"
+        assert not run._endpoint.held
+
+
+def test_bad_json_after_the_end_is_ignored(site: Callable[..., Gate]) -> None:
+    class Closes(JsonWebsocketConsumer):
+        def receive_json(self, content: Any, **kwargs: Any) -> None:
+            self.close(4001)
+            self.decode("{")
+
+        def decode(self, text: str) -> None:
+            self.receive(text)
+
+    with site(Closes).connect("/ws/a") as ws:
+        ws.send("1")
+        assert closed(ws) == 4001
+
+
+def test_plain_consumers_need_no_asyncio_loop(
+    site: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "asgiref.sync", raising=False)
+    gate = site(Echo)
+    with gate.connect("/ws/a") as ws:
+        ws.send("x")
+        assert ws.recv(timeout=SECONDS) == "x"
+        assert gate.middleware._process.asyncio is None
+
+
+def test_a_constructor_that_fails(site: Callable[..., Gate], caplog: Any) -> None:
+    class Broken(WebsocketConsumer):
+        def __init__(self) -> None:
+            raise LookupError("no table")
+
+    assert refused(site(Broken))[0] == 500
+    assert "no table" in caplog.text
+
+
+def test_a_consumer_has_one_channel(site: Callable[..., Gate], layer: InMemoryChannelLayer) -> None:
+    class Named(WebsocketConsumer):
+        def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+            self.send(self.channel_name)
+
+    with site(Named).connect("/ws/a") as ws:
+        ws.send("x")
+        ws.send("x")
+        first = ws.recv(timeout=SECONDS)
+        assert ws.recv(timeout=SECONDS) == first
+        assert [*layer._own] == [first]

@@ -1,0 +1,112 @@
+"""The greenlets and threads that run the handlers of consumers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from wsredis.consumers import runner as runner_module
+from wsredis.consumers.runner import GreenletRunner, ThreadRunner
+
+from ..servers.support import SECONDS, eventually
+
+
+class Step:
+    def __init__(self, function: Callable[[], object]) -> None:
+        self.step = function
+
+
+def test_a_step_that_blocks_hands_over() -> None:
+    order: list[str] = []
+    greenlets: list[object] = []
+    free = Event()
+
+    def blocks() -> None:
+        order.append("blocks")
+        free.wait()
+        order.append("free")
+
+    def next_step(name: str) -> Step:
+        def step() -> None:
+            order.append(name)
+            greenlets.append(gevent.getcurrent())
+
+        return Step(step)
+
+    runner = GreenletRunner(lambda: order.append("begin"), lambda: order.append("end"))
+
+    def main() -> None:
+        runner.add(Step(blocks))
+        runner.add(next_step("one"))
+        runner.add(next_step("two"))
+        gevent.sleep(0.01)
+        assert order == ["begin", "blocks", "begin", "one", "two", "end"]
+        runner.add(next_step("three"))
+        gevent.sleep(0.01)
+        free.set()
+        gevent.sleep(0.01)
+
+    greenlet = gevent.spawn(main)
+    greenlet.get(timeout=SECONDS)
+    assert order[6:] == ["begin", "three", "end", "free", "end"]
+    assert greenlets[0] is greenlets[1] is greenlets[2]
+    assert not greenlets[0].dead
+
+
+def test_a_closed_runner_ends_the_greenlet_that_it_has_kept() -> None:
+    greenlets: list[Any] = []
+    runner = GreenletRunner(lambda: None, lambda: None)
+
+    def main() -> None:
+        runner.add(Step(lambda: greenlets.append(gevent.getcurrent())))
+        gevent.sleep(0.01)
+        assert not greenlets[0].dead
+        runner.close()
+        gevent.sleep(0.01)
+
+    gevent.spawn(main).get(timeout=SECONDS)
+    assert greenlets[0].dead
+
+
+def test_the_greenlet_lets_other_work_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner_module, "TURN", -1)
+    order: list[str] = []
+    runner = GreenletRunner(lambda: None, lambda: None)
+
+    def main() -> None:
+        for number in range(3):
+            runner.add(Step(lambda number=number: order.append(f"step {number}")))
+        gevent.spawn(order.append, "other work")
+        gevent.sleep(0.05)
+
+    gevent.spawn(main).get(timeout=SECONDS)
+    assert order == ["step 0", "other work", "step 1", "step 2"]
+
+
+def test_a_closed_runner_runs_no_more_steps() -> None:
+    order: list[str] = []
+    runner = GreenletRunner(lambda: None, lambda: order.append("end"))
+
+    def main() -> None:
+        runner.add(Step(lambda: order.append("step")))
+        runner.close()
+        gevent.sleep(0.01)
+
+    gevent.spawn(main).get(timeout=SECONDS)
+    assert order == ["end"]
+
+
+def test_threads_run_steps_at_once() -> None:
+    both, ended = threading.Barrier(2), []
+    runner = ThreadRunner(2, lambda: ended.append(threading.current_thread()))
+    for _ in range(2):
+        runner.add(Step(lambda: both.wait(SECONDS)))
+    eventually(lambda: both.n_waiting == 0 and not both.broken, "both have run")
+    runner.close()
+    eventually(lambda: len(ended) == 2, "the threads have ended")
+    assert len(set(ended)) == 2
