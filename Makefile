@@ -7,21 +7,23 @@ SOAK_SOCKETS ?= 2000
 VENV := .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help bench demo demo-channels demo-django demo-flask test test-all fuzz soak conformance release clean python
+.PHONY: help bench demo demo-channels demo-consumers demo-django demo-flask demo-flask-rooms test test-all fuzz soak conformance release clean python
 
 help:  ## show this list
-	@echo "make demo           run a chat on http://127.0.0.1:$(PORT)/ (PORT=9000 for another port); stop it with Ctrl-C"
-	@echo "make demo-django    run chats in Django: three chats, an echo, logins and the admin"
-	@echo "make demo-channels  run a chat for Django Channels, with the package channels, on a WSGI server"
-	@echo "make demo-flask     run a chat in Flask: to all users, one user, a group, or this browser only"
-	@echo "make test           check format, lint, types and import contracts, and test the built wheel"
-	@echo "make test-all       the same, plus the tests of all other servers and of the oldest Django and Channels"
-	@echo "make fuzz           run the fuzz tests, $(FUZZ_SECONDS) seconds per target (FUZZ_SECONDS=600 for more)"
-	@echo "make soak           run a soak test: $(SOAK_SOCKETS) websockets (SOAK_SOCKETS=500 for fewer) for $(SOAK_SECONDS) seconds"
-	@echo "make bench          measure the cost of a message, compared with other servers: 30 minutes (BENCH_QUICK=1: 4 minutes)"
-	@echo "make conformance    run all Autobahn cases with all servers and clients; takes hours"
-	@echo "make release        build sdist, wheel and npm package into dist/ and check them; uploads nothing"
-	@echo "make clean          remove the virtual environments and all build output"
+	@echo "make demo              run a chat on http://127.0.0.1:$(PORT)/ (PORT=9000 for another port); stop it with Ctrl-C"
+	@echo "make demo-django       run chats in Django: three chats, an echo, logins and the admin"
+	@echo "make demo-channels     run a chat for Django Channels, with the package channels, on a WSGI server"
+	@echo "make demo-consumers    run a chat with consumers in Django: rooms, groups, logins"
+	@echo "make demo-flask        run a chat in Flask: to all users, one user, a group, or this browser only"
+	@echo "make demo-flask-rooms  run a chat with consumers in Flask: one websocket in several rooms"
+	@echo "make test              check format, lint, types and import contracts, and test the built wheel"
+	@echo "make test-all          the same, plus the tests of all other servers and of the oldest Django and Channels"
+	@echo "make fuzz              run the fuzz tests, $(FUZZ_SECONDS) seconds per target (FUZZ_SECONDS=600 for more)"
+	@echo "make soak              run a soak test: $(SOAK_SOCKETS) websockets (SOAK_SOCKETS=500 for fewer) for $(SOAK_SECONDS) seconds"
+	@echo "make bench             measure the cost of a message, compared with other servers: 40 minutes (BENCH_QUICK=1: 5 minutes)"
+	@echo "make conformance       run all Autobahn cases with all servers and clients; takes hours"
+	@echo "make release           build sdist, wheel and npm package into dist/ and check them; uploads nothing"
+	@echo "make clean             remove the virtual environments and all build output"
 
 demo: $(VENV)/.installed
 	@exec $(VENV)/bin/wsredis demo --port $(PORT)
@@ -32,8 +34,14 @@ demo-django: $(VENV)/.django
 demo-channels: $(VENV)/.channels
 	@exec $(VENV)/bin/wsredis demo --channels --port $(PORT)
 
+demo-consumers: $(VENV)/.django
+	@exec $(VENV)/bin/wsredis demo --consumers --port $(PORT)
+
 demo-flask: $(VENV)/.flask
 	@exec $(VENV)/bin/wsredis demo --flask --port $(PORT)
+
+demo-flask-rooms: $(VENV)/.flask
+	@exec $(VENV)/bin/wsredis demo --flask-rooms --port $(PORT)
 
 test: python
 	@exec $(PYTHON) scripts/test

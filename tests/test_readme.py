@@ -34,7 +34,7 @@ INSTALLED_APPS = ["wsredis.adapters.django"]
 
 
 def test_there_are_snippets() -> None:
-    assert len(SNIPPETS) == 6
+    assert len(SNIPPETS) == 7
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)

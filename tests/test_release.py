@@ -152,7 +152,7 @@ def test_the_description_is_the_readme_with_absolute_links(metadata: Message) ->
     for kind in ("blob", "raw", "tree"):
         description = description.replace(f"{source}/{kind}/v{VERSION}/", "")
     description = description.replace("](README.md#", "](#")  # links within the page
-    assert description.strip() == readme.replace("_chat/)", "_chat)").strip()
+    assert description.strip() == re.sub(r"(examples/\w+)/\)", r"\1)", readme).strip()
 
 
 def test_the_links_of_the_readme_lead_to_files(metadata: Message) -> None:

@@ -124,13 +124,16 @@ def test_in_django_one_learns_who_may_log_in(bare: Callable[..., tuple[int, str]
     assert 'Log in as admin, john or mary with the password "secret".' in said
 
 
-def test_the_demo_of_channels_shows_no_command_that_its_pages_would_not_get(
-    bare: Callable[..., tuple[int, str]],
+@pytest.mark.parametrize(
+    ("name", "people"), [("channels", True), ("consumers", True), ("flask-rooms", False)]
+)
+def test_a_demo_of_consumers_shows_no_command_that_its_pages_would_not_get(
+    bare: Callable[..., tuple[int, str]], name: str, people: bool
 ) -> None:
     path = f"{Path(sys.prefix, 'bin')}{os.pathsep}{os.environ['PATH']}"
-    code, said = bare("--channels", PATH=path)
+    code, said = bare(f"--{name}", PATH=path)
     assert code == 0
-    assert 'Log in as alice or bob with the password "secret".' in said
+    assert ('Log in as alice or bob with the password "secret".' in said) == people
     assert "Publish" not in said
 
 

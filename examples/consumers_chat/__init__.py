@@ -1,0 +1,1 @@
+"""A chat with consumers of wsredis in Django, on a WSGI server."""
