@@ -20,6 +20,7 @@ __all__ = [
     "Publisher",
     "RedisPublisher",
     "channels_form",
+    "consumers_form",
     "plain_form",
     "socketio_form",
     "stamped",
@@ -133,6 +134,14 @@ def _audience(name: str) -> str:
 def channels_form(name: str, payload: bytes) -> tuple[str, bytes]:
     """Return a `group_send` of channels_redis: a map of two strings in MessagePack."""
     return f"asgi__group__{name}", b"\x82\xa4type\xadbench.message\xa4text" + _packed(payload)
+
+
+def consumers_form(name: str, payload: bytes) -> tuple[str, bytes]:
+    """Return a `group_send` of the default layer of wsredis, in JSON; a broadcast for `plain`."""
+    if name == "plain":
+        return wsredis_form(name, payload)
+    event = {"type": "bench.message", "text": payload.decode()}
+    return f"ws:asgi__group__{name}", json.dumps(event).encode()
 
 
 def _packed(text: bytes) -> bytes:

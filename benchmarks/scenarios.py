@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from probe import Probe, page_seconds
 from processes import Load
@@ -220,23 +221,57 @@ def groups(stage: Stage) -> Figures:
 
 
 def hosted(stage: Stage) -> Figures:
-    """Send to a group of the sockets of each ASGI application in peers/channels_app.py."""
-    figures: Figures = {}
-    sizes = stage.sizes
-    rate = sizes.deliveries_per_second / sizes.hosted
-    for kind, name in (("async", "bench"), ("sync", "sync.bench"), ("bare", "bare.bench")):
-        load = stage.audience(sizes.hosted, name)
-        found = stage.paced(
-            load,
-            [name],
-            sizes.hosted,
-            rate=rate,
-            seconds=sizes.paced_seconds,
-            least=sizes.hosted_least,
-        )
-        figures |= named(f"hosted_{kind}", found, "cpu")
+    """Send to a group of the sockets of each kind of application."""
+    found = {
+        f"hosted_{kind}_cpu": _group(stage, name, stage.sizes.hosted, stage.sizes.hosted_least)[
+            "cpu"
+        ]
+        for name, kind in stage.server.kinds.items()
+    }
     stage.leave()
-    return figures
+    return found
+
+
+def hosted_large(stage: Stage) -> Figures:
+    """Send to a group of even more sockets, except of the bare ASGI application."""
+    sizes, least = stage.sizes, stage.sizes.hosted_large_least
+    found = {
+        f"hosted_large_{kind}_cpu": _group(stage, name, sizes.large, least)["cpu"]
+        for name, kind in stage.server.kinds.items()
+        if kind != "bare"
+    }
+    stage.leave()
+    return found
+
+
+def blocked(stage: Stage) -> Figures:
+    """Send to a group, first as it is, and then while handlers of other consumers block."""
+    sizes = stage.sizes
+    figures = named(
+        "hosted_free", _group(stage, "bench", sizes.hosted, sizes.hosted_least), "p50", "p99"
+    )
+    with ExitStack() as stack:
+        probes = [
+            stack.enter_context(Probe(stage.place.port, stage.server.target(["block"])))
+            for _ in range(sizes.blocked + 1)
+        ]
+        for probe in probes[1:]:
+            probe.say("block")
+            probe.wait_for(1)
+        found = _group(stage, "bench", sizes.hosted, sizes.hosted_least)
+        probes[0].say("free")
+        for probe in probes:
+            probe.wait_for(1)
+    stage.leave()
+    return figures | named("hosted_blocked", found, "p50", "p99")
+
+
+def _group(stage: Stage, name: str, count: int, least: int) -> Figures:
+    """Send to a group of that many sockets, which are opened if they are not there."""
+    sizes = stage.sizes
+    load, rate = stage.audience(count, name), sizes.deliveries_per_second / count
+    seconds = sizes.paced_seconds
+    return stage.paced(load, [name], count, rate=rate, seconds=seconds, least=least)
 
 
 def inbound(stage: Stage) -> Figures:
@@ -268,5 +303,6 @@ SCENARIOS: dict[str, Callable[[Stage], Figures]] = {
     for function in (
         *(idle, growth, fairness, storm, fan_small, saturated, lengths, crowd_small, churn),
         *(fan_large, crowd_large, fan_few, compressed, unicast, groups, inbound, hosted),
+        *(hosted_large, blocked),
     )
 }

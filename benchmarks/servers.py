@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from publishers import (
@@ -18,6 +18,7 @@ from publishers import (
     Publisher,
     RedisPublisher,
     channels_form,
+    consumers_form,
     plain_form,
     socketio_form,
     ws4redis_form,
@@ -35,6 +36,10 @@ SLOW = ("idle", "fan_small", "saturated", "fan_large", "unicast")
 CLOSE = ("idle", "fairness", "storm", "fan_small", "saturated", "lengths", "crowd_small", "churn")
 CLOSE_LARGE = ("fan_large", "crowd_large", "unicast")
 """The scenarios in which the fast servers are compared most closely."""
+
+HOSTED = {"bench": "async", "sync.bench": "sync", "bare.bench": "bare"}
+CONSUMERS = {"bench": "sync", "async.bench": "async", "shared.bench": "shared", "plain": "plain"}
+"""The kinds of applications: of Channels (peers/channels_app.py) and ours (consumers_app.py)."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,11 @@ def wsredis_target(names: Sequence[str]) -> str:
     return f"/ws/{first}?subscribe-broadcast"
 
 
+def consumers_target(names: Sequence[str]) -> str:
+    """Return a target that selects a consumer, or for `plain` the pub/sub of wsredis."""
+    return wsredis_target(names) if names[0] == "plain" else plain_target(names)
+
+
 def socketio_target(names: Sequence[str]) -> str:
     """Return a target that requests rooms."""
     return f"/socket.io/?EIO=4&transport=websocket&rooms={','.join(names)}"
@@ -83,6 +93,7 @@ class Server:
         layer: the channel layer of Channels: `channels_redis` or `wsredis`.
         manner: the protocol of its clients, see load.c.
         workers: the number of worker processes.
+        kinds: what the channels of the scenario `hosted` are, by their names.
         slow: it takes long to open many sockets, so fewer are idle.
         lossy: it holds messages back, so missing messages are not waited for.
         mute: it never sends a message.
@@ -99,6 +110,7 @@ class Server:
     layer: str = "channels_redis"
     manner: str = "websocket"
     workers: int = 1
+    kinds: Mapping[str, str] = field(default_factory=lambda: HOSTED)
     slow: bool = False
     lossy: bool = False
     mute: bool = False
@@ -116,13 +128,21 @@ def backlog() -> str:
     return str(min(4096, int(Path("/proc/sys/net/core/somaxconn").read_text())))
 
 
-def wsredis_command(place: Place, workers: int = 1, app: Path = HERE / "app.py") -> list[str]:
+def wsredis_command(
+    place: Place, *options: str, workers: int = 1, app: Path = HERE / "app.py"
+) -> list[str]:
     """Return the command for uWSGI with wsredis, or with another application."""
     return [
         *(str(UWSGI), "--master", "--die-on-term", "--workers", str(workers)),
         *("--gevent", "200", "--listen", backlog(), "--disable-logging"),
-        *("--http-socket", f"127.0.0.1:{place.port}", "--wsgi-file", str(app)),
+        *("--http-socket", f"127.0.0.1:{place.port}", "--wsgi-file", str(app), *options),
     ]
+
+
+def consumers_command(place: Place, *options: str) -> list[str]:
+    """Return the command for uWSGI with our consumers."""
+    words = ("--pythonpath", str(HERE), *options)
+    return wsredis_command(place, *words, app=HERE / "consumers_app.py")
 
 
 def floor_command(place: Place, manner: str = "send", processes: int = 1) -> list[str]:
@@ -287,11 +307,31 @@ SERVERS = (
         "uvicorn",
         "Channels, uvicorn",
         uvicorn_command,
-        (*SLOW, "hosted"),
+        (*SLOW, "hosted", "hosted_large"),
         form=channels_form,
         needs="python",
         slow=True,
         far=True,
+    ),
+    *(
+        Server(
+            key,
+            title,
+            command,
+            ("idle", "hosted", "hosted_large", "blocked"),
+            form=consumers_form,
+            target=consumers_target,
+            kinds=CONSUMERS,
+            far=True,
+        )
+        for key, title, command in (
+            ("consumers", "our consumers", consumers_command),
+            (
+                "patched_consumers",
+                "our consumers, patched",
+                lambda place: consumers_command(place, "--gevent-early-monkey-patch"),
+            ),
+        )
     ),
     *(
         Server(

@@ -60,9 +60,12 @@ class Sizes:
     spoken_per_second: int = 5000
 
     hosted: int = 500
-    """Sockets of an ASGI application."""
+    """Sockets of an ASGI application, or of our consumers."""
     hosted_least: int = 20
-    """Minimum number of broadcasts to them."""
+    hosted_large_least: int = 3
+    """Minimum number of messages to them, and to the large group."""
+    blocked: int = 5
+    """Consumers whose handlers block; less than the default of `handler_threads`."""
 
     fair_times: int = 7
     """Broadcasts in the fairness scenario."""
@@ -96,7 +99,7 @@ QUICK = Sizes(
     spoken=2500,
     hosted_least=5,
     fair_times=3,
-    skip=("crowd_large",),
+    skip=("crowd_large", "hosted_large"),
     peers_skip=("lengths", "compressed", "groups", "inbound"),
     slow_skip=("storm", "fan_large", "unicast"),
     settle=0.2,
@@ -128,6 +131,7 @@ TINY = Sizes(
     spoken_per_second=2000,
     hosted=20,
     hosted_least=3,
+    blocked=2,
     fair_times=2,
     churn_sockets=5,
     churn_per_second=50,

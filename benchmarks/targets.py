@@ -7,7 +7,7 @@ minute of the machine affects both sides.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +109,39 @@ def crowd(r: Round) -> float:
     return r["wsredis"]["crowd_small_cpu"] / r["wsredis"]["fan_small_cpu"]
 
 
+def quotient(server: str, figure: str, other: str, its: str) -> Callable[[Round], float]:
+    """Return a function that computes the ratio of a figure of a server to one of another."""
+    return lambda r: r[server][figure] / r[other][its]
+
+
+def consumer_targets(key: str, title: str) -> Iterator[Target]:
+    """Yield the targets of our consumers on one server."""
+    for name, size in (("hosted", "{hosted:,}"), ("hosted_large", "{large:,}")):
+        for kind in ("sync", "async"):
+            yield Target(
+                f"{title}, {size}: CPU of {kind} consumers of Channels on uvicorn, times our sync",
+                10,
+                quotient("uvicorn", f"{name}_{kind}_cpu", key, f"{name}_sync_cpu"),
+                at_least=True,
+            )
+        yield Target(
+            f"{title}, {size}: CPU with a shared handler, times a broadcast",
+            1.3,
+            quotient(key, f"{name}_shared_cpu", key, f"{name}_plain_cpu"),
+        )
+    yield Target(
+        f"{title}: memory of a connection", 12, lambda r: r[key]["idle_pss"] / 1024, unit=" KiB"
+    )
+    yield Target(
+        f"{title}: CPU of a handshake", 300, lambda r: r[key]["handshake_cpu"] * 1e6, unit=" µs"
+    )
+    yield Target(
+        f"{title}: latency while {{blocked}} others block: p99, times that without",
+        1.5,
+        quotient(key, "hosted_blocked_p99", key, "hosted_free_p99"),
+    )
+
+
 TARGETS = (
     *(
         Target(f"fan-out to {name}: CPU, times {title}", limit, times(figure, other), least)
@@ -208,6 +241,14 @@ TARGETS = (
         45,
         lambda r: r["uwsgi_hosted"]["idle_pss"] / 1024,
         unit=" KiB",
+    ),
+    *(
+        target
+        for key, title in (
+            ("consumers", "consumers on uWSGI"),
+            ("patched_consumers", "consumers on uWSGI, patched"),
+        )
+        for target in consumer_targets(key, title)
     ),
     Target("two workers: deliveries, times those of one", 1.8, workers_rate, at_least=True),
 )

@@ -36,6 +36,7 @@ SIZES = {
     "groups": 2000,
     "group_members": 10,
     "hosted": 500,
+    "blocked": 5,
     "depths": [16, 4, 2],
 }
 
@@ -136,10 +137,25 @@ def test_a_small_run_takes_every_figure_of_an_asgi_application(
         theatre = stage.Theatre(modules("sizes").TINY, tmp_path, store, log, cpus)
         figures, problems = run.measure(theatre, server, frozenset(["idle", "hosted"]))
     assert problems == [], (tmp_path / "log").read_text(errors="replace")
-    expected = {name for name in modules("report").LINES if name.startswith("hosted_")}
-    assert len(expected) == 3
-    for name in expected | {"handshake_cpu"}:
+    for name in ("hosted_async_cpu", "hosted_sync_cpu", "hosted_bare_cpu", "handshake_cpu"):
         assert figures[name] > 0
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("key", ["consumers", "patched_consumers"])
+def test_a_small_run_takes_every_figure_of_consumers(
+    command: list[str], modules: Any, tmp_path: Path, key: str
+) -> None:
+    done = subprocess.run([*command, "--servers", key], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    result = json.loads((tmp_path / "build" / "result.json").read_text())
+    assert result["problems"] == []
+    figures = result["rounds"][0][key]
+    rows = {name for name in modules("report").LINES if name.startswith("hosted_")}
+    for name in rows - {"hosted_bare_cpu"} | {"handshake_cpu"}:
+        assert figures[name] > 0
+    assert "consumers on uWSGI" in done.stdout
+    assert not processes_naming(tmp_path)
 
 
 @pytest.mark.servers
@@ -257,6 +273,32 @@ def test_an_application_on_uwsgi_is_compared_with_the_same_one_on_uvicorn(module
         "reached  hosted on uWSGI: CPU of a handshake,"
         " times uvicorn with the same layer: 1.00 (≤ 1)",
         "reached  hosted on uWSGI: memory of a connection: 30.00 KiB (≤ 45 KiB)",
+    ]
+
+
+def test_consumers_are_compared_with_channels_and_with_a_broadcast(modules: Any) -> None:
+    report = modules("report")
+    theirs = dict.fromkeys(report.LINES, 2e-04) | {"hosted_async_cpu": 0.9e-04}
+    ours = dict.fromkeys(report.LINES, 1e-05) | {
+        "hosted_shared_cpu": 1.4e-05,
+        "idle_pss": 13 * 1024,
+        "handshake_cpu": 290e-06,
+        "hosted_blocked_p99": 1.4e-05,
+    }
+    rounds = [{"uvicorn": theirs, "consumers": ours}]
+    lines = report.verdicts(report.Result({}, SIZES, rounds, {}, [])).splitlines()
+    of_channels = "CPU of {} consumers of Channels on uvicorn, times our sync"
+    begins = "consumers on uWSGI"
+    assert lines[1:] == [
+        f"reached  {begins}, 500: {of_channels.format('sync')}: 20.00 (≥ 10)",
+        f"MISSED   {begins}, 500: {of_channels.format('async')}: 9.00 (≥ 10)",
+        f"MISSED   {begins}, 500: CPU with a shared handler, times a broadcast: 1.40 (≤ 1.3)",
+        f"reached  {begins}, 5,000: {of_channels.format('sync')}: 20.00 (≥ 10)",
+        f"reached  {begins}, 5,000: {of_channels.format('async')}: 20.00 (≥ 10)",
+        f"reached  {begins}, 5,000: CPU with a shared handler, times a broadcast: 1.00 (≤ 1.3)",
+        f"MISSED   {begins}: memory of a connection: 13.00 KiB (≤ 12 KiB)",
+        f"reached  {begins}: CPU of a handshake: 290.00 µs (≤ 300 µs)",
+        f"reached  {begins}: latency while 5 others block: p99, times that without: 1.40 (≤ 1.5)",
     ]
 
 
