@@ -108,6 +108,7 @@ class Findings:
         codes: the numbers of closed sockets, by close code.
         missed: for each client, the confirmed numbers that it has not received.
         holes: for each client, how often numbers were missing within one socket.
+        within: for each client, how many were missing there.
         ended: when the last socket with a close frame ended.
         away: the longest time that a client had no socket, in seconds.
     """
@@ -116,6 +117,7 @@ class Findings:
         self.codes: Counter[int] = Counter()
         self.missed: list[set[int]] = []
         self.holes: list[int] = []
+        self.within: list[int] = []
         self.ended = 0.0
         self.away = 0.0
 
@@ -125,7 +127,7 @@ def check(
     numbers: Numbers,
     *,
     told: Iterable[int] = (1012,),
-    holes: int = 0,
+    holes: float = 0,
 ) -> Findings:
     """Judge what clients have noted of the numbers since each of them came.
 
@@ -133,20 +135,23 @@ def check(
         clients: after each of them has heard the last confirmed number.
         numbers: that were published.
         told: codes by which a socket may end before a gap.
-        holes: gaps that the site has counted and whose sockets were kept (``on_gap="keep"``).
+        holes: gaps that the site has counted and whose sockets were kept (``on_gap="keep"``);
+            `math.inf` if the caller compares their numbers with those that were counted.
     """
     found = Findings()
     confirmed = set(numbers.confirmed)
     for client in clients:
         heard: list[int] = []
-        missing_inside = 0
+        missing_inside = within = 0
         for session in client.sessions:
             heard += session.numbers
             assert session.numbers == sorted(set(session.numbers)), "out of order, or twice"
             if session.numbers:
                 last = session.numbers[-1]
                 due = {n for n in confirmed if session.begun < n <= last}
-                missing_inside += _runs(sorted(due - set(session.numbers)), session.numbers)
+                missed = sorted(due - set(session.numbers))
+                missing_inside += _runs(missed, session.numbers)
+                within += len(missed)
         assert heard == sorted(set(heard)), "a number has come again after a gap"
         assert missing_inside <= holes, f"{missing_inside} gaps that nobody was told of"
         *ended, still_open = client.sessions
@@ -161,6 +166,7 @@ def check(
         first = client.sessions[0].begun
         found.missed.append({n for n in confirmed if n > first} - set(heard))
         found.holes.append(missing_inside)
+        found.within.append(within)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The site of a soak run: wsredis and a page with this worker's census.
+"""The site of a soak run: wsredis, consumers, and a page with this worker's census.
 
 Headers set the identity. With SOAK_LEAKS in the environment the site leaks resources on
 purpose, to test that a run detects it.
@@ -14,6 +14,7 @@ from typing import Any
 from census import census, listening
 
 from wsredis import WebSocketMiddleware
+from wsredis.consumers import AsyncWebsocketConsumer, WebsocketConsumer, shared
 from wsredis.identity import Identity
 
 OPTIONS: dict[str, Any] = json.loads(os.environ["SOAK_OPTIONS"])
@@ -44,9 +45,56 @@ def page(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
     return [body]
 
 
-application = WebSocketMiddleware(page, identity=who, allowed_channels=everything, **OPTIONS)
+class Sync(WebsocketConsumer):
+    """A member of a group, which sends what its client says to all members."""
+
+    def connect(self) -> None:
+        self.group = self.scope["url_route"]["kwargs"]["group"]
+        self.group_add(self.group)
+        self.accept()
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        self.group_send(self.group, {"type": "line", "text": text_data})
+
+    def line(self, event: Any) -> None:
+        self.send(text_data=event["text"])
+
+
+class Shared(Sync):
+    """The same, with a handler that runs once for all members."""
+
+    @shared
+    @staticmethod
+    def line(event: Any) -> str:
+        text: str = event["text"]
+        return text
+
+
+class Async(AsyncWebsocketConsumer):
+    """The same, asynchronous."""
+
+    async def connect(self) -> None:
+        self.group = self.scope["url_route"]["kwargs"]["group"]
+        await self.group_add(self.group)
+        await self.accept()
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        await self.group_send(self.group, {"type": "line", "text": text_data})
+
+    async def line(self, event: Any) -> None:
+        await self.send(text_data=event["text"])
+
+
+ROUTES = [
+    (f"{name}/<str:group>", consumer)
+    for name, consumer in (("sync", Sync), ("shared", Shared), ("async", Async))
+]
+
+application = WebSocketMiddleware(
+    page, identity=who, allowed_channels=everything, routes=ROUTES, **OPTIONS
+)
 
 if os.environ.get("SOAK_LEAKS"):
     import leaks
 
-    leaks.install(application, os.environ["SOAK_LEAKS"].split())
+    leaks.install(os.environ["SOAK_LEAKS"].split())

@@ -6,18 +6,24 @@ descriptors and memory by the kernel, and blocks of memory by their allocators.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import gc
 import os
+import socket
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import greenlet
 
 from wsredis.config import Config
+from wsredis.layers import get_channel_layer
 from wsredis.runtime.loop import Loop
 
 __all__ = ["census", "containers", "listening", "rooms"]
@@ -48,7 +54,8 @@ def census(application: Any) -> dict[str, Any]:
     """
     gc.collect()
     held = _objects() | _descriptors()
-    for room in rooms(application._process_here()):
+    held["threads"] = sum(each.name.startswith("wsredis") for each in threading.enumerate())
+    for room in [*rooms(application._process_here()), get_channel_layer()]:
         name = type(room).__name__
         held |= {f"{name}.{attribute}": size for attribute, size in containers(room)}
     return {**listening(application), "held": held, "memory": _memory()}
@@ -66,12 +73,15 @@ def listening(application: Any) -> dict[str, Any]:
 
 
 def _objects() -> Counter[str]:
-    """Count greenlets, watchers, and the objects of each class of wsredis."""
-    found = Counter(dict.fromkeys(("greenlets", *(f"{kind} watchers" for kind in WATCHERS)), 0))
+    """Count greenlets, tasks, watchers, and the objects of each class of wsredis."""
+    kinds = ("greenlets", "tasks", *(f"{kind} watchers" for kind in WATCHERS))
+    found = Counter(dict.fromkeys(kinds, 0))
     for thing in gc.get_objects():
         kind = type(thing)
         if issubclass(kind, greenlet.greenlet):
             found["greenlets"] += bool(thing)
+        elif issubclass(kind, asyncio.Task):
+            found["tasks"] += not thing.done()
         elif kind.__name__ in WATCHERS and kind.__module__.startswith("gevent."):
             found[f"{kind.__name__} watchers"] += 1
         elif str(kind.__module__).startswith("wsredis."):
@@ -123,15 +133,27 @@ _OWED = ("_unacked", "count", "size")
 
 
 def _descriptors() -> Counter[str]:
-    """Count open descriptors of sockets and of other files."""
+    """Count open descriptors of connections to Redis, of other sockets, and of other files."""
     kinds = Counter[str]()
+    redis = urlsplit(os.environ.get("WSREDIS_REDIS", "")).port
     for number in os.listdir("/proc/self/fd"):
         try:
             target = os.readlink(f"/proc/self/fd/{number}")
         except FileNotFoundError:  # the descriptor of the folder itself
             continue
-        kinds["descriptors of sockets" if target.startswith("socket:") else "descriptors"] += 1
+        kind = "descriptors"
+        if target.startswith("socket:"):
+            kind = "connections to Redis" if _peer(number) == redis else "descriptors of sockets"
+        kinds[kind] += 1
     return kinds
+
+
+def _peer(number: str) -> int:
+    """Return the port of the peer of a socket; 0 if it has none."""
+    with suppress(OSError), socket.fromfd(int(number), socket.AF_INET, socket.SOCK_STREAM) as sock:
+        peer = sock.getpeername()
+        return int(peer[1]) if isinstance(peer, tuple) else 0
+    return 0
 
 
 def _memory() -> dict[str, int]:

@@ -9,9 +9,12 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
+from wsredis.consumers.native import ConsumerRun
+from wsredis.endpoints import PubSubEndpoint
 from wsredis.hub.channel import Channel
 from wsredis.hub.expiry import Expiry
 from wsredis.hub.hub import Hub
+from wsredis.layers import RedisChannelLayer
 from wsredis.message import Message
 from wsredis.transports.websocket import WebSocket
 
@@ -74,28 +77,45 @@ KINDS: dict[str, Callable[[WebSocket], None]] = {
 }
 
 
-def install(application: Any, kinds: list[str]) -> None:
+def _one_of(count: int, method: Callable[..., None]) -> Callable[..., None]:
+    """Return a method of which one of so many calls has no effect."""
+    calls = 0
+
+    def spoilt(self: Any, *args: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls % count:
+            method(self, *args)
+
+    return spoilt
+
+
+def install(kinds: list[str]) -> None:
     """Make every fourth socket leak the given resources.
 
     ``hole`` and ``twice`` drop and duplicate the first message of every 50th delivery. They affect
     different deliveries, because most consist of one message, and a dropped one cannot be
-    duplicated. With ``deaf``, revocations are ignored.
+    duplicated. With ``deaf``, revocations are ignored. With ``member``, every fourth consumer stays
+    in its group, and with ``event``, every 50th event of a synchronous consumer is dropped.
     """
+    if "member" in kinds:
+        RedisChannelLayer._leave = _one_of(4, RedisChannelLayer._leave)  # type: ignore[method-assign]
+    if "event" in kinds:
+        ConsumerRun.on_event = _one_of(50, ConsumerRun.on_event)  # type: ignore[method-assign]
     chosen = [KINDS[kind] for kind in kinds if kind in KINDS]
     seen = 0
 
-    class Leaking(application._endpoint):  # type: ignore[misc]
-        __slots__ = ()
+    opened = PubSubEndpoint.opened
 
-        def opened(self, connection: WebSocket) -> None:
-            nonlocal seen
-            seen += 1
-            if not seen % 4:
-                for leak in chosen:
-                    leak(connection)
-            super().opened(connection)
+    def leaking(self: PubSubEndpoint, connection: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if not seen % 4:
+            for leak in chosen:
+                leak(connection)
+        opened(self, connection)
 
-    application._endpoint = Leaking
+    PubSubEndpoint.opened = leaking  # type: ignore[method-assign]
     if "deaf" in kinds:
         Expiry.apply = lambda self, message: iter(())  # type: ignore[method-assign]
     spoil: dict[str, Callable[[list[Message]], list[Message]]] = {

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from websockets.frames import Opcode
 
+from wsredis.brokers import broker_for
 from wsredis.brokers.memory.broker import MemoryBroker
 from wsredis.config import Config
 from wsredis.process import Process
@@ -78,7 +79,10 @@ def test_all_parts_of_a_process_are_found(process: Process) -> None:
 
 
 def test_the_parts_that_may_grow_exist(process: Process) -> None:
+    with_redis = rooms(broker_for(Config(redis="redis://127.0.0.1:1")))  # it does not connect yet
     there = {
-        f"{type(room).__name__}.{name}" for room in rooms(process) for name, _ in containers(room)
+        f"{type(room).__name__}.{name}"
+        for room in [*rooms(process), *with_redis]
+        for name, _ in containers(room)
     }
     assert {name for name in MAY_GROW if "." in name} <= there

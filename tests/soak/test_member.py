@@ -7,7 +7,7 @@ from random import Random
 
 from wsredis.access.requests import parse_channel_request
 
-from .parts.member import HEAVY, Kind, Plan, draw
+from .parts.member import CONSUMERS, GROUPS, HEAVY, Kind, Plan, draw
 
 
 def plans(seed: int, count: int = 400) -> list[Plan]:
@@ -27,10 +27,21 @@ def test_each_kind_is_among_twenty_clients() -> None:
 
 def test_each_requested_key_has_a_channel() -> None:
     for plan in plans(4):
+        if plan.consumer:
+            continue
         asked = parse_channel_request(plan.target().partition("?")[2]).requested
         assert len(asked) == len(plan.subscribe) + bool(plan.publish)
         assert len(plan.channels(plan.subscribe)) == len(plan.subscribe) > 0
         assert plan.publish is None or len(plan.channels([plan.publish])) == 1
+
+
+def test_clients_of_each_kind_of_consumer_share_groups() -> None:
+    members = {(plan.facility, plan.consumer) for plan in plans(6) if plan.consumer}
+    assert members == {(f"group{n}", kind) for n in range(GROUPS) for kind in CONSUMERS}
+    (channel,) = {
+        name for plan in plans(6) if plan.facility == "group1" for name in plan.channels(())
+    }
+    assert channel == "soak:asgi__group__group1"
 
 
 def test_stuck_clients_subscribe_to_the_busy_channel_and_publish_nothing() -> None:

@@ -58,16 +58,22 @@ FOUND = {
     "hole": "missing messages: ",
     "twice": "duplicated or out of order: ",
     "deaf": "revoked clients are still connected",
+    "member": "ConsumerRun objects is",
+    "event": "missing messages: ",
 }
 
 
 def test_each_leak_has_an_expected_violation() -> None:
-    assert FOUND.keys() - {"hole", "twice", "deaf"} == KINDS.keys()
+    assert FOUND.keys() - {"hole", "twice", "deaf", "member", "event"} == KINDS.keys()
 
 
 @pytest.mark.parametrize(
     "leaks",
-    ["greenlet timer descriptor memory object slot", "channel subscription hole twice deaf"],
+    [
+        "greenlet timer descriptor memory object slot",
+        "channel subscription hole twice deaf",
+        "member event",
+    ],
 )
 def test_each_leak_makes_the_run_fail(tmp_path: Path, leaks: str) -> None:
     code, said = soak(tmp_path, "--leaks", leaks, "--patience", "2")

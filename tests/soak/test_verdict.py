@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .parts.verdict import CONTROL, left_behind, mismatches, not_given_back
+from .parts.verdict import CONTROL, OWN, left_behind, mismatches, not_given_back
 
 NEWS = "soak:broadcast:news"
 QUIET: dict[str, Any] = {
@@ -76,6 +76,15 @@ def test_equal_subscriptions_are_no_mismatch() -> None:
     assert mismatches({NEWS, "x"}, 3, [one, two], redis) == []
 
 
+@pytest.mark.parametrize("open_", [0, 1, 2])
+def test_each_asynchronous_consumer_has_one_channel(open_: int) -> None:
+    own = f"{OWN}1"
+    there = worker(channels=[NEWS, own], wanted=[NEWS, own, CONTROL], stats__connections=1)
+    found = mismatches({NEWS}, 1, [there], {NEWS: 1, own: 1, CONTROL: 1}, open_)
+    wrong = [f"{open_} asynchronous consumers are open, and have 1 channels"]
+    assert found == ([] if open_ == 1 else wrong)
+
+
 @pytest.mark.parametrize(
     ("wanted", "sockets", "changes", "redis", "words"),
     [
@@ -100,8 +109,8 @@ def test_a_mismatch_is_named(
     ("name", "allowed", "too_much"),
     [
         ("blocks", 4000, 4200),
-        ("malloc", 2**20, 2**20 + 16_001),
-        ("anonymous", 2**22, 2**22 + 64_001),
+        ("malloc", 2**21, 2**21 + 16_001),
+        ("anonymous", 2**23, 2**23 + 64_001),
     ],
 )
 def test_memory_returns_to_the_baseline(name: str, allowed: int, too_much: int) -> None:

@@ -103,6 +103,8 @@ class Course:
             self._cut()
         self.crowd.run(self._round / 2, self._sockets)
         self._check_who_is_there()
+        if number == 0:
+            self._server.warm()
         self.crowd.all_leave()
         self._be_quiet(number)
 
@@ -145,10 +147,11 @@ class Course:
         return self.talk.settled(h for h in hearings if h is not None)
 
     def _mismatches(self) -> list[str]:
-        there = [m.hearing for m in self.crowd.members.values() if m.hearing is not None]
-        wanted = {channel for hearing in there for channel in hearing.channels}
+        members = [m for m in self.crowd.members.values() if m.hearing is not None]
+        wanted = {channel for m in members if m.hearing for channel in m.hearing.channels}
+        own = sum(m.plan.consumer == "async" for m in members)
         workers = self._server.listening()
-        return mismatches(wanted, len(there), workers, self._server.subscriptions())
+        return mismatches(wanted, len(members), workers, self._server.subscriptions(), own)
 
     def _wait(self, until: Callable[[], bool]) -> bool:
         """Run the clients until a condition is met; return False if it takes too long."""

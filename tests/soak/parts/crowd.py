@@ -11,9 +11,10 @@ from random import Random
 from typing import Any
 
 from wsredis import Config, Publisher, disconnect
+from wsredis.layers import RedisChannelLayer
 from wsredis.naming import Audience
 
-from .member import HEAVY, Kind, Member, Stage, draw
+from .member import HEAVY, PREFIX, Kind, Member, Stage, draw
 from .talk import Talk
 
 __all__ = ["REVOKED", "Crowd"]
@@ -69,6 +70,9 @@ class Crowd:
         self.pace = pace
         self.longest = 0.0
         self._config = config
+        self._layer = RedisChannelLayer(
+            hosts=[config.redis], prefix=f"{PREFIX}:asgi", serializer_format="json"
+        )
         self._random = random
         self._held = False  # no client leaves or stalls
         self._epoll = select.epoll()
@@ -212,6 +216,12 @@ class Crowd:
             return
         plan = self._random.choice(list(self.members.values())).plan
         if plan.facility == HEAVY:
+            return
+        if plan.consumer:
+            (channel,) = plan.channels(())
+            text = f"{self.talk.next(channel)} {'x' * self._random.randrange(300)}"
+            self._layer.group_send(plan.facility, {"type": "line", "text": text})
+            self.counts["sent to groups"] += 1
             return
         audience = self._random.choice(plan.subscribe)
         who = plan.identity

@@ -28,6 +28,15 @@ PREFIX = "soak"
 HEAVY = "heavy"
 """The facility of large messages, to which clients that stop reading subscribe."""
 
+CONSUMERS = ("sync", "async", "shared")
+"""The kinds of consumers of the site."""
+
+GROUPS = 10
+"""The number of groups, in which there are consumers of all kinds."""
+
+GROUP = "{}:asgi__group__{}"
+"""The channel of a group in Redis, by the key prefix and its name."""
+
 READ_SIZE = 1 << 18
 
 SMALL, LARGE = 1 << 12, 1 << 18
@@ -58,9 +67,13 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan of a client: its identity, its channels and how it disconnects."""
+    """The plan of a client: its identity, its channels and how it disconnects.
+
+    A client of a consumer has a group instead of channels: its facility.
+    """
 
     kind: Kind
+    consumer: str
     facility: str
     identity: Identity
     subscribe: tuple[Audience, ...]
@@ -71,6 +84,8 @@ class Plan:
 
     def target(self) -> str:
         """Return the address of the websocket."""
+        if self.consumer:
+            return f"/{self.consumer}/{self.facility}"
         keys = [f"subscribe-{audience}" for audience in self.subscribe]
         keys += [f"publish-{self.publish}"] if self.publish else []
         keys += ["echo"] if self.echo else []
@@ -87,6 +102,8 @@ class Plan:
 
     def channels(self, audiences: Iterable[Audience]) -> list[str]:
         """Return the channels of audiences, as wsredis should determine them."""
+        if self.consumer:
+            return [GROUP.format(PREFIX, self.facility)]
         return [
             channel
             for audience in audiences
@@ -100,9 +117,12 @@ def draw(random: Random, number: int, sockets: int) -> Plan:
     heavy = kind is Kind.STUCK or random.random() < 0.01
     audiences = list(Audience)
     some = tuple(a for a in audiences if random.random() < 0.4)
+    consumer = "" if heavy or random.random() < 0.6 else random.choice(CONSUMERS)
+    room = f"group{random.randrange(GROUPS)}" if consumer else f"room{random.randrange(20)}"
     return Plan(
         kind=kind,
-        facility=HEAVY if heavy else f"room{random.randrange(20)}",
+        consumer=consumer,
+        facility=HEAVY if heavy else room,
         identity=Identity(
             user=f"user{random.randrange(max(1, sockets // 4))}",
             groups=(f"group{random.randrange(max(1, sockets // 40))}",),
@@ -110,7 +130,7 @@ def draw(random: Random, number: int, sockets: int) -> Plan:
         ),
         subscribe=(Audience.BROADCAST,) if heavy else some or (random.choice(audiences),),
         publish=random.choice(audiences) if not heavy and random.random() < 0.5 else None,
-        echo=random.random() < 0.3,
+        echo=random.random() < 0.3 or bool(consumer),
         deflate=not heavy and random.random() < 0.2,
         polite=random.random() < 0.6,
     )

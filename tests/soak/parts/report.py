@@ -6,7 +6,14 @@ from .course import Course
 
 __all__ = ["table"]
 
-FIGURES = ("greenlets", "timer watchers", "io watchers", "WebSocket objects", "descriptors")
+FIGURES = (
+    "greenlets",
+    "timer watchers",
+    "io watchers",
+    "WebSocket objects",
+    "descriptors",
+    "threads",
+)
 
 
 def table(course: Course) -> str:
@@ -22,6 +29,7 @@ def table(course: Course) -> str:
         "revocations": counts["revocations"],
         "published by the publisher": counts["published by the publisher"],
         "published by sockets": counts["published by sockets"],
+        "sent to groups": counts["sent to groups"],
         "messages received": course.talk.heard,
         "published in faults without receivers": counts["published without receivers"],
         "missed by slow readers, and counted": course.talk.dropped,

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,9 @@ from typing import Any, Self
 import redis
 
 from wsredis.embedded import EmbeddedRedis, free_port
+
+from .member import CONSUMERS
+from .wire import TEXT, frame, handshake
 
 __all__ = ["OPTIONS", "WORKERS", "Server"]
 
@@ -31,6 +35,7 @@ OPTIONS: dict[str, Any] = {
     "ping_interval": 5.0,
     "pong_timeout": 5.0,
     "close_timeout": 2.0,
+    "handler_threads": 3,
 }
 """Options that differ from the defaults: limits are lower, so that they are reached."""
 
@@ -149,6 +154,16 @@ class Server:
         pairs: Any = self.redis.pubsub_numsub(*names) if names else []
         return {name.decode(): count for name, count in pairs}
 
+    def warm(self) -> None:
+        """Let each worker serve a consumer of each kind once, so that nothing is made later."""
+        for port in self._pages:
+            for kind in CONSUMERS:
+                with socket.create_connection((HOST, port), START_SECONDS) as sock:
+                    sock.sendall(handshake(port, f"/{kind}/warm", {}, False))
+                    _read_until(sock, b"\r\n\r\n")
+                    sock.sendall(frame(TEXT, b"warm"))
+                    _read_until(sock, b"warm")
+
     def cut(self) -> int:
         """Break every subscriber's link to Redis and return how many there were."""
         killed: Any = self.redis.client_kill_filter(_type="pubsub")
@@ -163,3 +178,12 @@ class Server:
         """Return lines of the log that should not be there."""
         lines = self.log.read_text(errors="replace").splitlines()
         return [line for line in lines if BAD.search(line)]
+
+
+def _read_until(sock: socket.socket, end: bytes) -> None:
+    """Read what a socket gets until it contains some bytes."""
+    received = b""
+    while end not in received:
+        if not (data := sock.recv(4096)):
+            raise RuntimeError(f"a consumer does not answer: {received!r}")
+        received += data

@@ -11,19 +11,29 @@ __all__ = ["MAY_GROW", "MEMORY", "left_behind", "mismatches", "not_given_back"]
 CONTROL = "soak:control"
 """The control channel, to which every worker subscribes with its first websocket."""
 
+OWN = "soak:asgispecific."
+"""The beginning of the channels of asynchronous consumers, of which each has one."""
+
 MAY_GROW = {
     **dict.fromkeys(("Receivers._spare", "Receiver objects", "_Reader objects"), 128),
     "_Deflate objects": 64,
     "ChannelRequest objects": 256,
+    "Handler objects": 32,
+    **dict.fromkeys(("connections to Redis", "ChannelOwner objects"), 64),
+    "RedisClient._async_clients": 1,
     **dict.fromkeys(("RecentRevocations._by_age", "RecentRevocations.by_name"), 1000),
     **dict.fromkeys(("Recent objects", "Revocation objects"), 1000),
 }
-"""The maximum number of objects that are kept for reuse, and of revocations of five minutes."""
+"""The maximum number of objects that are kept for reuse, and of revocations of five minutes.
+
+Kept are also the handlers of each class, and a connection to Redis for each thread or task that has
+published while others did.
+"""
 
 MEMORY: dict[str, tuple[str, int, float]] = {
     "blocks": ("Python's blocks", 4000, 0.1),
-    "malloc": ("bytes from malloc", 2**20, 16.0),
-    "anonymous": ("bytes from the system", 4 * 2**20, 64.0),
+    "malloc": ("bytes from malloc", 2**21, 16.0),
+    "anonymous": ("bytes from the system", 2**23, 64.0),
 }
 """How much more memory than at the start is allowed: a constant, and for each socket since."""
 
@@ -62,7 +72,11 @@ def left_behind(
 
 
 def mismatches(
-    wanted: set[str], sockets: int, now: Sequence[Census], redis: Mapping[str, int]
+    wanted: set[str],
+    sockets: int,
+    now: Sequence[Census],
+    redis: Mapping[str, int],
+    own: int = 0,
 ) -> list[str]:
     """Return how the channels of clients, of workers and of Redis differ.
 
@@ -71,14 +85,18 @@ def mismatches(
         sockets: their number.
         now: each worker's census.
         redis: how many connections subscribe to each channel.
+        own: the number of open clients of asynchronous consumers.
     """
     found = []
     held = Counter(channel for worker in now for channel in worker["channels"])
     open_ = sum(worker["stats"]["connections"] for worker in now)
     if open_ != sockets:
         found.append(f"{sockets} clients are connected, but the workers have {open_} websockets")
-    if wanted != set(held):
-        found.append(f"clients and workers differ in {_some(wanted ^ set(held))}")
+    owned = {name for name in held if name.startswith(OWN)}
+    if len(owned) != own:
+        found.append(f"{own} asynchronous consumers are open, and have {len(owned)} channels")
+    if odd := wanted ^ (set(held) - owned):
+        found.append(f"clients and workers differ in {_some(odd)}")
     for number, worker in enumerate(now, 1):
         if odd := set(worker["wanted"]) ^ {*worker["channels"], CONTROL}:
             found.append(f"worker {number}'s hub and feed differ in {_some(odd)}")
