@@ -110,3 +110,31 @@ def test_threads_run_steps_at_once() -> None:
     runner.close()
     eventually(lambda: len(ended) == 2, "the threads have ended")
     assert len(set(ended)) == 2
+
+
+def test_no_more_threads_are_started_when_several_add_steps_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[str] = []
+    runner = ThreadRunner(1, lambda: None)
+
+    class Thread(threading.Thread):
+        def __init__(self, **arguments: Any) -> None:
+            started.append(arguments["name"])
+            super().__init__(**arguments)
+
+    class Lock:
+        """A lock that another thread has got just before."""
+
+        def __enter__(self) -> None:
+            if not started:
+                started.append("another thread's")
+                runner._started = 1
+
+        def __exit__(self, *exc_info: object) -> None:
+            pass
+
+    monkeypatch.setattr(runner_module.threading, "Thread", Thread)
+    monkeypatch.setattr(runner, "_starting", Lock())
+    runner.add(Step(lambda: None))
+    assert started == ["another thread's"]

@@ -159,15 +159,20 @@ class ThreadRunner:
         self._count = count
         self._on_end = on_end
         self._started = 0
+        self._starting = threading.Lock()
 
     def add(self, run: Runnable) -> None:
         """Let the next step of a run be done; called in any thread."""
         if self._started < self._count:
-            self._started += 1
-            threading.Thread(
-                target=self._work, name=f"wsredis-consumer-{self._started}", daemon=True
-            ).start()
+            self._start()
         self._ready.put(run)
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._started < self._count:
+                self._started += 1
+                name = f"wsredis-consumer-{self._started}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def close(self) -> None:
         """Run no more steps."""
