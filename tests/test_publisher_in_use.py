@@ -12,8 +12,10 @@ from typing import Any
 
 import gevent
 import pytest
+import redis
 
 from wsredis import disconnect
+from wsredis.brokers.redis.client import MAX_CALLS, RedisClient
 from wsredis.config import Config
 from wsredis.embedded import EmbeddedRedis, free_port
 from wsredis.exceptions import BrokerUnavailable
@@ -34,6 +36,53 @@ def run(program: str, *arguments: str) -> Any:
     )  # fmt: skip
     assert (ran.returncode, ran.stderr) == (0, "")
     return json.loads(ran.stdout)
+
+
+AT_ONCE = {
+    "greenlets": """if True:
+        from gevent import monkey; monkey.patch_all()
+        import gevent, json, sys, wsredis
+        publisher = wsredis.Publisher(broadcast=True, config=wsredis.Config(redis=sys.argv[1]))
+        greenlets = [gevent.spawn(publisher.publish, "hello") for _ in range(300)]
+        gevent.joinall(greenlets)
+        print(json.dumps([each.value for each in greenlets]))
+    """,
+    "tasks": """if True:
+        import asyncio, json, sys, wsredis
+        publisher = wsredis.Publisher(broadcast=True, config=wsredis.Config(redis=sys.argv[1]))
+        async def main():
+            return await asyncio.gather(*[publisher.apublish("hello") for _ in range(300)])
+        print(json.dumps(asyncio.run(main())))
+    """,
+}
+
+
+@pytest.mark.parametrize("kind", AT_ONCE)
+def test_many_calls_at_once_need_a_limited_number_of_connections(
+    own_redis: EmbeddedRedis, kind: str
+) -> None:
+    with redis.Redis.from_url(own_redis.url) as admin:
+        before = admin.info("stats")["total_connections_received"]
+        assert run(AT_ONCE[kind], own_redis.url) == [0] * 300
+        assert admin.info("stats")["total_connections_received"] - before <= MAX_CALLS
+
+
+def test_a_greenlet_waits_only_so_long_for_its_turn(redis_url: str) -> None:
+    config = Config(redis=redis_url, publish_timeout=0.05)
+    client = RedisClient(config)
+
+    def call() -> Any:
+        return client.call_briefly(lambda calls: calls.ping())
+
+    for _ in range(MAX_CALLS):
+        client._publish_turns.acquire()
+    greenlet = gevent.spawn(call)
+    with pytest.raises(BrokerUnavailable, match="64 other calls have not been answered"):
+        greenlet.get(timeout=SECONDS)
+    client._publish_turns.release()
+    assert gevent.spawn(call).get(timeout=SECONDS)
+    assert gevent.spawn(call).get(timeout=SECONDS)  # the turn before has ended
+    assert call()  # a thread has no turn
 
 
 def test_two_asyncio_programs_in_one_process_leave_no_warning(redis_url: str) -> None:

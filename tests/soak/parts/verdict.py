@@ -31,7 +31,7 @@ published while others did.
 """
 
 MEMORY: dict[str, tuple[str, int, float]] = {
-    "blocks": ("Python's blocks", 4000, 0.1),
+    "blocks": ("Python's blocks", 6000, 0.1),
     "malloc": ("bytes from malloc", 2**21, 16.0),
     "anonymous": ("bytes from the system", 2**23, 64.0),
 }

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 import redis
 import redis.asyncio
 import redis.connection
+from gevent.lock import Semaphore
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -26,6 +27,7 @@ from redis.retry import Retry
 from ...config import Config
 from ...exceptions import BrokerUnavailable, ConfigurationError
 from ...runtime.blocking import blocking, uses_sockets
+from ...runtime.loop import in_gevent
 from .link import Socket
 from .role import CheckedConnection, check_roles, run_id
 
@@ -37,6 +39,12 @@ _FOREIGN = (RedisError, OSError, UnicodeError)
 """The exceptions of redis-py without a connection; UnicodeError is for an invalid host name."""
 
 uses_sockets(redis.connection)
+
+MAX_CALLS = 64
+"""Maximum calls of greenlets, or of the tasks of an asyncio loop, at once; others wait.
+
+Their number may depend on clients, whose messages endpoints and consumers publish, and each call
+needs a connection. Threads are limited by the server."""
 
 _OURS = (
     *("protocol", "legacy_responses", "decode_responses", "encoding", "encoding_errors"),
@@ -92,6 +100,7 @@ class RedisClient:
     def __init__(self, config: Config) -> None:
         self.config = config
         self._calls, self._publishing = self._make_calls()
+        self._call_turns, self._publish_turns = Semaphore(MAX_CALLS), Semaphore(MAX_CALLS)
         self._links: redis.Redis = self._make(redis.Redis, config.redis_deadline, protocol=3)
         self.name = _name(self._links)
         self._run_id: str | None = None  # of the server of the last link
@@ -121,12 +130,12 @@ class RedisClient:
         Raises:
             BrokerUnavailable: Redis does not answer within ``redis_deadline`` or refuses.
         """
-        with self.translated():
+        with self.translated(), _turn(self._call_turns, self.config.redis_deadline):
             return blocking(function, self._calls)
 
     def call_briefly(self, function: Callable[[redis.Redis], T]) -> T:
         """Call a function like `call`, for a view, which waits only for ``publish_timeout``."""
-        with self.translated():
+        with self.translated(), _turn(self._publish_turns, self.config.publish_timeout):
             return blocking(function, self._publishing)
 
     def connect_link(self) -> LinkConnection:
@@ -231,7 +240,8 @@ class RedisClient:
         options = {
             "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
-            "max_connections": 2**31,  # no limit; the default of redis-py 8 is 100
+            # Without a limit, as `_turn` has one; the default of redis-py 8 is 100.
+            "max_connections": MAX_CALLS if kind is redis.asyncio.Redis else 2**31,
         }
         try:
             if isinstance(where, Mapping):
@@ -246,8 +256,38 @@ class RedisClient:
                 client = _from_url(kind, where, {**options, **fixed})
         except (TypeError, ValueError, RedisError) as exc:
             raise _not_valid(exc) from exc
+        if kind is redis.asyncio.Redis:
+            client.connection_pool = _waiting(client.connection_pool, timeout)
         check_roles(client.connection_pool, _name(client))
         return client
+
+
+@contextmanager
+def _turn(turns: Semaphore, seconds: float) -> Iterator[None]:
+    """Let a greenlet wait for its turn; a thread goes on at once.
+
+    Raises:
+        ConnectionError: it did not have its turn in time.
+    """
+    if not in_gevent():
+        yield
+        return
+    if not turns.acquire(timeout=seconds):
+        raise redis.ConnectionError(f"{MAX_CALLS} other calls have not been answered")
+    try:
+        yield
+    finally:
+        turns.release()
+
+
+def _waiting(pool: Any, timeout: float) -> Any:
+    """Return a pool like another one of asyncio, in which callers wait for a connection."""
+    return redis.asyncio.BlockingConnectionPool(
+        max_connections=pool.max_connections,
+        timeout=timeout,
+        connection_class=pool.connection_class,
+        **pool.connection_kwargs,
+    )
 
 
 def _from_url(kind: Any, where: str, options: Mapping[str, Any]) -> Any:
