@@ -292,7 +292,8 @@ def test_a_failed_startup_refuses_all(
     site = gate(app)
     assert refused(site, "/ws/x")[0] == 500
     assert "startup of the application failed: no database" in caplog.text
-    assert "is not run, as its startup failed" in caplog.text
+    # It is logged behind the response.
+    eventually(lambda: "is not run, as its startup failed" in caplog.text, "it is logged")
 
 
 def test_a_failed_shutdown_is_logged(
