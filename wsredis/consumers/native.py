@@ -152,6 +152,7 @@ class ConsumerRun:
         endpoint: the hub's side.
 
     Attributes:
+        client: the client, while it is known that a message can be sent to it at once.
         received: bytes of messages that the consumer has received.
         kind: delivers the events of its groups.
         groups: its groups; changed by the channel layer only.
@@ -162,7 +163,7 @@ class ConsumerRun:
     __slots__ = (
         *("_consumer", "_conversation", "_endpoint", "_events", "_handed", "_host", "_initkwargs"),
         *("_layer_queued", "_layer_taken", "_lock", "_name", "_scheduled", "_waiter"),
-        *("ended", "groups", "kind", "max_groups", "received", "__weakref__"),
+        *("client", "ended", "groups", "kind", "max_groups", "received", "__weakref__"),
     )
 
     def __init__(
@@ -172,6 +173,7 @@ class ConsumerRun:
         initkwargs: dict[str, Any],
         endpoint: AsgiEndpoint,
     ) -> None:
+        self.client: Any = None
         self.received = 0
         self.ended = False
         self.kind = host.kind(consumer)
@@ -237,14 +239,14 @@ class ConsumerRun:
     def _put(self, event: Event, size: int) -> None:
         with self._lock:
             self._events.append((event, size))
+            self.client = None
             if self._scheduled or self.ended:
                 return
             self._scheduled = True
         self._host.runner.add(self)
 
-    @property
     def idle_client(self) -> Any:
-        """Return the client, if a message can be sent to it now; else None.
+        """Return the client, if a message can be sent to it at once; else None.
 
         That is if no event waits or is being handled, and no message waits to be sent, neither in
         the connection nor on its way to it from a thread.
@@ -253,6 +255,8 @@ class ConsumerRun:
         ahead = endpoint.full or endpoint.taken != self._handed
         if self._scheduled or ahead or not self._conversation.is_open:
             return None
+        if self._host.in_greenlets:  # a thread could hand over a message just now
+            self.client = endpoint.connection
         return endpoint.connection
 
     # The handlers
@@ -345,6 +349,7 @@ class ConsumerRun:
         message = self._conversation.send(event)
         if message is None:
             return
+        self.client = None
         endpoint = self._endpoint
         self._handed += len(message) + OVERHEAD
         endpoint.call(endpoint.send, message)
@@ -460,7 +465,7 @@ class ConsumerKind:
             return
         clients = []
         for member in members:
-            client = member.idle_client
+            client = member.client or member.idle_client()
             if client is None:
                 member.on_event(result.event, RESULT)
             else:
