@@ -103,7 +103,10 @@ class _OwnPattern:
         found = self._regex.match(path)
         if found is None:
             return None
-        values = {name: self._functions[name](text) for name, text in found.groupdict().items()}
+        try:
+            values = {name: self._functions[name](text) for name, text in found.groupdict().items()}
+        except ValueError:  # an int of more digits than `sys.get_int_max_str_digits`
+            return None
         return path[found.end() :], (), values
 
 
