@@ -59,6 +59,10 @@ async def main():
     await last
     found["ran"] = ran
 
+    try:
+        await run(one, next, iter(()))
+    except RuntimeError as exc:  # no future can have a StopIteration
+        found["stopped"] = type(exc.__cause__).__name__
     found["submitted"] = await asyncio.wrap_future(one.submit(inside, number=8))
     found["other executor"] = await run(None, inside, 7)
     one.shutdown(wait=False, cancel_futures=True)
@@ -88,6 +92,7 @@ def test_functions_run_in_their_order_and_settle_their_futures() -> None:
         "errors": [True, True],
         "parallel": [0, 1],
         "ran": ["last"],
+        "stopped": "StopIteration",
         "submitted": [8, "one"],
         "ended": True,
     }

@@ -65,6 +65,10 @@ def _outcome(function: Callable[[], Any]) -> tuple[bool, Any]:
     """Return whether a function has returned, and the result or the exception."""
     try:
         return True, function()
+    except StopIteration as exc:  # which no asyncio future can have
+        error = RuntimeError("the function raised StopIteration")
+        error.__cause__ = exc
+        return False, error
     except BaseException as exc:  # also of a handler that calls sys.exit()
         return False, exc
 
