@@ -101,6 +101,47 @@ def test_a_closed_runner_runs_no_more_steps() -> None:
     assert order == ["end"]
 
 
+def test_a_closed_runner_lets_its_greenlet_begin_nothing() -> None:
+    """In a consumer that would make another asyncio loop, which nothing ends."""
+    order: list[str] = []
+    runner = GreenletRunner(lambda: order.append("begin"), lambda: order.append("end"))
+
+    def main() -> None:
+        runner.add(Step(lambda: order.append("step")))
+        gevent.sleep(0.01)
+        runner.close()
+        gevent.sleep(0.01)
+        runner.add(Step(lambda: order.append("late step")))
+        gevent.sleep(0.01)
+
+    gevent.spawn(main).get(timeout=SECONDS)
+    assert order == ["begin", "step", "end"]
+
+
+@pytest.mark.parametrize("while_it_waits", [True, False])
+def test_a_greenlet_that_a_handler_has_let_end_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, while_it_waits: bool
+) -> None:
+    """A handler may leave a `gevent.Timeout` running, which is raised later."""
+    monkeypatch.setattr(runner_module, "TURN", 60 if while_it_waits else -1)
+    monkeypatch.setattr(runner_module, "NEXT_TURN", 0.001)
+    order: list[Any] = []
+    workers: list[Any] = []
+    runner = GreenletRunner(lambda: None, lambda: None)
+
+    def main() -> None:
+        runner.add(Step(lambda: workers.append(gevent.getcurrent())))
+        if not while_it_waits:  # it sleeps between two steps
+            runner.add(Step(lambda: order.append("next")))
+        gevent.sleep(0)
+        workers[0].kill()
+        runner.add(Step(lambda: order.append("last")))
+        gevent.sleep(0.05)
+
+    gevent.spawn(main).get(timeout=SECONDS)
+    assert order == (["last"] if while_it_waits else ["next", "last"])
+
+
 def test_threads_run_steps_at_once() -> None:
     both, ended = threading.Barrier(2), []
     runner = ThreadRunner(2, lambda: ended.append(threading.current_thread()))

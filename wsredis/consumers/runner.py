@@ -76,6 +76,8 @@ class GreenletRunner:
 
     def add(self, run: Runnable) -> None:
         """Let the next step of a run be done; called on the loop."""
+        if self._closed:
+            return
         self._ready.append(run)
         if self._current is None:
             self._start()
@@ -84,8 +86,9 @@ class GreenletRunner:
         """Run no more steps."""
         self._closed = True
         self._ready.clear()
-        if self._idle is not None:
-            self._start()
+        worker, self._idle = self._idle, None
+        if worker is not None:
+            worker.kill(block=False)
 
     def _start(self) -> None:
         worker, self._idle = self._idle, None
@@ -101,6 +104,13 @@ class GreenletRunner:
         self._current = None
         if self._ready:
             self._start()
+
+    def forget(self, worker: _Worker) -> None:
+        """Let another greenlet take the place of one that has ended, for any reason."""
+        if self._idle is worker:
+            self._idle = None
+        if self._current is worker:
+            self.hand_over()
 
     def work(self, worker: _Worker) -> None:
         """Take steps whenever some wait, until another greenlet is kept for that."""
@@ -138,7 +148,10 @@ class _Worker(_Greenlet):
         self._runner = runner
 
     def _run(self) -> None:
-        self._runner.work(self)
+        try:
+            self._runner.work(self)
+        finally:  # also if a `gevent.Timeout` that a handler has left running ends it
+            self._runner.forget(self)
 
     def switch_out(self) -> None:
         """Hand over; called by gevent where a step blocks."""
