@@ -46,6 +46,7 @@ class Person:
         self.name = name
         self.groups: set[str] = set()
         self.max_groups = 3
+        self.ended = False
         self.gaps = 0
 
     def on_gap(self) -> None:
@@ -307,6 +308,19 @@ def test_a_group_that_was_begun_again_stays(
     assert [*layer._feeds.values()] != [old]
     layer.group_send("all", {"type": "say", "text": "x"})
     eventually(lambda: texts(kind) == [("bob", "x")], "it has got it")
+
+
+def test_a_member_that_ends_while_it_joins_is_in_no_group(our_layer: MakeLayer) -> None:
+    """Another process, or a view, has added it by its channel."""
+    layer, kind = our_layer(), Recorder()
+    alice, bob = Person(kind), Person(kind, "bob")
+    layer.join("all", bob)
+    alice.ended = True
+    layer.join("all", alice)
+    assert alice.groups == set()
+    layer.group_send("all", {"type": "say", "text": "x"})
+    eventually(lambda: texts(kind), "the event is delivered")
+    assert texts(kind) == [("bob", "x")]
 
 
 def test_a_channel_that_has_ended_joins_no_group(layers: MakeLayer) -> None:

@@ -34,8 +34,10 @@ class Member(Hashable, Protocol):
     Attributes:
         groups: its groups; changed by the layer only.
         max_groups: how many they may be.
+        ended: whether it has ended; it leaves its groups after that.
     """
 
+    ended: bool
     groups: set[str]
     max_groups: float
 

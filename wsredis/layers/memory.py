@@ -147,6 +147,8 @@ class InMemoryChannelLayer(ChannelLayer):
         with self._lock:
             self._members.setdefault(group, {}).setdefault(member.kind, {})[member] = None
             member.groups.add(group)
+        if member.ended:  # meanwhile, so it has not left this group
+            self.leave(group, member)
 
     def leave(self, group: str, member: Member) -> None:
         """Remove a consumer from a group, if it is a member."""

@@ -404,6 +404,8 @@ class RedisChannelLayer(ChannelLayer):
                 self._leave(name, member)
                 raise
         member.groups.add(group)
+        if member.ended:  # meanwhile, so it has not left this group
+            self.leave(group, member)
 
     def leave(self, group: str, member: Member) -> None:
         """Remove a consumer of this process from a group, if it is a member."""
