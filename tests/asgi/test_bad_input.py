@@ -217,6 +217,83 @@ def test_an_application_that_ignores_its_cancellation_ends_alone(
     over.append(True)
 
 
+async def receiving(scope: Any, receive: Any, send: Any) -> None:
+    """Accept, and receive events in a loop that does not end with the last one."""
+    await receive()
+    kind = "websocket.accept" if scope["type"] == "websocket" else "lifespan.startup.complete"
+    await send({"type": kind})
+    for _ in range(1_000_000):
+        await receive()
+
+
+def test_an_application_that_ignores_its_end_is_cancelled(
+    gate: MakeGate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would otherwise hold the loop, and with it all others."""
+    monkeypatch.setattr(run_module, "CANCEL_AFTER", 0)
+    site = gate(receiving, shutdown_timeout=0.01)
+    with site.connect("/ws/one"):
+        pass
+    eventually(lambda: "so it is cancelled" in caplog.text, "it is cancelled")
+    site.stop()
+    site.stop = lambda: None
+    assert "the application had not shut down at the end of the process" in caplog.text
+
+
+def test_events_that_an_application_has_left_are_freed(gate: MakeGate) -> None:
+    """At once, not when the garbage collector finds them."""
+    over.clear()
+    site = gate(ignoring)
+    with site.connect("/ws/one") as ws:
+        hub = site.middleware._process.hub  # type: ignore[union-attr]
+        (endpoint,) = [each.endpoint for each in hub.subscribers()]  # type: ignore[attr-defined]
+        run: Any = endpoint._run
+        for _ in range(10):
+            ws.send(b"x" * 10_000)
+        eventually(lambda: len(run._events) == 10, "all have arrived")
+        over.append(True)
+        assert closed(ws) == 1000
+    eventually(lambda: not run._events, "they are freed")
+    run.put(b"late", 4)
+    endpoint.full = True
+    endpoint.send(b"late")
+    run._loop.asyncio.call_soon_threadsafe(over.clear)
+    eventually(lambda: not over, "the loop has put the message")
+    assert not run._events
+    assert not endpoint._unsent
+
+
+def test_an_application_that_fails_to_send_to_another_websocket_has_failed(
+    gate: MakeGate, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its own websocket would stay open without it."""
+    sends: list[Any] = []
+    ends: list[asyncio.Event] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        await receive()
+        await send({"type": "websocket.accept"})
+        if scope["path"] == "/ws/one":
+            await receive()
+            sends.append(send)
+            ends.append(asyncio.Event())
+            await ends[0].wait()
+        else:
+            try:
+                await sends[0]({"type": "websocket.send", "text": "x"})
+            finally:
+                ends[0].set()
+
+    site = gate(app)
+    with site.connect("/ws/one"):
+        pass
+    eventually(lambda: ends, "its application knows that it has ended")
+    with site.connect("/ws/two") as ws:
+        assert closed(ws) == 1011
+    assert "the application at '/ws/two' failed" in errors(caplog)
+
+
 def test_a_drain_that_is_called_twice_waits_once(
     gate: MakeGate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

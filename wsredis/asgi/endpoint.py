@@ -125,7 +125,7 @@ class AsgiEndpoint(Endpoint):
 
     def closed(self, connection: EndpointConnection, code: int) -> None:
         """Tell the application that the websocket has ended."""
-        self._unsent.clear()
+        self._unsent = deque(maxlen=0)  # what is still sent is freed at once, too
         if self._run is not None:
             self._run.end(code, connection.close_reason)
 

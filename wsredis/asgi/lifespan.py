@@ -78,6 +78,7 @@ class Lifespan:
             self._asked = True
             return {"type": "lifespan.startup"}
         await self._stop.wait()
+        await asyncio.sleep(0)  # an application may receive it in an endless loop
         return {"type": "lifespan.shutdown"}
 
     async def _send(self, event: Mapping[str, Any]) -> None:

@@ -106,7 +106,8 @@ class Run:
         self.task.cancel()
 
     def on_return(self) -> None:
-        """Forget the deadline of an application that has returned."""
+        """Forget the deadline and the events of an application that has returned."""
+        self._events = deque(maxlen=0)  # what still arrives is freed at once, too
         if self._deadline is not None:
             self._deadline.cancel()
 
@@ -116,17 +117,17 @@ class Run:
         """Run the application until it returns, and answer for it if it fails."""
         try:
             await app(self.scope, self.receive, self.send)
-        except ClientDisconnected:
-            return
         except (asyncio.CancelledError, GeneratorExit):
             self.fail("was cancelled")
             raise
         except BrokerUnavailable as exc:  # of a channel layer of this package
             log.warning("the application at %r cannot use its channel layer: %s", self.path, exc)
             self._conversation.fail(503, NOT_PUBLISHED)
-        except BaseException:  # SystemExit must not end the loop
-            log.exception("the application at %r failed", self.path)
-            self.fail(None)
+        except BaseException as exc:  # SystemExit must not end the loop
+            # The websocket that has ended may be another one, to which it sends, too.
+            if not isinstance(exc, ClientDisconnected) or self._conversation.disconnect is None:
+                log.exception("the application at %r failed", self.path)
+                self.fail(None)
         else:
             if (wrong := self._conversation.end()) is not None:
                 log.error("the application at %r %s", self.path, wrong)
@@ -140,6 +141,7 @@ class Run:
         """Return the next event; after the end, the disconnect event again and again."""
         while not self._events:
             if (disconnect := self._conversation.disconnect) is not None:
+                await asyncio.sleep(0)  # an application may receive it in an endless loop
                 return disconnect
             self._arrived.clear()
             await self._arrived.wait()
