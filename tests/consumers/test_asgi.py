@@ -13,11 +13,13 @@ import pytest
 
 from wsredis.consumers import (
     AcceptConnection,
+    AsyncConsumer,
     AsyncJsonWebsocketConsumer,
     AsyncWebsocketConsumer,
     DenyConnection,
     JsonWebsocketConsumer,
     StopConsumer,
+    SyncConsumer,
     WebsocketConsumer,
     shared,
 )
@@ -222,6 +224,49 @@ def test_it_leaves_its_groups(consumer: Any, layer: InMemoryChannelLayer) -> Non
         assert "all" not in layer._groups
 
     run(consumer, test)
+
+
+class SyncEndless(SyncConsumer):
+    """Handles its end as any other event."""
+
+    ends: list[int]
+
+    def websocket_connect(self, message: Any) -> None:
+        self.send({"type": "websocket.accept"})
+
+    def websocket_disconnect(self, message: Any) -> None:
+        self.ends.append(message["code"])
+
+
+class AsyncEndless(AsyncConsumer):
+    """The same, asynchronous."""
+
+    ends: list[int]
+
+    async def websocket_connect(self, message: Any) -> None:
+        await self.send({"type": "websocket.accept"})
+
+    async def websocket_disconnect(self, message: Any) -> None:
+        self.ends.append(message["code"])
+
+
+@pytest.mark.parametrize("consumer", [SyncEndless, AsyncEndless], ids=["sync", "async"])
+def test_it_ends_with_its_websocket(consumer: Any) -> None:
+    """Without StopConsumer, too: a server may give the last event again and again."""
+    consumer.ends = []
+    events: list[Any] = [
+        {"type": "websocket.connect"},
+        *[{"type": "websocket.disconnect", "code": 1001}] * 3,
+    ]
+
+    async def receive() -> Any:
+        return events.pop(0)
+
+    async def send(event: Any) -> None:
+        """Accept it."""
+
+    asyncio.run(consumer.as_asgi()({"type": "websocket", "path": "/"}, receive, send))
+    assert consumer.ends == [1001]
 
 
 class SyncLate(WebsocketConsumer):

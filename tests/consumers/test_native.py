@@ -294,6 +294,122 @@ def test_a_consumer_of_events(site: Callable[..., Gate]) -> None:
     assert Low.seen[1]["code"] == 1000
 
 
+class Endless(SyncConsumer):
+    """Handles its end as any other event."""
+
+    seen: list[Any]
+
+    def websocket_connect(self, message: Any) -> None:
+        self.group_add("all")
+        self.send({"type": "websocket.accept"})
+
+    def websocket_disconnect(self, message: Any) -> None:
+        self.seen.append(message["code"])
+
+
+def test_a_consumer_ends_with_its_websocket(
+    site: Callable[..., Gate], layer: InMemoryChannelLayer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without StopConsumer, too: it would stay in memory, and in its groups."""
+    Endless.seen = []
+    gate = site(Endless)
+    with gate.connect("/ws/a"):
+        host = gate.middleware._process._shared[native.ConsumerHost]
+        assert len(host.runs) == 1
+    eventually(lambda: not host.runs, "it has ended")
+    assert Endless.seen == [1000]
+    assert not layer._members
+    assert "Endless" not in caplog.text
+
+
+class Stuck(WebsocketConsumer):
+    """Stops when it is told to, and leaves the messages that wait."""
+
+    go: threading.Event
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        while not self.go.wait(0.01):
+            gevent.sleep(0.01)
+        raise StopConsumer
+
+
+def test_messages_that_a_consumer_has_left_are_freed(site: Callable[..., Gate]) -> None:
+    """At once, not when the garbage collector finds them."""
+    Stuck.go = threading.Event()
+    gate = site(Stuck)
+    with gate.connect("/ws/a") as ws:
+        (run,) = gate.middleware._process._shared[native.ConsumerHost].runs
+        for _ in range(10):
+            ws.send(b"x" * 10_000)
+        eventually(lambda: len(run._events) == 9, "one is being handled, the others wait")
+        Stuck.go.set()
+        assert closed(ws) == 1000
+    assert not run._events
+    run.put(b"late", 4)
+    assert not run._events
+
+
+class Twice(WebsocketConsumer):
+    """Sends from two threads or greenlets of its own."""
+
+    ended: list[str]
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        for name in "ab":
+            if text_data == "greenlets":
+                gevent.spawn(self.pour, name)
+            else:
+                threading.Thread(target=self.pour, args=[name], daemon=True).start()
+
+    def pour(self, name: str) -> None:
+        for _ in range(200):
+            self.send(name * 50_000)
+        self.ended.append(name)
+
+
+def test_two_threads_that_wait_for_a_slow_reader_go_on(
+    site: Callable[..., Gate], kind: str
+) -> None:
+    Twice.ended = []
+    gate = site(Twice)
+    with gate.connect("/ws/a", max_queue=1) as ws:
+        (run,) = gate.middleware._process._shared[native.ConsumerHost].runs
+        ws.send(kind)
+        eventually(lambda: len(run._waiters) == 2, "both wait")
+        messages = [ws.recv(timeout=SECONDS) for _ in range(400)]
+        assert {name: messages.count(name * 50_000) for name in "ab"} == {"a": 200, "b": 200}
+        eventually(lambda: sorted(Twice.ended) == ["a", "b"], "both have gone on")
+    assert run._waiters == ()
+
+
+def test_groups_of_a_layer_of_channels(
+    site: Callable[..., Gate], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its methods are coroutine functions, and the consumer is hosted as an application."""
+    monkeypatch.setattr(loop_module, "is_module_patched", lambda name: kind == "greenlets")
+
+    class Grouped(WebsocketConsumer):
+        groups = ("all",)
+
+        def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+            if text_data == "leave":
+                self.group_discard("all")
+                self.send("left")
+            self.group_send("all", {"type": "say", "text": text_data})
+
+        def say(self, event: Any) -> None:
+            self.send(event["text"])
+
+    backend = "channels.layers.InMemoryChannelLayer"
+    configure_layers({"default": {"BACKEND": backend}})
+    gate = site(Grouped)
+    with gate.connect("/ws/a") as one, gate.connect("/ws/b") as two:
+        one.send("hello")
+        assert [one.recv(timeout=SECONDS), two.recv(timeout=SECONDS)] == ["hello", "hello"]
+        one.send("leave")
+        assert [one.recv(timeout=SECONDS), two.recv(timeout=SECONDS)] == ["left", "leave"]
+
+
 class Listener(WebsocketConsumer):
     groups = ("all",)
 

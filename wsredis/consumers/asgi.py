@@ -17,6 +17,7 @@ from typing import Any
 
 from ..exceptions import BrokerUnavailable, MessagesLost
 from ..layers.base import ChannelLayer
+from ..layers.calls import Finished
 from ..protocol.closing import MESSAGES_LOST, NOT_PUBLISHED
 from ..protocol.http import RETRY_SOON
 from .events import Event, Receive, Send, close_event
@@ -124,6 +125,8 @@ class Session:
             return
         try:
             await dispatch(event)
+            if is_end:  # which the server may give again and again
+                raise StopConsumer
         except InvalidMessage as exc:
             log.info("%s closes its websocket: %s", self._handlers.of, exc)
             await self._close(exc.code, exc.reason)
@@ -169,10 +172,24 @@ class ThreadSession:
         return self._session.channel_name
 
     def group_add(self, group: str) -> None:
-        self._session.layer.group_add(group, self._session.channel_name)
+        self._finish(self._session.layer.group_add(group, self._session.channel_name))
 
     def group_discard(self, group: str) -> None:
-        self._session.layer.group_discard(group, self._session.channel_name)
+        self._finish(self._session.layer.group_discard(group, self._session.channel_name))
+
+    def group_send(self, group: str, event: dict[str, Any]) -> None:
+        self._finish(self._session.layer.group_send(group, event))
+
+    def _finish(self, call: Awaitable[None]) -> None:
+        """Wait for a call of the layer; those of the layers of wsredis are finished already."""
+        import asyncio
+
+        if not isinstance(call, Finished):
+            asyncio.run_coroutine_threadsafe(_awaited(call), self._loop).result()
+
+
+async def _awaited(call: Awaitable[None]) -> None:
+    await call
 
 
 async def in_thread(function: Callable[[Event], None], event: Event) -> None:

@@ -37,6 +37,9 @@ class SyncRun(Protocol):
     def group_discard(self, group: str) -> None:
         """Remove the consumer from a group."""
 
+    def group_send(self, group: str, event: dict[str, Any]) -> None:
+        """Send an event to all members of a group."""
+
 
 class Consumer:
     """The common part of consumers.
@@ -138,7 +141,7 @@ class SyncConsumer(Consumer):
             TypeError: the name is not valid, or the event is not a dict or cannot be serialized.
             ValueError: the event has no type that can name a handler.
         """
-        self.channel_layer.group_send(name, _checked(event))
+        self._wsredis_run.group_send(name, _checked(event))
 
 
 class AsyncConsumer(Consumer):

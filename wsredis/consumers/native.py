@@ -162,7 +162,7 @@ class ConsumerRun:
 
     __slots__ = (
         *("_consumer", "_conversation", "_endpoint", "_events", "_handed", "_host", "_initkwargs"),
-        *("_layer_queued", "_layer_taken", "_lock", "_name", "_scheduled", "_waiter"),
+        *("_layer_queued", "_layer_taken", "_lock", "_name", "_scheduled", "_waiters"),
         *("client", "ended", "groups", "kind", "max_groups", "received", "__weakref__"),
     )
 
@@ -193,7 +193,7 @@ class ConsumerRun:
         self.max_groups = math.inf if most is None else most
         self._name: str | None = None
         self._handed = 0
-        self._waiter: Any = None
+        self._waiters: tuple[Any, ...] = ()  # in `send`; replaced under the lock
         host.runs.add(self)
         host.runner.add(self)
 
@@ -206,8 +206,8 @@ class ConsumerRun:
 
     def on_room(self) -> None:
         """Let `send` go on if it waits."""
-        if self._waiter is not None:
-            self._waiter.set()
+        for waiter in self._waiters:
+            waiter.set()
 
     def end(self, code: int, reason: str) -> None:
         """Queue the disconnect event."""
@@ -271,6 +271,8 @@ class ConsumerRun:
         try:
             if not self._conversation.is_closed or event is self._conversation.disconnect:
                 self._handle(event, size)
+            if event is self._conversation.disconnect:
+                self._finish(None)
         except StopConsumer:
             self._finish(None)
         except InvalidMessage as exc:
@@ -321,6 +323,7 @@ class ConsumerRun:
     def _finish(self, exc: BaseException | None) -> None:
         """End the run."""
         self.ended = True
+        self._events = deque(maxlen=0)  # what waits, or still arrives, is freed at once
         if exc is None:
             if (wrong := self._conversation.end()) is not None:
                 log.error("%s %s", self._what(), wrong)
@@ -358,20 +361,27 @@ class ConsumerRun:
 
     def _wait_for_room(self) -> None:
         endpoint = self._endpoint
-        waiter = self._waiter = self._host.make_event()
+        waiter = self._host.make_event()
+        with self._lock:
+            self._waiters = (*self._waiters, waiter)
         try:
             while endpoint.full or self._handed - endpoint.taken > MAX_HANDED:
                 self._conversation.check_connected()
                 waiter.wait()
                 waiter.clear()
         finally:
-            self._waiter = None
+            with self._lock:
+                self._waiters = tuple(each for each in self._waiters if each is not waiter)
 
     def channel_name(self) -> str:
         if self._name is None:
             assert self._consumer is not None  # it calls this
             self._name = self._consumer.channel_layer.open(self).result()
         return self._name
+
+    def group_send(self, group: str, event: dict[str, Any]) -> None:
+        assert self._consumer is not None  # it calls this
+        self._consumer.channel_layer.group_send(group, event)
 
     def group_add(self, group: str) -> None:
         assert self._consumer is not None  # it calls this
