@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wsredis import Config, PubSubEndpoint
+from wsredis import Config, PubSubEndpoint, WebSocketMiddleware
 from wsredis.consumers import WebsocketConsumer
 from wsredis.destinations import Destinations
 from wsredis.exceptions import HandshakeError
@@ -57,3 +57,40 @@ def test_other_requests_outside_the_prefix_are_for_the_site(upgrade: str) -> Non
     for path in ("/chat/a", "/live/a", "/elsewhere"):
         assert find(path, upgrade, routes=ROUTES) == "site"
     assert find("/ws/chat/a", upgrade, routes=ROUTES) == "endpoint"  # which refuses them
+
+
+def test_a_websocket_of_the_site_reaches_the_site() -> None:
+    reached: list[str] = []
+
+    def site(environ: Any, start_response: Any) -> list[bytes]:
+        reached.append(environ["PATH_INFO"])
+        return []
+
+    hosted: dict[str, Any] = {"asgi": application, "asgi_prefix": "/live/"}
+    middleware = WebSocketMiddleware(site, redis="memory://x", **hosted)
+    middleware({"PATH_INFO": "/elsewhere", "HTTP_UPGRADE": "websocket"}, lambda *args: None)
+    assert reached == ["/elsewhere"]
+
+
+@pytest.mark.parametrize(
+    ("path", "upgrade", "hosted", "routed"),
+    [
+        ("/ws/news", "", True, True),
+        ("/live/a", "websocket", True, True),
+        ("/live/a", "", False, False),
+        ("/chat/a", "websocket", False, True),
+        ("/elsewhere", "websocket", False, True),  # it gets 404
+        ("/elsewhere", "h2c", False, False),
+    ],
+)
+def test_what_the_middleware_answers_itself(
+    path: str, upgrade: str, hosted: bool, routed: bool
+) -> None:
+    environ = {"HTTP_UPGRADE": upgrade} if upgrade else {}
+    options: list[dict[str, Any]] = [
+        {"asgi": application, "asgi_prefix": "/live/"},
+        {"routes": ROUTES},
+    ]
+    for option, serves in zip(options, (hosted, routed), strict=True):
+        middleware = WebSocketMiddleware(None, redis="memory://x", **option)
+        assert middleware.serves(environ, path) == serves

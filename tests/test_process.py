@@ -233,6 +233,29 @@ def test_two_first_websockets_at_once_make_one_process_object(
     one.close()
 
 
+def test_two_that_need_the_first_asyncio_loop_at_once_get_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    middleware = WebSocketMiddleware(None, redis="memory://asyncio-at-once")
+    process = middleware._process_here()
+    made: Any = object()
+
+    class Lock:
+        """A lock that another thread has got just before."""
+
+        def __enter__(self) -> None:
+            process.asyncio = made
+
+        def __exit__(self, *exc_info: object) -> None:
+            pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr(wsredis.process, "_lock", Lock())
+        assert process.asyncio_loop() is made
+    process.asyncio = None
+    middleware.close()
+
+
 def test_a_process_that_was_forked_has_a_hub_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     middleware = WebSocketMiddleware(None, redis="memory://fork")
     process = middleware._process_here()

@@ -10,6 +10,8 @@ from typing import Any
 import gevent
 import pytest
 
+from wsredis import WebSocketMiddleware
+from wsredis.asgi.endpoint import AsgiEndpoint
 from wsredis.runtime.logs import INTERVAL, MAX_REASONS, Seldom
 from wsredis.runtime.watchdog import LIMIT, TOLERANCE, Watchdog, check_handshake
 
@@ -285,6 +287,19 @@ def test_a_slow_handshake_is_checked(own: bool, monkeypatch: pytest.MonkeyPatch)
     ((took, names),) = checked
     assert took > 0
     assert names == ([] if own else ["identity", "allowed_channels"])
+
+
+def test_a_hosted_application_has_no_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[list[str]] = []
+    monkeypatch.setattr(
+        "wsredis.middleware.check_handshake", lambda took, called: checked.append([*called])
+    )
+    middleware = WebSocketMiddleware(
+        None, redis="memory://x", identity=Resolver(), allowed_channels=lambda r, keys: keys
+    )
+    middleware._check_handshake(1.0, AsgiEndpoint.__new__(AsgiEndpoint))
+    middleware._check_handshake(1.0, Recorder())
+    assert checked == [["identity"], ["identity", "allowed_channels", "endpoint"]]
 
 
 def test_it_looks_until_it_is_stopped(place: Place) -> None:
