@@ -467,8 +467,8 @@ class Shares(WebsocketConsumer):
     @classmethod
     def price(cls, event: Any) -> Any:
         cls.calls.append(event["price"])
-        if event["price"] == 0:
-            raise LookupError("no price")
+        if event["price"] in (0, -1):
+            raise SystemExit if event["price"] else LookupError("no price")
         return event["price"]
 
 
@@ -488,6 +488,9 @@ def test_a_shared_handler_is_called_once(
         assert Shares.calls == ["5", b"6"]
         layer.group_send("all", {"type": "price", "price": 0})
         assert [closed(one), closed(two)] == [1011, 1011]
+    with gate.connect("/ws/a") as ws:
+        layer.group_send("all", {"type": "price", "price": -1})
+        assert closed(ws) == 1011
 
 
 def test_too_many_events_are_dropped(

@@ -3,7 +3,8 @@
 An event of type ``chat.message`` is handled by the method ``chat_message``, as in Django Channels.
 There, an event of a channel layer can call any public method, such as ``close``. Here, the members
 of the base classes and the events of the websocket protocol, apart from ``websocket.receive``, are
-not available to events of a layer: otherwise whoever may send to a group could command the socket.
+not available to events of a layer: otherwise, any code that may send to a group could command the
+socket.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ class Handlers:
         name = handler_name(event)
         handler = self._found.get(name)
         if handler is None:
-            if not callable(getattr(self._consumer, name, None)):
+            if not self._is_method(name):
                 raise UnknownEvent(
                     f"{self.of} has no handler for events of type {event['type']!r:.100}: write"
                     f" the method {name:.100}. It has: {', '.join(self._names()) or 'none'}."
@@ -184,9 +185,13 @@ class Handlers:
         return sorted(
             name
             for name in dir(self._consumer)
-            if name[0] != "_" and name not in self._reserved
-            if callable(getattr(self._consumer, name, None))
+            if name[0] != "_" and name not in self._reserved and self._is_method(name)
         )
+
+    def _is_method(self, name: str) -> bool:
+        """Return whether consumers have a method; ``mro``, for example, only their class has."""
+        known = any(name in vars(each) for each in self._consumer.__mro__)
+        return known and callable(getattr(self._consumer, name))
 
     def _check(self, name: str, value: Any, is_async: bool) -> None:
         function = value.__func__ if isinstance(value, staticmethod | classmethod) else value
