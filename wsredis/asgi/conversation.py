@@ -59,7 +59,7 @@ class Conversation:
 
     @property
     def is_open(self) -> bool:
-        """Return whether the application has accepted the websocket, and nobody has ended it."""
+        """Return whether the application has accepted the websocket, which has not ended."""
         return self._state is OPEN and self.disconnect is None
 
     @property

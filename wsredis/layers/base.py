@@ -48,7 +48,7 @@ class ChannelLayer:
     """The common part of channel layers.
 
     Args:
-        expiry: seconds after which a message that nobody has received is dropped.
+        expiry: seconds after which a message that was not received is dropped.
         group_expiry: seconds after which a membership of a group ends (see docs/layers.md).
         capacity: maximum number of messages that wait in a channel.
         channel_capacity: other capacities, by a glob pattern, or a compiled regular expression, of

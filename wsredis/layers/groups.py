@@ -139,8 +139,8 @@ class GroupFeed:
             event = self._waiting.popleft()
             copy = copier(event)
             with self._lock:
-                everybody = [(kind, tuple(members)) for kind, members in self._members.items()]
-            for kind, members in everybody:
+                by_kind = [(kind, tuple(members)) for kind, members in self._members.items()]
+            for kind, members in by_kind:
                 for step in in_steps(members):
                     try:
                         kind.deliver(step, copy)

@@ -126,7 +126,7 @@ class Home(Protocol):
         """Count a message that is not received."""
 
     def end(self, own: OwnChannel) -> None:
-        """End a channel that nobody receives any more."""
+        """End a channel that is not received any more."""
 
 
 class OwnChannel:

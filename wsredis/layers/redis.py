@@ -42,7 +42,7 @@ MAX_PREFIX = 50
 """Maximum characters of a prefix, as names of channels with it must be shorter than 100."""
 
 SWEEP_SECONDS = 1.0
-"""Minimum seconds between two searches for channels that nobody receives."""
+"""Minimum seconds between two searches for channels that are not received."""
 
 MARK = "8"
 """The digit of a channel's name that says that wsredis has made it; uuid4 has a 4 there."""
@@ -492,7 +492,7 @@ class RedisChannelLayer(ChannelLayer):
         own.end()
 
     def _sweep(self) -> None:
-        """End the channels that nobody has received for long, unless that was done just now."""
+        """End the channels that were not received for long, unless that was done just now."""
         now = _clock()
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_SECONDS
