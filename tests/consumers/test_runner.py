@@ -73,6 +73,39 @@ def test_a_closed_runner_ends_the_greenlet_that_it_has_kept() -> None:
     assert greenlets[0].dead
 
 
+@pytest.mark.parametrize("when", ["waits", "is woken", "lets other work run"])
+def test_a_greenlet_that_ends_is_replaced(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its handlers may leave a `gevent.Timeout` that is not cancelled."""
+    order: list[str] = []
+    greenlets: list[Any] = []
+    runner = GreenletRunner(lambda: None, lambda: None)
+
+    def first() -> None:
+        greenlets.append(gevent.getcurrent())
+        if when == "lets other work run":
+            monkeypatch.setattr(runner_module, "TURN", -1)
+            runner.add(Step(lambda: order.append("second")))
+            gevent.spawn(greenlets[0].kill, block=False)
+
+    def main() -> None:
+        runner.add(Step(first))
+        gevent.sleep(0.01)
+        if when == "waits":
+            greenlets[0].kill()
+        elif when == "is woken":
+            greenlets[0].kill(block=False)  # which is done before the greenlet is switched to
+            runner.add(Step(lambda: order.append("second")))
+            gevent.sleep(0.01)
+        assert greenlets[0].dead
+        runner.add(Step(lambda: order.append("third")))
+        gevent.sleep(0.01)
+        runner.close()
+        gevent.sleep(0.01)
+
+    gevent.spawn(main).get(timeout=SECONDS)
+    assert order == (["third"] if when == "waits" else ["second", "third"])
+
+
 def test_the_greenlet_lets_other_work_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner_module, "TURN", -1)
     order: list[str] = []
