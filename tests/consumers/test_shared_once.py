@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import gevent
 import pytest
 
 from wsredis.config import Config, sources
@@ -20,13 +21,14 @@ from ..servers.support import SECONDS, closed
 class Prices(WebsocketConsumer):
     groups = ("all",)
     calls: list[Any]
+    error: type[BaseException] = LookupError
 
     @shared
     @classmethod
     def price(cls, event: Any) -> Any:
         cls.calls.append(event["price"])
         if not event["price"]:
-            raise LookupError("no price")
+            raise cls.error
         return event["price"]
 
 
@@ -62,3 +64,17 @@ def test_it_is_called_and_its_result_encoded_once_for_all_steps(
         layer.group_send("all", {"type": "price", "price": ""})
         assert [closed(ws) for ws in (one, two, three)] == [1011] * 3
         assert Prices.calls == ["5", ""]
+
+
+@pytest.mark.parametrize("error", [SystemExit, gevent.GreenletExit, gevent.Timeout])
+def test_no_exception_of_it_ends_the_link_to_redis(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    monkeypatch.setattr(Prices, "error", error)
+    layer = get_channel_layer()
+    with gate.connect("/ws/") as ws:
+        layer.group_send("all", {"type": "price", "price": ""})
+        assert closed(ws) == 1011
+    with gate.connect("/ws/") as ws:
+        layer.group_send("all", {"type": "price", "price": "5"})
+        assert ws.recv(timeout=SECONDS) == "5"

@@ -462,7 +462,7 @@ class ConsumerKind:
             result = result_event(data)
             is_binary = isinstance(data, bytes)
             message = Message("", data if is_binary else data.encode(), is_binary)
-        except BaseException:  # SystemExit must not end the loop
+        except BaseException:  # SystemExit must not end the loop, nor GreenletExit its greenlet
             log.exception("%s failed", handler.__qualname__)
             return None
         return Shared(result, Encoded((message,)))
