@@ -17,6 +17,7 @@ from wsredis.hub.steps import STEP
 from wsredis.layers import RedisChannelLayer
 from wsredis.layers import redis as redis_layer
 from wsredis.layers.groups import GroupFeed
+from wsredis.layers.members import copier
 
 from ..servers.support import eventually
 
@@ -371,3 +372,20 @@ def test_threads_that_begin_a_group_at_once_share_it(
 
     monkeypatch.setattr(redis_layer, "GroupFeed", begin)
     assert layer._feed("asgi__group__all") is begun[0]
+
+
+def test_an_event_may_be_nested_as_deep_as_json() -> None:
+    values: list[Any] = []
+    for _ in range(5000):  # more than the recursion limit
+        values = [{"values": values}]
+    copy = copier({"type": "news", "values": values})
+    one, two = copy(), copy()
+    depth = 0
+    inner, other = one["values"], two["values"]
+    while inner:
+        depth += 1
+        assert inner is not other
+        assert inner[0] is not other[0]
+        inner, other = inner[0]["values"], other[0]["values"]
+    assert depth == 5000
+    assert inner is not other

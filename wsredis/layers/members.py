@@ -6,7 +6,7 @@ Members of one kind, such as the consumers of one class, get an event together.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from copy import deepcopy
+from functools import partial
 from typing import Any, Protocol
 
 from .codec import Message
@@ -61,4 +61,19 @@ def copier(event: Message) -> Callable[[], Message]:
     """Return a function that returns copies of an event."""
     if all(isinstance(value, SCALARS) for value in event.values()):
         return event.copy
-    return lambda: deepcopy(event)
+    return partial(_copied, event)
+
+
+def _copied(event: Message) -> Message:
+    """Return a copy of an event, without recursion: it may be nested as deep as any JSON."""
+    copy = event.copy()
+    containers: list[Any] = [copy]
+    while containers:
+        container = containers.pop()
+        for key, value in (
+            container.items() if isinstance(container, dict) else enumerate(container)
+        ):
+            if isinstance(value, dict | list):
+                container[key] = value.copy()
+                containers.append(container[key])
+    return copy
