@@ -15,6 +15,7 @@ from wsredis.consumers import (
     WebsocketConsumer,
     shared,
 )
+from wsredis.consumers.exceptions import UnknownEvent
 from wsredis.consumers.handlers import handler_name
 
 
@@ -157,3 +158,12 @@ def test_names_that_begin_with_an_underscore_are_free_for_users() -> None:
         }
         assert private
         assert all(name.startswith("_wsredis_") for name in private), private
+
+
+def test_a_type_cannot_break_a_line_of_the_log() -> None:
+    class Chat(WebsocketConsumer):
+        pass
+
+    with pytest.raises(UnknownEvent) as caught:
+        Chat.handlers.find({"type": "old\nnews"})
+    assert r"write the method old\nnews." in str(caught.value)

@@ -172,9 +172,10 @@ class Handlers:
         handler = self._found.get(name)
         if handler is None:
             if not self._is_method(name):
+                escaped = repr(name)[1:-1]  # a type may contain line breaks
                 raise UnknownEvent(
                     f"{self.of} has no handler for events of type {event['type']!r:.100}: write"
-                    f" the method {name:.100}. It has: {', '.join(self._names()) or 'none'}."
+                    f" the method {escaped:.100}. It has: {', '.join(self._names()) or 'none'}."
                 )
             member = inspect.getattr_static(self._consumer, name)
             handler = self._found[name] = Handler(name, isinstance(member, _Shared))
