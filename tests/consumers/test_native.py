@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 import gevent
 import pytest
 from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from wsredis.asgi import loop as loop_module
 from wsredis.consumers import (
@@ -541,6 +543,86 @@ def test_a_reader_that_goes_ends_a_handler_that_waits(site: Callable[..., Gate])
         ws.recv(timeout=SECONDS)
         ws.socket.close()
     eventually(lambda: gate.middleware.stats()["connections"] == 0, "it has ended")
+
+
+class PoursThreads(WebsocketConsumer):
+    """Sends in two threads at once, or greenlets in a patched process."""
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if native.is_module_patched("threading"):
+            both = [gevent.spawn(self.pour) for _ in range(2)]
+        else:
+            both = [threading.Thread(target=self.pour, daemon=True) for _ in range(2)]
+            for thread in both:
+                thread.start()
+        for one in both:
+            one.join()
+        self.send("all sent")
+
+    def pour(self) -> None:
+        for number in range(100):
+            self.send(bytes_data=bytes([number]) * 100_000)
+
+
+def test_a_slow_reader_holds_no_thread_forever(site: Callable[..., Gate]) -> None:
+    with site(PoursThreads).connect("/ws/a", max_size=None) as ws:
+        ws.send("pour")
+        for _ in range(200):
+            assert len(ws.recv(timeout=SECONDS)) == 100_000
+        assert ws.recv(timeout=SECONDS) == "all sent"
+
+
+class Lasting(WebsocketConsumer):
+    """Goes on in a thread of its own after the end."""
+
+    consumer: Lasting | None = None
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        type(self).consumer = self
+
+
+def test_nothing_is_joined_after_the_end(
+    site: Callable[..., Gate], layer: InMemoryChannelLayer
+) -> None:
+    gate = site(Lasting)
+    with gate.connect("/ws/a") as ws:
+        ws.send("keep")
+        eventually(lambda: Lasting.consumer, "it is known")
+    consumer, Lasting.consumer = Lasting.consumer, None
+    assert consumer is not None
+    eventually(lambda: consumer._wsredis_run.ended, "it has ended")  # type: ignore[attr-defined]
+    consumer.group_add("all")
+    assert layer._members == {}
+    assert consumer.channel_name
+    assert layer._own == {}
+
+
+def test_a_client_that_has_gone_meanwhile_gets_no_consumer(
+    monkeypatch: pytest.MonkeyPatch, site: Callable[..., Gate]
+) -> None:
+    steps: list[Any] = []
+    made: list[Any] = []
+
+    class Counted(Echo):
+        def __init__(self) -> None:
+            made.append(self)
+
+    gate = site(Counted)
+    with gate.connect("/ws/a"):
+        assert len(made) == 1
+        (host,) = [
+            shared
+            for shared in gc.get_objects()
+            if type(shared) is native.ConsumerHost and shared.runs
+        ]
+        monkeypatch.setattr(host.runner, "add", steps.append)  # as if all threads were busy
+        with pytest.raises(TimeoutError):
+            connect(f"ws://127.0.0.1:{gate.port}/ws/b", open_timeout=0.3)
+        eventually(lambda: steps and steps[0]._conversation.disconnect, "it has gone")
+        monkeypatch.undo()
+        steps[0].step()
+        assert len(made) == 1
+        assert steps[0] not in host.runs
 
 
 class Late(WebsocketConsumer):

@@ -205,7 +205,7 @@ class ConsumerRun:
         self._put({"type": "websocket.receive", key: data, other: None}, size)
 
     def on_room(self) -> None:
-        """Let `send` go on if it waits."""
+        """Let `send` go on, in all threads and greenlets in which it waits."""
         for waiter in self._waiters:
             waiter.set()
 
@@ -269,7 +269,9 @@ class ConsumerRun:
         elif size < 0:
             self._layer_taken += 1
         try:
-            if not self._conversation.is_closed or event is self._conversation.disconnect:
+            if event is CONNECT and self._conversation.disconnect is not None:
+                self._finish(None)  # the client has gone while all threads were busy
+            elif not self._conversation.is_closed or event is self._conversation.disconnect:
                 self._handle(event, size)
             if event is self._conversation.disconnect:
                 self._finish(None)
@@ -354,7 +356,8 @@ class ConsumerRun:
             return
         self.client = None
         endpoint = self._endpoint
-        self._handed += len(message) + OVERHEAD
+        with self._lock:  # a consumer may send in several threads
+            self._handed += len(message) + OVERHEAD
         endpoint.call(endpoint.send, message)
         if endpoint.full or self._handed - endpoint.taken > MAX_HANDED:
             self._wait_for_room()
@@ -376,7 +379,10 @@ class ConsumerRun:
     def channel_name(self) -> str:
         if self._name is None:
             assert self._consumer is not None  # it calls this
-            self._name = self._consumer.channel_layer.open(self).result()
+            layer = self._consumer.channel_layer
+            self._name = layer.open(self).result()
+            if self.ended:  # a thread of its own has called this; `_finish` may have been earlier
+                layer.end_channel(self._name)
         return self._name
 
     def group_send(self, group: str, event: dict[str, Any]) -> None:
@@ -385,7 +391,10 @@ class ConsumerRun:
 
     def group_add(self, group: str) -> None:
         assert self._consumer is not None  # it calls this
-        self._consumer.channel_layer.join(group, self)
+        layer = self._consumer.channel_layer
+        layer.join(group, self)
+        if self.ended:  # as in `channel_name`
+            layer.leave(group, self)
 
     def group_discard(self, group: str) -> None:
         assert self._consumer is not None  # it calls this
