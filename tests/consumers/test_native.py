@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +12,6 @@ from typing import Any
 import gevent
 import pytest
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
 from wsredis.asgi import loop as loop_module
 from wsredis.consumers import (
@@ -597,6 +596,19 @@ def test_nothing_is_joined_after_the_end(
     assert layer._own == {}
 
 
+HANDSHAKE = "\r\n".join(
+    [
+        "GET /ws/b HTTP/1.1",
+        "Host: localhost",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        "\r\n",
+    ]
+).encode()
+
+
 def test_a_client_that_has_gone_meanwhile_gets_no_consumer(
     monkeypatch: pytest.MonkeyPatch, site: Callable[..., Gate]
 ) -> None:
@@ -610,15 +622,13 @@ def test_a_client_that_has_gone_meanwhile_gets_no_consumer(
     gate = site(Counted)
     with gate.connect("/ws/a"):
         assert len(made) == 1
-        (host,) = [
-            shared
-            for shared in gc.get_objects()
-            if type(shared) is native.ConsumerHost and shared.runs
-        ]
+        process: Any = gate.middleware._process
+        host = process._shared[native.ConsumerHost]
         monkeypatch.setattr(host.runner, "add", steps.append)  # as if all threads were busy
-        with pytest.raises(TimeoutError):
-            connect(f"ws://127.0.0.1:{gate.port}/ws/b", open_timeout=0.3)
-        eventually(lambda: steps and steps[0]._conversation.disconnect, "it has gone")
+        with socket.create_connection(("127.0.0.1", gate.port)) as client:
+            client.sendall(HANDSHAKE)
+            eventually(lambda: steps, "its handshake waits")
+        eventually(lambda: steps[0]._conversation.disconnect, "it has gone")
         monkeypatch.undo()
         steps[0].step()
         assert len(made) == 1
