@@ -23,7 +23,7 @@ from .demo import Demo, connected, picture, windows
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 PACKAGE = "wsredis.examples.channels_chat"
-OFFLINE = ("CONNECTION REFUSED", "ERR_CONNECTION_REFUSED")
+OFFLINE = ("CONNECTION REFUSED", "ERR_CONNECTION_REFUSED", "RESPONSE CODE: 503")
 """What the console tells while a server is restarted."""
 
 Window = Callable[..., Page]

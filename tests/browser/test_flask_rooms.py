@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 GUNICORN = Setup(
     "gunicorn-rooms", (*SERVERS["gunicorn"], "wsredis.examples.flask_rooms.wsgi:application")
 )
-OFFLINE = ("CONNECTION REFUSED", "ERR_CONNECTION_REFUSED")
+OFFLINE = ("CONNECTION REFUSED", "ERR_CONNECTION_REFUSED", "RESPONSE CODE: 503")
 """What the console tells while a server is restarted."""
 
 Window = Callable[..., Page]
