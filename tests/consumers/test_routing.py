@@ -137,15 +137,15 @@ def test_a_router_as_an_application() -> None:
     routes = ProtocolTypeRouter({"websocket": URLRouter([("ws/<int:number>/", one)])})
     call(routes, path="/ws/5/")
     assert one.scope["url_route"] == {"args": (), "kwargs": {"number": 5}}
-    call(routes, path="/root/ws/6/", root_path="/root")
+    call(routes, path="/site/ws/6/", root_path="/site")
     assert one.scope["url_route"]["kwargs"] == {"number": 6}
     outer = {"args": (1,), "kwargs": {"room": "a"}}
     call(routes, path="/x/ws/7/", path_remaining="ws/7/", url_route=outer)
     assert one.scope["url_route"] == {"args": (1,), "kwargs": {"room": "a", "number": 7}}
     with pytest.raises(NoRoute, match="there is no route for the path '/other'"):
         call(routes, path="/other")
-    with pytest.raises(NoRoute, match="not below the root_path '/root'"):
-        call(routes, path="/other", root_path="/root")
+    with pytest.raises(NoRoute, match="not below the root_path '/site'"):
+        call(routes, path="/other", root_path="/site")
     with pytest.raises(NoRoute, match="scopes of type 'lifespan'"):
         asyncio.run(routes({"type": "lifespan"}, None, None))
 
