@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from wsredis import destinations
-from wsredis.consumers import handlers, native, routes
+from wsredis.consumers import handlers, routes, run
 from wsredis.layers import InMemoryChannelLayer, configure_layers
 from wsredis.runtime.logs import Seldom
 
@@ -15,7 +15,7 @@ from wsredis.runtime.logs import Seldom
 @pytest.fixture(autouse=True)
 def nothing_is_logged_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget what was logged in the last minute."""
-    for module in (destinations, handlers, native, routes):
+    for module in (destinations, handlers, routes, run):
         monkeypatch.setattr(module, "_seldom", Seldom())
 
 

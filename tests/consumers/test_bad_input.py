@@ -19,9 +19,9 @@ from wsredis.config import sources
 from wsredis.consumers import (
     AsyncWebsocketConsumer,
     WebsocketConsumer,
-    native,
     shared,
 )
+from wsredis.consumers import host as host_module
 from wsredis.consumers.routing import URLRouter
 from wsredis.exceptions import BrokerUnavailable
 from wsredis.layers import RedisChannelLayer, configure_layers, get_channel_layer, registry
@@ -72,6 +72,14 @@ class Act:
     @staticmethod
     async def close_code(do: Any) -> None:
         await do("close", 1005)
+
+    @staticmethod
+    async def close_type(do: Any) -> None:
+        await do("close", [1000])
+
+    @staticmethod
+    async def accept_headers(do: Any) -> None:
+        await do("accept", headers=[("X-Name", "value")])
 
     @staticmethod
     async def close_reason(do: Any) -> None:
@@ -206,7 +214,7 @@ def gate(request: pytest.FixtureRequest) -> Iterator[Gate]:
     """Run consumers in threads, or as in a patched process."""
     is_patched = request.param == "greenlet"
     with pytest.MonkeyPatch.context() as patch:
-        for module in (native, loop_module):
+        for module in (host_module, loop_module):
             patch.setattr(module, "is_module_patched", lambda name: is_patched)
         configure_layers(None)
         patch.setattr(registry, "_source", None)  # that of a Django site in this process
@@ -260,6 +268,10 @@ ANYTIME = [
     [
         *ANYTIME,
         ("surrogate", "'websocket.send' cannot be sent while the websocket is connecting: send"),
+        (
+            "accept_headers",
+            "[('X-Name', 'value')] are not valid as the headers of websocket.accept",
+        ),
         ("close_twice", f"'websocket.close' cannot be sent while the websocket {CLOSED}"),
         ("after_close", f"'websocket.send' cannot be sent while the websocket {CLOSED}"),
     ],
@@ -282,6 +294,7 @@ def test_before_the_websocket_is_open(
         ("close_twice", 4001, f"'websocket.close' cannot be sent while the websocket {CLOSED}"),
         ("after_close", 4001, f"'websocket.send' cannot be sent while the websocket {CLOSED}"),
         ("close_code", 1011, "1005 is not a close code that a server may send: use 1000 to 1003"),
+        ("close_type", 1011, "[1000] is not a close code that a server may send: use 1000 to 1003"),
         ("close_reason", 1011, "The reason of websocket.close is not a str"),
         ("close_surrogate", 1011, "the reason has a lone surrogate, '\\udfff' at index 0"),
     ],

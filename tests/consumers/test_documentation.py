@@ -282,7 +282,7 @@ ROWS = {
 UNAVAILABLE = "Redis does not answer (`BrokerUnavailable`)"
 
 ELSEWHERE = {
-    "events may be lost",  # tests/consumers/test_native.py
+    "events may be lost",  # tests/consumers/test_run.py
     "the server stops",  # tests/servers/test_consumers.py
 }
 
@@ -308,7 +308,7 @@ def gate(request: pytest.FixtureRequest) -> Iterator[Gate]:
     configure_layers({"default": InMemoryChannelLayer()})
     patched = pytest.MonkeyPatch()
     patched.setattr(
-        "wsredis.consumers.native.is_module_patched", lambda name: request.param == "greenlets"
+        "wsredis.consumers.host.is_module_patched", lambda name: request.param == "greenlets"
     )
     gate = Gate(request.param, page, routes=[("ws/<str:word>", Documented)], handshake_timeout=0.5)
     yield gate

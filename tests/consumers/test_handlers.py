@@ -130,7 +130,8 @@ def test_what_a_layer_may_send(caplog: pytest.LogCaptureFixture) -> None:
             """Do nothing."""
 
     refuses, find = Chat.handlers.refuses, Chat.handlers.find
-    assert not refuses({"type": "websocket.receive"})
+    assert not refuses({"type": "websocket.receive", "text": "a"})
+    assert not refuses({"type": "websocket.receive", "text": None, "bytes": b"a"})
     assert not refuses({"type": "chat.message"})
     assert find({"type": "chat.message"}) == ("chat_message", False)
     for name in (
@@ -145,6 +146,14 @@ def test_what_a_layer_may_send(caplog: pytest.LogCaptureFixture) -> None:
             find({"type": name})
     (record,) = caplog.records  # once a minute
     assert "an event of type 'send' was sent to a group or channel of" in record.getMessage()
+
+
+@pytest.mark.parametrize("event", [{}, {"text": 1, "bytes": b"a"}, {"bytes": "a"}, {"text": None}])
+def test_a_layer_may_not_send_a_message_without_text_and_bytes(
+    event: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert WebsocketConsumer.handlers.refuses({"type": "websocket.receive", **event})
+    assert "without a message, and is ignored: give it a str as 'text', or" in caplog.text
 
 
 def test_names_that_begin_with_an_underscore_are_free_for_users() -> None:

@@ -6,18 +6,18 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import gevent
 import pytest
 
-from wsredis.consumers import WebsocketConsumer, native, shared
+from wsredis.consumers import WebsocketConsumer, shared
+from wsredis.consumers import host as host_module
 from wsredis.layers import InMemoryChannelLayer, configure_layers
 from wsredis.layers.members import copier
 
 from ..gate import Gate, page
 from ..servers.support import SECONDS
 
-SIZE, COUNT = 600_000, 40
-"""Bytes of messages, and their number, that neither the system nor a send buffer takes at once."""
+SIZE = 600_000
+"""Bytes of messages of which a send buffer does not take two."""
 
 
 class Both(WebsocketConsumer):
@@ -44,7 +44,7 @@ def gate() -> Iterator[Gate]:
 
 def process_and_run(gate: Gate) -> tuple[Any, Any]:
     process = gate.middleware._process
-    (run,) = process._shared[native.ConsumerHost].runs
+    (run,) = process._shared[host_module.ConsumerHost].runs
     return process, run
 
 
@@ -64,28 +64,29 @@ def test_a_shared_message_does_not_overtake_one_that_a_thread_has_sent(gate: Gat
         assert [ws.recv(timeout=SECONDS), ws.recv(timeout=SECONDS)] == ["first", "second"]
 
 
-def test_a_shared_message_does_not_overtake_one_that_a_greenlet_has_sent(
+def test_a_shared_message_does_not_overtake_one_that_waits_for_room(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native, "is_module_patched", lambda name: True)
+    monkeypatch.setattr(host_module, "is_module_patched", lambda name: True)
     with gate.connect("/ws/", max_queue=1) as ws:
         process, run = process_and_run(gate)
 
         def share(text: str) -> None:
             run.kind.deliver((run,), copier({"type": "price", "text": text}))
 
-        def send_and_share() -> None:
-            """Send more than the client reads, in a greenlet that the consumer has started."""
-            for number in range(COUNT):
-                event = {"type": "websocket.send", "text": chr(number) * SIZE}
-                gevent.spawn(run.send, event)
-            gevent.sleep(0)
+        def send_and_share() -> int:
+            """Send more than the client reads, as handlers of one event after the other do."""
+            sent = 0
+            while not run._endpoint._unsent:
+                run._has_sent = False
+                run.send({"type": "websocket.send", "text": chr(sent) * SIZE})
+                sent += 1
             share("last")
+            return sent
 
         process.loop.run(share, "first")
         assert ws.recv(timeout=SECONDS) == "first"
         assert run.client is not None
-        process.loop.run(process.loop.spawn, send_and_share)
-        for number in range(COUNT):
+        for number in range(process.loop.run(send_and_share)):
             assert str(ws.recv(timeout=SECONDS))[0] == chr(number)
         assert ws.recv(timeout=SECONDS) == "last"

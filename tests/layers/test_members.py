@@ -330,7 +330,7 @@ def test_a_channel_that_has_ended_joins_no_group(layers: MakeLayer) -> None:
     calls: list[Any] = []
     own.controls = 1
     own.ended = True
-    layer._change(own, lambda *args: calls.append(args), "group")
+    layer._control._change(own, lambda *args: calls.append(args), "group")
     assert (calls, own.controls) == ([], 0)
 
 

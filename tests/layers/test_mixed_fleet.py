@@ -107,7 +107,7 @@ def test_several_servers_share_the_names(three_servers: list[str]) -> None:
         ours = RedisChannelLayer(hosts=three_servers)
         theirs = RedisPubSubChannelLayer(hosts=three_servers)
         groups = [f"group-{number}" for number in range(12)]
-        used = {ours._shards.index(ours._shard(ours._group_name(group))) for group in groups}
+        used = {ours._shards.index(ours._shard(ours._names.group(group))) for group in groups}
         assert used == {0, 1, 2}
         members = [(layer, await layer.new_channel()) for layer in (ours, theirs)]
         for layer, channel in members:

@@ -650,7 +650,7 @@ def test_a_control_message_that_fails_is_logged(
     process = process_with(layer._shards[0].config, layer._shards[0].broker)
     own_site.stop()
     own.controls = 1
-    process.loop.run(layer._execute, own, layer._codec.encode({"group_add": "group"}))
+    process.loop.run(layer._control._execute, own, layer._codec.encode({"group_add": "group"}))
     deadline = time.monotonic() + SECONDS
     while own.controls:
         assert time.monotonic() < deadline

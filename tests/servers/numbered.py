@@ -17,7 +17,7 @@ import greenlet
 
 from wsredis import WebSocketMiddleware
 from wsredis.consumers import AsyncWebsocketConsumer, WebsocketConsumer, shared
-from wsredis.consumers.native import ConsumerHost
+from wsredis.consumers.host import ConsumerHost
 from wsredis.layers import InMemoryChannelLayer, configure_layers, get_channel_layer
 
 logging.basicConfig(

@@ -9,7 +9,7 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from wsredis.consumers.native import ConsumerRun
+from wsredis.consumers.run import ConsumerRun
 from wsredis.endpoints import PubSubEndpoint
 from wsredis.hub.channel import Channel
 from wsredis.hub.expiry import Expiry

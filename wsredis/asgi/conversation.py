@@ -159,7 +159,7 @@ class Conversation:
     def _close(self, event: Event) -> None:
         code = event.get("code", CloseCode.NORMAL_CLOSURE)
         code = CloseCode.NORMAL_CLOSURE if code is None else code
-        if code not in VALID:
+        if not isinstance(code, int) or code not in VALID:
             raise ValueError(INVALID_CODE.format(code))
         reason = event.get("reason") or ""
         if not isinstance(reason, str):
@@ -209,8 +209,16 @@ def _check_encodable(what: str, text: str) -> None:
 
 
 def _headers(event: Event) -> list[tuple[str, str]]:
+    """Return the headers of an event as text.
+
+    Raises:
+        ValueError: they are not pairs of bytes.
+    """
     pairs = event.get("headers") or ()
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs]
+    try:
+        return [(str(name, "latin-1"), str(value, "latin-1")) for name, value in pairs]
+    except (TypeError, ValueError):
+        raise ValueError(INVALID_HEADERS.format(pairs, event["type"])) from None
 
 
 _REFUSALS = {
@@ -221,6 +229,11 @@ _REFUSALS = {
 REFUSED = "The application has refused this websocket."
 
 UNEXPECTED = "{0!r} cannot be sent while the websocket is {1}: send {2}."
+
+INVALID_HEADERS = (
+    "{0!r:.200} are not valid as the headers of {1}: write pairs of bytes, such as"
+    ' [(b"x-name", b"value")].'
+)
 
 EXPECTED = {
     State.CONNECTING: ("websocket.accept, websocket.close or websocket.http.response.start"),

@@ -2,7 +2,7 @@
 
 A consumer has a method for each type of event, of the websocket and of its channel layer, and
 handles one event after the other. Each is an ASGI 3 application, so that it also runs on any ASGI
-server (see `wsredis.consumers.asgi`). In this process, `wsredis.consumers.native` runs synchronous
+server (see `wsredis.consumers.asgi`). In this process, `wsredis.consumers.run` runs synchronous
 consumers without asyncio.
 """
 

@@ -29,6 +29,11 @@ REFUSED = (
     " event could command the websocket. (Once a minute.)"
 )
 
+NO_MESSAGE = (
+    "an event of type %.100r was sent to a group or channel of %s without a message, and is"
+    " ignored: give it a str as 'text', or bytes as 'bytes'. (Once a minute.)"
+)
+
 LIFECYCLE = ("connect", "receive", "receive_json", "disconnect")
 """Methods of generic consumers that users override."""
 
@@ -156,10 +161,15 @@ class Handlers:
         Raises:
             UnknownEvent: it has no type, or one that cannot name a handler.
         """
-        if handler_name(event) not in self._reserved:
+        name = handler_name(event)
+        if name == FROM_CLIENTS and not _has_message(event):
+            wrong = NO_MESSAGE
+        elif name in self._reserved:
+            wrong = REFUSED
+        else:
             return False
         if _seldom.passes(self._consumer):
-            log.warning(REFUSED, event["type"], self.of)
+            log.warning(wrong, event["type"], self.of)
         return True
 
     def find(self, event: Mapping[str, Any]) -> Handler:
@@ -216,6 +226,12 @@ class Handlers:
 
 def _warn(where: str, meant: str) -> None:
     log.warning("%s is never called by a websocket: did you mean %s?", where, meant)
+
+
+def _has_message(event: Mapping[str, Any]) -> bool:
+    """Return whether an event has a message as a client could send it."""
+    text, data = event.get("text"), event.get("bytes")
+    return isinstance(text, str) if text is not None else isinstance(data, bytes)
 
 
 def _is_ours(kind: type) -> bool:

@@ -1,6 +1,6 @@
 """The option ``routes``: what handles the websocket at a path.
 
-Synchronous consumers are run by `wsredis.consumers.native`, if their channel layer is one of
+Synchronous consumers are run by `wsredis.consumers.run`, if their channel layer is one of
 `wsredis.layers`. All other consumers and ASGI applications are run by `wsredis.asgi`.
 """
 
@@ -17,7 +17,7 @@ from ..layers.registry import get_channel_layer
 from ..process import Process
 from ..runtime.logs import Seldom
 from .base import Consumer, SyncConsumer
-from .native import ConsumerHost
+from .host import ConsumerHost
 from .routing import Match, URLRouter, check_routes, is_imported_later, route_scope, router
 
 __all__ = ["Routes"]

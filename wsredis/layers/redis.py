@@ -15,23 +15,23 @@ from __future__ import annotations
 
 import binascii
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-import gevent
-
-from ..exceptions import BrokerUnavailable, ConfigurationError
+from ..exceptions import ConfigurationError
 from ..process import Process
+from ..runtime.loop import Loop
 from ..runtime.owner import ChannelOwner, channel_owner
 from .base import ChannelLayer, channel_full, is_text, positive, too_large
 from .calls import allocate_lock, run_on, running_loop, sync_or_async
 from .codec import Codec, Message
+from .control import GroupControl
 from .groups import GroupFeed
 from .members import Member, copier
-from .receivers import CONTROL, OwnChannel, QueueReader
+from .names import Names
+from .receivers import OwnChannel, QueueReader
 from .shards import Shard, shards_of
 
 __all__ = ["MAX_PREFIX", "RedisChannelLayer"]
@@ -43,9 +43,6 @@ MAX_PREFIX = 50
 
 SWEEP_SECONDS = 1.0
 """Minimum seconds between two searches for channels that are not received."""
-
-MARK = "8"
-"""The digit of a channel's name that says that wsredis has made it; uuid4 has a 4 there."""
 
 NOT_OURS = (
     "{channel!r} cannot be added to a group: only the process that receives it can do that, unless"
@@ -102,9 +99,9 @@ class RedisChannelLayer(ChannelLayer):
         self.max_event_size = positive("max_event_size", max_event_size)
         self._shards = shards_of(hosts)
         self._codec = Codec(serializer_format, symmetric_encryption_keys or ())
-        self._own_name = re.compile(
-            re.escape(prefix) + r"[a-zA-Z0-9\-_.]*\.(?P<tag>[0-9a-f]{12})(?P<mark>.)[0-9a-f]{19}"
-        )
+        self._names = Names(prefix)
+        changes = {"group_add": self.group_add, "group_discard": self.group_discard}
+        self._control = GroupControl(self._codec, changes, self._loop_of, self.drop)
         super().__init__(expiry, group_expiry, capacity, channel_capacity)
 
     def _reset(self) -> None:
@@ -112,7 +109,7 @@ class RedisChannelLayer(ChannelLayer):
         self._channels: dict[str, OwnChannel] = {}
         self._readers: dict[str, QueueReader] = {}
         self._feeds: dict[str, GroupFeed] = {}  # by the group's channel in Redis
-        self._tag = secrets.token_hex(6)  # of this process, in the names of its channels
+        self._names.renew()
         self._sweep_at = 0.0
 
     def require_valid_channel_name(self, name: str, receive: bool = False) -> bool:
@@ -121,7 +118,7 @@ class RedisChannelLayer(ChannelLayer):
         Raises:
             TypeError: it is not valid.
         """
-        if is_text(name) and len(name) < self.MAX_NAME_LENGTH and self._own_name.fullmatch(name):
+        if is_text(name) and len(name) < self.MAX_NAME_LENGTH and self._names.is_made(name):
             return True
         return super().require_valid_channel_name(name, receive)
 
@@ -141,7 +138,7 @@ class RedisChannelLayer(ChannelLayer):
         """
         self.require_valid_channel_name(channel)
         payload = self._encode(message)
-        if not self._is_own(channel):
+        if not self._names.is_own(channel):
             await self._push(channel, payload)
             return
         own = self._channels.get(channel)
@@ -168,7 +165,7 @@ class RedisChannelLayer(ChannelLayer):
             TypeError: the name is not valid, or the message is not a dict or cannot be serialized.
         """
         self.require_valid_group_name(group)
-        await self._publish(self._group_name(group), self._encode(message))
+        await self._publish(self._names.group(group), self._encode(message))
 
     def _encode(self, message: Message) -> bytes:
         """Return the payload of a message."""
@@ -188,7 +185,7 @@ class RedisChannelLayer(ChannelLayer):
             raise too_large(len(payload)) from None
 
     async def _push(self, channel: str, payload: bytes) -> None:
-        queues, key = self._shard(channel).queues, self._queue_key(channel)
+        queues, key = self._shard(channel).queues, self._names.queue(channel)
         capacity = self.get_capacity(channel)
         if running_loop() is None:
             pushed = queues.push(key, payload, capacity, self.expiry)
@@ -212,8 +209,7 @@ class RedisChannelLayer(ChannelLayer):
         return name
 
     def _new_name(self, prefix: str) -> str:
-        digits = self._tag + MARK + secrets.token_hex(10)[1:]
-        name = f"{self.prefix}{prefix.removesuffix('.')}.{digits}"
+        name = self._names.new_channel(prefix)
         self.require_valid_channel_name(name)
         return name
 
@@ -228,7 +224,7 @@ class RedisChannelLayer(ChannelLayer):
             TypeError: the name is not valid.
         """
         self.require_valid_channel_name(channel)
-        receive = self._receive_own if self._is_own(channel) else self._receive_general
+        receive = self._receive_own if self._names.is_own(channel) else self._receive_general
         while True:
             payload = await receive(channel)
             try:
@@ -256,7 +252,7 @@ class RedisChannelLayer(ChannelLayer):
         with self.lock:
             reader = self._readers.get(channel)
             if reader is None or reader.process is not process:
-                key = self._queue_key(channel)
+                key = self._names.queue(channel)
                 reader = QueueReader(process, shard.queues, key, self.lock)
                 self._readers[channel] = reader
             waiter = reader.inbox.ask()
@@ -315,16 +311,16 @@ class RedisChannelLayer(ChannelLayer):
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
         own = self._channels.get(channel)
-        if own is None and self._tag_of(channel) == self._tag:
+        if own is None and self._names.tag_of(channel) == self._names.tag:
             own = await self._opened(channel)
         if own is not None and own.member is not None:
             await self.join(group, own.member)
         elif own is not None:
-            await self._run(own.join, self._group_name(group))
-        elif self._tag_of(channel) is None:
+            await self._run(own.join, self._names.group(group))
+        elif self._names.tag_of(channel) is None:
             raise RuntimeError(NOT_OURS.format(channel=channel))
         else:
-            await self._control("group_add", group, channel)
+            await self._ask("group_add", group, channel)
 
     @sync_or_async
     async def group_discard(self, group: str, channel: str) -> None:
@@ -342,45 +338,23 @@ class RedisChannelLayer(ChannelLayer):
         if own is not None and own.member is not None:
             self.leave(group, own.member)
         elif own is not None:
-            name = self._group_name(group)
+            name = self._names.group(group)
             for process in own.processes():  # a process that was closed is not made again
                 await run_on(process.loop, own.leave, process, name)
-        elif self._tag_of(channel) not in (None, self._tag):
-            await self._control("group_discard", group, channel)
+        elif self._names.tag_of(channel) not in (None, self._names.tag):
+            await self._ask("group_discard", group, channel)
 
-    async def _control(self, action: str, group: str, channel: str) -> None:
-        """Send a control message to the process that receives a channel."""
-        await self._publish(channel, CONTROL + self._codec.encode({action: group}))
+    async def _ask(self, action: str, group: str, channel: str) -> None:
+        """Ask the process that receives a channel to change its groups."""
+        await self._publish(channel, self._control.encode(action, group))
 
     def take_control(self, own: OwnChannel, payload: bytes) -> None:
-        """Execute a control message for a channel of this process; see `Home`."""
-        if own.controls >= own.capacity:
-            self.drop(own.name, "too many changes of groups at once")
-            return
-        own.controls += 1
-        gevent.spawn(self._execute, own, payload)
+        """Do what a control message for a channel of this process asks for; see `Home`."""
+        self._control.take(own, payload)
 
-    def _execute(self, own: OwnChannel, payload: bytes) -> None:
-        methods = {"group_add": self.group_add, "group_discard": self.group_discard}
-        try:
-            ((action, group),) = self._codec.decode(payload).items()
-            self.require_valid_group_name(group)
-            method = methods[action]
-        except (LookupError, TypeError, ValueError):
-            own.controls -= 1
-            self.drop(own.name, "it is not a valid control message")
-            return
-        loop = self._shard(self._group_name(group)).process().loop
-        loop.soon(loop.spawn, self._change, own, method, group)
-
-    def _change(self, own: OwnChannel, method: Callable[[str, str], object], group: str) -> None:
-        try:
-            if not own.ended:
-                method(group, own.name)
-        except (BrokerUnavailable, ValueError) as exc:
-            self.drop(own.name, f"the group {group} cannot be changed: {exc}")
-        finally:
-            own.controls -= 1
+    def _loop_of(self, group: str) -> Loop:
+        self.require_valid_group_name(group)
+        return self._shard(self._names.group(group)).process().loop
 
     # Members
 
@@ -393,7 +367,7 @@ class RedisChannelLayer(ChannelLayer):
             TypeError: the name is not valid.
         """
         self.check_room(group, member)
-        name = self._group_name(group)
+        name = self._names.group(group)
         feed = self._feed(name)
         while not feed.add(member):
             feed = self._feed(name)
@@ -410,7 +384,7 @@ class RedisChannelLayer(ChannelLayer):
     def leave(self, group: str, member: Member) -> None:
         """Remove a consumer of this process from a group, if it is a member."""
         member.groups.discard(group)
-        self._leave(self._group_name(group), member)
+        self._leave(self._names.group(group), member)
 
     @sync_or_async
     async def open(self, member: Member) -> str:
@@ -474,9 +448,9 @@ class RedisChannelLayer(ChannelLayer):
         await self.close()
         for shard in self._shards:
             if running_loop() is None:
-                shard.queues.clear(self._queue_key(""))
+                shard.queues.clear(self._names.queue(""))
             else:
-                await shard.queues.aclear(self._queue_key(""))
+                await shard.queues.aclear(self._names.queue(""))
 
     @sync_or_async
     async def close(self) -> None:
@@ -498,23 +472,6 @@ class RedisChannelLayer(ChannelLayer):
             self._sweep_at = now + SWEEP_SECONDS
             for own in [own for own in list(self._channels.values()) if own.is_unused]:
                 self.end(own)
-
-    # Names
-
-    def _is_own(self, channel: str) -> bool:
-        """Return whether a channel is received by one process only."""
-        return "!" in channel or self._own_name.fullmatch(channel) is not None
-
-    def _tag_of(self, channel: str) -> str | None:
-        """Return the tag of the process that has made a channel; None if it is not wsredis'."""
-        found = self._own_name.fullmatch(channel)
-        return found["tag"] if found and found["mark"] == MARK else None
-
-    def _group_name(self, group: str) -> str:
-        return f"{self.prefix}__group__{group}"
-
-    def _queue_key(self, channel: str) -> str:
-        return f"{self.prefix}__queue__{channel}"
 
     def _shard(self, name: str) -> Shard:
         """Return the server for a name, as channels_redis chooses it."""

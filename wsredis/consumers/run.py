@@ -1,51 +1,41 @@
-"""Synchronous consumers in this process, without asyncio.
+"""A synchronous consumer of one websocket, without asyncio.
 
-The hub's side of a websocket is `AsgiEndpoint`, as for ASGI applications; `ConsumerRun` is the
+The hub's side of the websocket is `AsgiEndpoint`, as for ASGI applications; `ConsumerRun` is the
 consumer's side. Its handlers run in steps, one for each event, by a runner.
 
-Invariant: a run is known to its runner (``_scheduled``) exactly while events wait or one is being
-handled. So the events of one consumer are handled one after the other.
+Invariants:
+
+* ``_scheduled`` is true exactly while events wait or one is being handled. In that time the run is
+  known to its runner once, or ``_paused``. So the events of one consumer are handled one after the
+  other.
+* A run is paused while its client has too much to read. So a step begins with room for one message,
+  and a consumer whose handlers send one message each holds no thread for a client that reads
+  slowly.
 """
 
 from __future__ import annotations
 
 import math
-import sys
-import threading
-import time
 from collections import deque
-from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any
 
-import gevent
-from gevent.event import Event as GeventEvent
-from gevent.monkey import is_module_patched
-
-from ..asgi.calls import Calls
 from ..asgi.conversation import ClientDisconnected, Conversation
 from ..asgi.endpoint import MAX_QUEUED, OVERHEAD, AsgiEndpoint
-from ..asgi.lending import lend
-from ..endpoints.base import EndpointContext
 from ..exceptions import BrokerUnavailable
-from ..hub.encoding import Encoded
 from ..layers.calls import allocate_lock
 from ..layers.registry import get_channel_layer
-from ..message import Data, Message
-from ..process import Process
-from ..protocol.closing import APPLICATION_ERROR, MESSAGES_LOST, NOT_PUBLISHED, Closing
+from ..message import Data
+from ..protocol.closing import MESSAGES_LOST, NOT_PUBLISHED, Closing
 from ..runtime.logs import Seldom, get_logger
 from .base import SyncConsumer
-from .events import Event, close_event, result_event
+from .events import Event, close_event
 from .exceptions import InvalidMessage, StopConsumer, UnknownEvent
-from .hooks import after_handlers, around_handlers
-from .runner import GreenletRunner, Runner, ThreadRunner
 
-Copy = Callable[[], dict[str, Any]]
+if TYPE_CHECKING:
+    from .host import ConsumerHost
 
-__all__ = ["ConsumerHost", "ConsumerKind", "ConsumerRun"]
+__all__ = ["RESULT", "ConsumerRun"]
 
 log = get_logger("wsredis.consumers")
 
@@ -58,88 +48,6 @@ CONNECT: Event = {"type": "websocket.connect"}
 
 FROM_LAYER, RESULT = -1, -2
 """In place of the size of a message of the client: other kinds of events that wait."""
-
-POLL = 0.01
-"""Seconds between two looks at whether all consumers have ended."""
-
-
-class ConsumerHost:
-    """The host of the synchronous consumers of one process.
-
-    Args:
-        process: the process object, whose hub has the websockets.
-
-    Attributes:
-        config: the options of the middleware.
-        hub: the hub of the websockets.
-        loop: the loop of the hub.
-        in_greenlets: whether handlers run in greenlets on that loop.
-        make_event: makes an event for which handlers can wait.
-        runner: runs the handlers.
-        runs: the runs that have not ended.
-        around: functions to call before and after each handler.
-    """
-
-    def __init__(self, process: Process) -> None:
-        self.config = process.config
-        self.hub = process.hub
-        self.loop = process.loop
-        self.in_greenlets = is_module_patched("threading")
-        self.make_event: Callable[[], Any] = GeventEvent if self.in_greenlets else threading.Event
-        self.runner: Runner = (
-            GreenletRunner(self._on_begin, self._on_end)
-            if self.in_greenlets
-            else ThreadRunner(self.config.handler_threads, self._on_end)
-        )
-        self.runs: set[ConsumerRun] = set()
-        self.around: tuple[Callable[[], None], ...] = tuple(around_handlers)
-        self._asyncio_loop = process.asyncio_loop
-        self._kinds: dict[type, ConsumerKind] = {}
-        # In greenlets a message is written at once; threads wake the loop once for several.
-        self.call_hub = self._call_here if self.in_greenlets else Calls(self.loop.soon).add
-        self.hub.on_drained.append(self.drain)
-
-    def endpoint(
-        self,
-        request: Any,
-        context: EndpointContext,
-        consumer: type[SyncConsumer],
-        initkwargs: dict[str, Any],
-    ) -> AsgiEndpoint:
-        """Return the endpoint of a new websocket for a class of consumers."""
-        start = partial(ConsumerRun, self, consumer, initkwargs)
-        return AsgiEndpoint(start, self.call_hub, request, context)
-
-    def _call_here(self, function: Callable[..., None], *args: Any) -> None:
-        """Call a function on the hub's loop; from any thread, at once on that of the loop."""
-        if self.loop.is_here:
-            function(*args)
-        else:
-            self.loop.soon(function, *args)
-
-    def kind(self, consumer: type[SyncConsumer]) -> ConsumerKind:
-        """Return the kind of the members of groups that are of a class."""
-        kind = self._kinds.get(consumer)
-        if kind is None:
-            kind = self._kinds.setdefault(consumer, ConsumerKind(self, consumer))
-        return kind
-
-    def _on_begin(self) -> None:
-        """Let ``async_to_sync`` work in the handlers of a greenlet, if asgiref is in use."""
-        if "asgiref.sync" in sys.modules:
-            lend(self._asyncio_loop())
-
-    def _on_end(self) -> None:
-        """Release what the handlers of a greenlet or thread have left."""
-        for function in after_handlers:
-            function()
-
-    def drain(self) -> None:
-        """Let the consumers handle the end; blocks at most ``shutdown_timeout``."""
-        until = time.monotonic() + self.config.shutdown_timeout
-        while self.runs and time.monotonic() < until:
-            gevent.sleep(POLL)
-        self.runner.close()
 
 
 class ConsumerRun:
@@ -158,12 +66,15 @@ class ConsumerRun:
         groups: its groups; changed by the channel layer only.
         max_groups: how many they may be.
         ended: whether the consumer handles no more events.
+        is_too_slow: whether the websocket is being closed, as its client holds a thread for too
+            long.
     """
 
     __slots__ = (
-        *("_consumer", "_conversation", "_endpoint", "_events", "_handed", "_host", "_initkwargs"),
-        *("_layer_queued", "_layer_taken", "_lock", "_name", "_scheduled", "_waiters"),
-        *("client", "ended", "groups", "kind", "max_groups", "received", "__weakref__"),
+        *("_consumer", "_conversation", "_endpoint", "_events", "_handed", "_has_sent", "_host"),
+        *("_initkwargs", "_layer_queued", "_layer_taken", "_lock", "_name", "_paused"),
+        *("_scheduled", "_waiters", "client", "ended", "groups", "is_too_slow", "kind"),
+        *("max_groups", "received", "__weakref__"),
     )
 
     def __init__(
@@ -176,6 +87,7 @@ class ConsumerRun:
         self.client: Any = None
         self.received = 0
         self.ended = False
+        self.is_too_slow = False
         self.kind = host.kind(consumer)
         self._host = host
         self._endpoint = endpoint
@@ -193,6 +105,8 @@ class ConsumerRun:
         self.max_groups = math.inf if most is None else most
         self._name: str | None = None
         self._handed = 0
+        self._has_sent = False  # in this step
+        self._paused = False
         self._waiters: tuple[Any, ...] = ()  # in `send`; replaced under the lock
         host.runs.add(self)
         host.runner.add(self)
@@ -205,9 +119,11 @@ class ConsumerRun:
         self._put({"type": "websocket.receive", key: data, other: None}, size)
 
     def on_room(self) -> None:
-        """Let `send` go on, in all threads and greenlets in which it waits."""
+        """Let `send` go on, in all threads and greenlets in which it waits, or the next step."""
         for waiter in self._waiters:
             waiter.set()
+        if self._paused:
+            self._resume()
 
     def end(self, code: int, reason: str) -> None:
         """Queue the disconnect event."""
@@ -236,6 +152,15 @@ class ConsumerRun:
         endpoint = self._endpoint
         endpoint.call(endpoint.close, closing.code, closing.reason)
 
+    def kick(self, closing: Closing) -> bool:
+        """Close the websocket without waiting for the client; return False if it closes already.
+
+        Called on the hub's loop.
+        """
+        connection: Any = self._endpoint.connection
+        kicked: bool = connection.kick(closing.code, closing.reason)
+        return kicked
+
     def _put(self, event: Event, size: int) -> None:
         with self._lock:
             self._events.append((event, size))
@@ -243,7 +168,29 @@ class ConsumerRun:
             if self._scheduled or self.ended:
                 return
             self._scheduled = True
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """Let the next step be done, once there is room for what it sends."""
+        if self._has_room():
+            self._host.runner.add(self)
+        else:
+            self._paused = True  # before the next look, as room may come in another thread
+            self._resume()
+
+    def _resume(self) -> None:
+        """Let the step that is paused be done, if there is room, or no client any more."""
+        if not (self._has_room() or self._conversation.disconnect is not None):
+            return
+        with self._lock:
+            if not self._paused:
+                return
+            self._paused = False
         self._host.runner.add(self)
+
+    def _has_room(self) -> bool:
+        endpoint = self._endpoint
+        return not endpoint.full and self._handed - endpoint.taken <= MAX_HANDED
 
     def idle_client(self) -> Any:
         """Return the client, if a message can be sent to it at once; else None.
@@ -264,6 +211,7 @@ class ConsumerRun:
     def step(self) -> None:
         """Handle the next event."""
         event, size = self._events.popleft()
+        self._has_sent = False
         if size > 0:
             self._count(size)
         elif size < 0:
@@ -288,7 +236,7 @@ class ConsumerRun:
             self._scheduled = bool(self._events) and not self.ended
             if not self._scheduled:
                 return
-        self._host.runner.add(self)
+        self._schedule()
 
     def _handle(self, event: Event, size: int) -> None:
         if size == RESULT:
@@ -355,24 +303,33 @@ class ConsumerRun:
         if message is None:
             return
         self.client = None
+        if self._has_sent and not self._has_room():
+            self._wait_for_room()
+        self._has_sent = True
         endpoint = self._endpoint
         with self._lock:  # a consumer may send in several threads
             self._handed += len(message) + OVERHEAD
         endpoint.call(endpoint.send, message)
-        if endpoint.full or self._handed - endpoint.taken > MAX_HANDED:
-            self._wait_for_room()
 
     def _wait_for_room(self) -> None:
-        endpoint = self._endpoint
+        """Wait until the client has read enough for one more message.
+
+        Raises:
+            ClientDisconnected: the websocket has ended, or is being closed.
+        """
         waiter = self._host.make_event()
         with self._lock:
             self._waiters = (*self._waiters, waiter)
+        self._host.begin_wait(self, waiter)
         try:
-            while endpoint.full or self._handed - endpoint.taken > MAX_HANDED:
+            while not self._has_room():
                 self._conversation.check_connected()
+                if self.is_too_slow:
+                    raise ClientDisconnected("the client reads too slowly, so it is disconnected")
                 waiter.wait()
                 waiter.clear()
         finally:
+            self._host.end_wait(waiter)
             with self._lock:
                 self._waiters = tuple(each for each in self._waiters if each is not waiter)
 
@@ -401,93 +358,3 @@ class ConsumerRun:
         layer = self._consumer.channel_layer
         layer.require_valid_group_name(group)
         layer.leave(group, self)
-
-
-class Shared(NamedTuple):
-    """The result of a shared handler, for all steps in which it is sent.
-
-    Attributes:
-        event: the event that sends it to one client.
-        encoded: the same message, for clients to which it can be written at once.
-    """
-
-    event: Event
-    encoded: Encoded
-
-
-class ConsumerKind:
-    """The consumers of one class, for the groups that they are members of.
-
-    Args:
-        host: the host of the consumers.
-        consumer: the class.
-
-    Attributes:
-        capacity: maximum number of events that wait in one consumer.
-    """
-
-    def __init__(self, host: ConsumerHost, consumer: type[SyncConsumer]) -> None:
-        self.consumer = consumer
-        self._host = host
-        self._layer = get_channel_layer(consumer.channel_layer_alias)
-        self.capacity = self._layer.capacity
-        # By what copies an event, which lives until the last step of its delivery.
-        self._results: WeakKeyDictionary[Copy, Shared | None] = WeakKeyDictionary()
-
-    def drop(self) -> None:
-        """Count an event that is not delivered, as too many wait already."""
-        self._layer.drop(self.consumer.__qualname__, f"{self.capacity} events wait already")
-
-    def deliver(self, members: Sequence[ConsumerRun], copy: Copy) -> None:
-        """Give an event to some members; see `wsredis.layers.members.Kind`."""
-        loop = self._host.loop
-        if loop.is_here:
-            self._deliver(members, copy)
-        else:
-            loop.soon(self._deliver, members, copy)
-
-    def _deliver(self, members: Sequence[ConsumerRun], copy: Copy) -> None:
-        event = copy()
-        handlers = self.consumer.handlers
-        try:
-            if handlers.refuses(event):
-                return
-            handler = handlers.find(event)
-        except UnknownEvent:
-            handler = None  # each consumer fails
-        if handler is not None and handler.is_shared:
-            if copy not in self._results:
-                self._results[copy] = self._call_shared(handler.name, event)
-            self._send_shared(members, self._results[copy])
-        else:
-            for member in members:
-                member.on_event(copy())
-
-    def _call_shared(self, name: str, event: Event) -> Shared | None:
-        """Return the result of a shared handler; None if it has failed."""
-        handler = getattr(self.consumer, name)
-        try:
-            data = handler(event)
-            result = result_event(data)
-            is_binary = isinstance(data, bytes)
-            message = Message("", data if is_binary else data.encode(), is_binary)
-        except BaseException:  # SystemExit must not end the loop, nor GreenletExit its greenlet
-            log.exception("%s failed", handler.__qualname__)
-            return None
-        return Shared(result, Encoded((message,)))
-
-    def _send_shared(self, members: Sequence[ConsumerRun], result: Shared | None) -> None:
-        """Send the result of a shared handler to some members."""
-        if result is None:
-            for member in members:
-                member.close(APPLICATION_ERROR)
-            return
-        clients = []
-        for member in members:
-            client = member.client or member.idle_client()
-            if client is None:
-                member.on_event(result.event, RESULT)
-            else:
-                clients.append(client)
-        if clients:
-            self._host.hub.send(clients, result.encoded)

@@ -7,7 +7,8 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, ClassVar
 
 import gevent
 import pytest
@@ -22,9 +23,9 @@ from wsredis.consumers import (
     StopConsumer,
     SyncConsumer,
     WebsocketConsumer,
-    native,
     shared,
 )
+from wsredis.consumers import host as host_module
 from wsredis.endpoints import Endpoint
 from wsredis.exceptions import BrokerUnavailable
 from wsredis.handshake import refusal
@@ -41,7 +42,7 @@ KINDS = {"thread": "threads", "greenlet": "greenlets"}
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Say where the handlers run: in threads, or as in a patched process."""
     patched = request.param == "greenlet"
-    monkeypatch.setattr(native, "is_module_patched", lambda name: patched)
+    monkeypatch.setattr(host_module, "is_module_patched", lambda name: patched)
     return KINDS[request.param]
 
 
@@ -315,7 +316,7 @@ def test_a_consumer_ends_with_its_websocket(
     Endless.seen = []
     gate = site(Endless)
     with gate.connect("/ws/a"):
-        host = gate.middleware._process._shared[native.ConsumerHost]
+        host = gate.middleware._process._shared[host_module.ConsumerHost]
         assert len(host.runs) == 1
     eventually(lambda: not host.runs, "it has ended")
     assert Endless.seen == [1000]
@@ -339,7 +340,7 @@ def test_messages_that_a_consumer_has_left_are_freed(site: Callable[..., Gate]) 
     Stuck.go = threading.Event()
     gate = site(Stuck)
     with gate.connect("/ws/a") as ws:
-        (run,) = gate.middleware._process._shared[native.ConsumerHost].runs
+        (run,) = gate.middleware._process._shared[host_module.ConsumerHost].runs
         for _ in range(10):
             ws.send(b"x" * 10_000)
         eventually(lambda: len(run._events) == 9, "one is being handled, the others wait")
@@ -374,7 +375,7 @@ def test_two_threads_that_wait_for_a_slow_reader_go_on(
     Twice.ended = []
     gate = site(Twice)
     with gate.connect("/ws/a", max_queue=1) as ws:
-        (run,) = gate.middleware._process._shared[native.ConsumerHost].runs
+        (run,) = gate.middleware._process._shared[host_module.ConsumerHost].runs
         ws.send(kind)
         eventually(lambda: len(run._waiters) == 2, "both wait")
         messages = [ws.recv(timeout=SECONDS) for _ in range(400)]
@@ -548,7 +549,7 @@ class PoursThreads(WebsocketConsumer):
     """Sends in two threads at once, or greenlets in a patched process."""
 
     def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if native.is_module_patched("threading"):
+        if host_module.is_module_patched("threading"):
             both = [gevent.spawn(self.pour) for _ in range(2)]
         else:
             both = [threading.Thread(target=self.pour, daemon=True) for _ in range(2)]
@@ -561,6 +562,93 @@ class PoursThreads(WebsocketConsumer):
     def pour(self) -> None:
         for number in range(100):
             self.send(bytes_data=bytes([number]) * 100_000)
+
+
+class Floods(Echo):
+    """Sends more than a client takes that does not read, if it is asked to."""
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        for _ in range(400 if text_data == "flood" else 0):
+            self.send(bytes_data=bytes(100_000))
+        super().receive(text_data, bytes_data)
+
+
+def waiting(gate: Gate) -> int:
+    """Return the number of consumers of which a handler waits for the client."""
+    process: Any = gate.middleware._process
+    return sum(bool(run._waiters) for run in process._shared[host_module.ConsumerHost].runs)
+
+
+def test_slow_readers_leave_threads_to_others(site: Callable[..., Gate], kind: str) -> None:
+    gate = site(Floods, handler_threads=4)
+    with ExitStack() as stack:
+        slow = [stack.enter_context(gate.connect("/ws/a", max_queue=1)) for _ in range(6)]
+        stack.callback(lambda: [ws.socket.close() for ws in slow])  # without a close handshake
+        process: Any = gate.middleware._process
+        host = process._shared[host_module.ConsumerHost]
+        runs = list(host.runs)
+        closed_ones = 0 if kind == "greenlets" else 4  # greenlets are made as needed
+        for number, ws in enumerate(slow, 1):
+            ws.send("flood")
+            least = number if kind == "greenlets" else min(number, 2)
+            eventually(lambda least=least: waiting(gate) == least, "it waits")
+        eventually(lambda: gate.middleware.stats()["slow_consumers"] == closed_ones, "some close")
+        assert len(host._waiting) == (0 if kind == "greenlets" else 2)
+        with gate.connect("/ws/b") as ws:
+            ws.send("hello")
+            assert ws.recv(timeout=SECONDS) == "hello"
+        assert gate.middleware.stats()["slow_consumers"] == closed_ones
+        codes = [run._endpoint.connection.close_code for run in runs]
+        assert codes.count(1013) == closed_ones
+
+
+class Answers(WebsocketConsumer):
+    """Answers each message with a large one, and says in a list what it has received."""
+
+    received: ClassVar[list[str | None]] = []
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        self.received.append(text_data)
+        self.send(bytes_data=bytes(100_000))
+
+
+def test_a_client_that_reads_slowly_holds_no_thread_between_messages(
+    site: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Answers, "received", received := [])
+    gate = site(Answers, handler_threads=1)
+    with gate.connect("/ws/a", max_queue=1) as slow, gate.connect("/ws/b") as other:
+        for number in range(400):
+            slow.send(str(number))
+        process: Any = gate.middleware._process
+        host = process._shared[host_module.ConsumerHost]
+        eventually(lambda: any(run._paused for run in host.runs), "it is paused")
+        assert waiting(gate) == 0
+        other.send("other")
+        assert len(other.recv(timeout=SECONDS)) == 100_000
+        handled = len(received)
+        assert handled < 400
+        for _ in range(400):
+            assert len(slow.recv(timeout=SECONDS)) == 100_000
+        received.remove("other")
+        assert received == [str(number) for number in range(400)]
+        assert gate.middleware.stats()["slow_consumers"] == 0
+
+
+def test_a_paused_consumer_handles_what_waits_when_its_client_has_gone(
+    site: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Answers, "received", received := [])
+    gate = site(Answers)
+    with gate.connect("/ws/a", max_queue=1) as slow:
+        for number in range(400):
+            slow.send(str(number))
+        process: Any = gate.middleware._process
+        host = process._shared[host_module.ConsumerHost]
+        eventually(lambda: any(run._paused for run in host.runs), "it is paused")
+        slow.socket.close()
+    eventually(lambda: not host.runs, "it has ended")
+    assert received == [str(number) for number in range(len(received))]
 
 
 def test_a_slow_reader_holds_no_thread_forever(site: Callable[..., Gate]) -> None:
@@ -623,7 +711,7 @@ def test_a_client_that_has_gone_meanwhile_gets_no_consumer(
     with gate.connect("/ws/a"):
         assert len(made) == 1
         process: Any = gate.middleware._process
-        host = process._shared[native.ConsumerHost]
+        host = process._shared[host_module.ConsumerHost]
         monkeypatch.setattr(host.runner, "add", steps.append)  # as if all threads were busy
         with socket.create_connection(("127.0.0.1", gate.port)) as client:
             client.sendall(HANDSHAKE)
@@ -797,8 +885,8 @@ def test_functions_around_handlers(
     site: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    monkeypatch.setattr(native, "around_handlers", [lambda: calls.append("around")])
-    monkeypatch.setattr(native, "after_handlers", [lambda: calls.append("end")])
+    monkeypatch.setattr(host_module, "around_handlers", [lambda: calls.append("around")])
+    monkeypatch.setattr(host_module, "after_handlers", [lambda: calls.append("end")])
     gate = site(Ends)
     with gate.connect("/ws/a") as ws:
         ws.send("raise")
@@ -842,7 +930,7 @@ def test_the_end_of_the_process_waits_for_handlers(
     with gate.connect("/ws/a") as ws:
         ws.send("x")
         assert ws.recv(timeout=SECONDS) == "taken"
-        host = gate.middleware._process._shared[native.ConsumerHost]
+        host = gate.middleware._process._shared[host_module.ConsumerHost]
         if in_time:
             threading.Timer(0.1, Slowly.blocked.set).start()
         gate.middleware.close()
@@ -860,7 +948,7 @@ def test_a_client_that_pours_is_not_read(site: Callable[..., Gate]) -> None:
         assert ws.recv(timeout=SECONDS) == "taken"
         for _ in range(8):
             ws.send(bytes(60_000))
-        (run,) = gate.middleware._process._shared[native.ConsumerHost].runs
+        (run,) = gate.middleware._process._shared[host_module.ConsumerHost].runs
         eventually(lambda: run._endpoint.held, "it is not read")
         Slowly.blocked.set()
         for _ in range(8):
