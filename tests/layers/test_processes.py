@@ -139,6 +139,7 @@ for layer in (InMemoryChannelLayer(), RedisChannelLayer(hosts=[sys.argv[1]])):
         if len(joined) == 5:
             layer.group_send("group", {"number": 1})
 
+    layer.new_channel()  # connects, which not all may wait for if Redis is slow
     ticker = gevent.spawn(tick)
     members = [gevent.spawn(member) for _ in range(5)]
     print([each.get(timeout=30) for each in members], flush=True)
