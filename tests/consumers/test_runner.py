@@ -212,3 +212,15 @@ def test_no_more_threads_are_started_when_several_add_steps_at_once(
     monkeypatch.setattr(runner, "_starting", Lock())
     runner.add(Step(lambda: None))
     assert started == ["another thread's"]
+
+
+def test_closed_threads_take_no_more_steps() -> None:
+    order: list[str] = []
+    ended = threading.Event()
+    runner = ThreadRunner(2, ended.set)
+    runner.add(Step(lambda: order.append("step")))
+    eventually(lambda: order, "it has run")
+    runner.close()
+    assert ended.wait(SECONDS)
+    runner.add(Step(lambda: order.append("late step")))
+    assert (runner._started, runner._ready.empty(), order) == (1, True, ["step"])

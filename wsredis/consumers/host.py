@@ -20,6 +20,7 @@ from ..endpoints.base import EndpointContext
 from ..layers.calls import allocate_lock
 from ..process import Process
 from ..protocol.closing import SLOW
+from ..runtime.logs import get_logger
 from .base import SyncConsumer
 from .hooks import after_handlers, around_handlers
 from .kinds import ConsumerKind
@@ -27,6 +28,10 @@ from .run import ConsumerRun
 from .runner import GreenletRunner, Runner, ThreadRunner
 
 __all__ = ["ConsumerHost"]
+
+log = get_logger("wsredis.consumers")
+
+UNFINISHED = "%d consumers had not handled their end at the end of the process, such as %s"
 
 POLL = 0.01
 """Seconds between two looks at whether all consumers have ended."""
@@ -139,3 +144,6 @@ class ConsumerHost:
         while self.runs and time.monotonic() < until:
             gevent.sleep(POLL)
         self.runner.close()
+        if self.runs:
+            log.warning(UNFINISHED, len(self.runs), next(iter(self.runs)).what())
+            self.runs.clear()  # a signal and the end of the process both drain; only one waits

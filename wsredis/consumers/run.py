@@ -266,7 +266,7 @@ class ConsumerRun:
             endpoint.call(endpoint.release)
 
     def _close(self, exc: InvalidMessage) -> None:
-        log.info("%s closes its websocket: %s", self._what(), exc)
+        log.info("%s closes its websocket: %s", self.what(), exc)
         with suppress(ClientDisconnected, RuntimeError):  # it may have ended, or be closed already
             self._conversation.send(close_event(exc.code, exc.reason))
 
@@ -276,14 +276,14 @@ class ConsumerRun:
         self._events = deque(maxlen=0)  # what waits, or still arrives, is freed at once
         if exc is None:
             if (wrong := self._conversation.end()) is not None:
-                log.error("%s %s", self._what(), wrong)
+                log.error("%s %s", self.what(), wrong)
         elif isinstance(exc, BrokerUnavailable):
-            log.warning("%s cannot use its channel layer: %s", self._what(), exc)
+            log.warning("%s cannot use its channel layer: %s", self.what(), exc)
             self._conversation.fail(503, NOT_PUBLISHED)
         elif not isinstance(exc, ClientDisconnected):
             # An event of a group may have no handler in many consumers.
             if not isinstance(exc, UnknownEvent) or _seldom.passes(self.kind):
-                log.error("%s failed", self._what(), exc_info=exc)
+                log.error("%s failed", self.what(), exc_info=exc)
             self._conversation.fail()
         if self._consumer is not None:
             layer = self._consumer.channel_layer
@@ -293,7 +293,8 @@ class ConsumerRun:
                 layer.end_channel(self._name)
         self._host.runs.discard(self)
 
-    def _what(self) -> str:
+    def what(self) -> str:
+        """Return the class of the consumer and the path of its websocket, for the log."""
         return f"{self.kind.consumer.__qualname__} at {self._endpoint.scope['path']!r}"
 
     # Called by the consumer; see `SyncRun`

@@ -171,11 +171,14 @@ class ThreadRunner:
         self._ready: SimpleQueue[Runnable | None] = SimpleQueue()
         self._count = count
         self._on_end = on_end
+        self._closed = False
         self._started = 0
         self._starting = threading.Lock()
 
     def add(self, run: Runnable) -> None:
         """Let the next step of a run be done; called in any thread."""
+        if self._closed:
+            return
         if self._started < self._count:
             self._start()
         self._ready.put(run)
@@ -189,6 +192,7 @@ class ThreadRunner:
 
     def close(self) -> None:
         """Run no more steps."""
+        self._closed = True
         for _ in range(self._started):
             self._ready.put(None)
 
