@@ -936,7 +936,7 @@ def test_the_end_of_the_process_waits_for_handlers(
         gate.middleware.close()
         assert Slowly.ended == ([1006] if in_time else [])
         assert not host.runs  # a second drain does not wait again
-        said = "1 consumers had not handled their end at the end of the process, such as Slowly at"
+        said = "at the end of the process, 1 of its consumers had not ended, such as Slowly at"
         assert (said in caplog.text) is not in_time
         Slowly.blocked.set()
 

@@ -31,7 +31,7 @@ __all__ = ["ConsumerHost"]
 
 log = get_logger("wsredis.consumers")
 
-UNFINISHED = "%d consumers had not handled their end at the end of the process, such as %s"
+UNFINISHED = "at the end of the process, %d of its consumers had not ended, such as %s"
 
 POLL = 0.01
 """Seconds between two looks at whether all consumers have ended."""
