@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -62,6 +63,28 @@ def test_a_shared_message_does_not_overtake_one_that_a_thread_has_sent(gate: Gat
 
         process.loop.run(busy_loop)
         assert [ws.recv(timeout=SECONDS), ws.recv(timeout=SECONDS)] == ["first", "second"]
+
+
+def test_a_shared_message_does_not_overtake_one_of_a_thread_of_the_consumer(gate: Gate) -> None:
+    with gate.connect("/ws/") as ws:
+        process, run = process_and_run(gate)
+
+        def share(text: str) -> None:
+            run.kind.deliver((run,), copier({"type": "price", "text": text}))
+
+        def send_and_share() -> None:
+            """Hold the loop while a thread sends, so that its message is on its way."""
+            event = {"type": "websocket.send", "text": "second"}
+            thread = threading.Thread(target=run.send, args=(event,))
+            thread.start()
+            thread.join(SECONDS)
+            share("third")
+
+        process.loop.run(share, "first")
+        assert ws.recv(timeout=SECONDS) == "first"
+        assert run.client is not None
+        process.loop.run(send_and_share)
+        assert [ws.recv(timeout=SECONDS), ws.recv(timeout=SECONDS)] == ["second", "third"]
 
 
 def test_a_shared_message_does_not_overtake_one_that_waits_for_room(

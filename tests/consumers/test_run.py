@@ -856,7 +856,7 @@ def test_the_scope(site: Callable[..., Gate]) -> None:
     assert scope["cookies"] == {"theme": "dark"}
     assert (scope["user"], scope["session"], scope["subprotocols"]) == (None, None, [])
     assert scope["wsredis"].user is None
-    assert [b"cookie", b"theme=dark"] in scope["headers"]
+    assert (b"cookie", b"theme=dark") in scope["headers"]
     assert scope["client"][0] == "127.0.0.1"
 
 

@@ -76,9 +76,9 @@ class Conversation:
             ValueError: the event is not valid.
         """
         kind = event["type"]
+        if self._state is OPEN and kind == "websocket.send":
+            return self._message(event)
         match self._state, kind:
-            case State.OPEN, "websocket.send":
-                return self._message(event)
             case State.OPEN, "websocket.close":
                 self._close(event)
             case State.CONNECTING, "websocket.accept":
@@ -144,7 +144,7 @@ class Conversation:
     def _message(self, event: Event) -> Data:
         text, data = event.get("text"), event.get("bytes")
         message: object = text if text is not None else data
-        if (text is None) == (data is None) or not isinstance(message, str | bytes):
+        if (text is None) == (data is None) or not isinstance(message, (str, bytes)):
             raise ValueError("websocket.send needs either text, a str, or bytes.")
         self.check_connected()
         if isinstance(message, str) and not message.isascii():

@@ -73,13 +73,13 @@ def _decode(text: str) -> str:
     return text.encode("latin-1").decode()
 
 
-def _headers(environ: Mapping[str, Any]) -> list[list[bytes]]:
+def _headers(environ: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
     headers = []
     for name, value in environ.items():
         if name[:5] == "HTTP_":
-            headers.append([_header(name), value.encode("latin-1")])
+            headers.append((_header(name), value.encode("latin-1")))
         elif name in UNPREFIXED and value:
-            headers.append([UNPREFIXED[name], value.encode("latin-1")])
+            headers.append((UNPREFIXED[name], value.encode("latin-1")))
     return headers
 
 

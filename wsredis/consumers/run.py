@@ -199,12 +199,11 @@ class ConsumerRun:
         the connection nor on its way to it from a thread.
         """
         endpoint = self._endpoint
+        self.client = endpoint.connection  # before the look: a thread may hand over a message now
         ahead = endpoint.full or endpoint.taken != self._handed
         if self._scheduled or ahead or not self._conversation.is_open:
-            return None
-        if self._host.in_greenlets:  # a thread could hand over a message just now
-            self.client = endpoint.connection
-        return endpoint.connection
+            self.client = None
+        return self.client
 
     # The handlers
 
@@ -303,13 +302,13 @@ class ConsumerRun:
         message = self._conversation.send(event)
         if message is None:
             return
-        self.client = None
         if self._has_sent and not self._has_room():
             self._wait_for_room()
         self._has_sent = True
         endpoint = self._endpoint
         with self._lock:  # a consumer may send in several threads
             self._handed += len(message) + OVERHEAD
+        self.client = None  # after it is counted, see `idle_client`
         endpoint.call(endpoint.send, message)
 
     def _wait_for_room(self) -> None:
