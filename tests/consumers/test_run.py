@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, ClassVar
 
 import gevent
@@ -602,6 +602,32 @@ def test_slow_readers_leave_threads_to_others(site: Callable[..., Gate], kind: s
         assert codes.count(1013) == closed_ones
 
 
+class PoursAside(WebsocketConsumer):
+    """Sends in a thread of its own, or in a greenlet in a patched process."""
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if host_module.is_module_patched("threading"):
+            gevent.spawn(self.pour)
+        else:
+            threading.Thread(target=self.pour, daemon=True).start()
+
+    def pour(self) -> None:
+        with suppress(OSError):
+            for _ in range(400):
+                self.send(bytes_data=bytes(100_000))
+
+
+def test_threads_of_consumers_may_all_wait_for_slow_readers(site: Callable[..., Gate]) -> None:
+    gate = site(PoursAside, handler_threads=1)
+    with ExitStack() as stack:
+        slow = [stack.enter_context(gate.connect("/ws/a", max_queue=1)) for _ in range(3)]
+        stack.callback(lambda: [ws.socket.close() for ws in slow])
+        for ws in slow:
+            ws.send("pour")
+        eventually(lambda: waiting(gate) == 3, "all wait")
+        assert gate.middleware.stats()["slow_consumers"] == 0
+
+
 class Answers(WebsocketConsumer):
     """Answers each message with a large one, and says in a list what it has received."""
 
@@ -633,6 +659,23 @@ def test_a_client_that_reads_slowly_holds_no_thread_between_messages(
         received.remove("other")
         assert received == [str(number) for number in range(400)]
         assert gate.middleware.stats()["slow_consumers"] == 0
+
+
+def test_room_that_two_threads_notice_lets_one_step_be_done(
+    site: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = site(Echo)
+    with gate.connect("/ws/a"):
+        host = gate.middleware._process._shared[host_module.ConsumerHost]
+        (run,) = host.runs
+        eventually(lambda: not run._scheduled, "it is idle")
+        added: list[Any] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(host.runner, "add", added.append)
+            run._paused = True
+            run._resume()
+            run._resume()
+        assert added == [run]
 
 
 def test_a_paused_consumer_handles_what_waits_when_its_client_has_gone(

@@ -108,7 +108,7 @@ class ConsumerHost:
         If clients that read slowly occupy more than half of the threads, the one that has been
         waited for longest is closed, and its handler waits no longer.
         """
-        if self.in_greenlets or run.is_too_slow:
+        if run.is_too_slow or not self.runner.is_limited():
             return
         with self._lock:
             self._waiting[waiter] = run

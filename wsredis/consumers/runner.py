@@ -45,6 +45,9 @@ class Runner(Protocol):
     def add(self, run: Runnable) -> None:
         """Let the next step of a run be done; it must not be waiting or running already."""
 
+    def is_limited(self) -> bool:
+        """Return whether the caller occupies one of a limited number of threads."""
+
     def close(self) -> None:
         """Run no more steps."""
 
@@ -81,6 +84,10 @@ class GreenletRunner:
         self._ready.append(run)
         if self._current is None:
             self._start()
+
+    def is_limited(self) -> bool:
+        """Return False: greenlets are made as needed."""
+        return False
 
     def close(self) -> None:
         """Run no more steps."""
@@ -172,6 +179,7 @@ class ThreadRunner:
         self._count = count
         self._on_end = on_end
         self._closed = False
+        self._threads: set[int] = set()
         self._started = 0
         self._starting = threading.Lock()
 
@@ -190,6 +198,10 @@ class ThreadRunner:
                 name = f"wsredis-consumer-{self._started}"
                 threading.Thread(target=self._work, name=name, daemon=True).start()
 
+    def is_limited(self) -> bool:
+        """Return whether the caller runs in one of the threads."""
+        return threading.get_ident() in self._threads
+
     def close(self) -> None:
         """Run no more steps."""
         self._closed = True
@@ -197,6 +209,7 @@ class ThreadRunner:
             self._ready.put(None)
 
     def _work(self) -> None:
+        self._threads.add(threading.get_ident())
         while (run := self._ready.get()) is not None:
             run.step()
             del run  # so that a thread that waits keeps no websocket that has ended
