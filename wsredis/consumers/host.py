@@ -99,7 +99,7 @@ class ConsumerHost:
         """Return the kind of the members of groups that are of a class."""
         kind = self._kinds.get(consumer)
         if kind is None:
-            kind = self._kinds.setdefault(consumer, ConsumerKind(self, consumer))
+            kind = self._kinds.setdefault(consumer, ConsumerKind(self.hub, self.loop, consumer))
         return kind
 
     def begin_wait(self, run: ConsumerRun, waiter: Any) -> None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from ..hub.encoding import Encoded
+from ..hub.hub import Hub
 from ..layers.registry import get_channel_layer
 from ..message import Message
 from ..protocol.closing import APPLICATION_ERROR
 from ..runtime.logs import get_logger
+from ..runtime.loop import Loop
 from .base import SyncConsumer
 from .events import Event, result_event
 from .exceptions import UnknownEvent
 from .run import RESULT, ConsumerRun
-
-if TYPE_CHECKING:
-    from .host import ConsumerHost
 
 __all__ = ["ConsumerKind"]
 
@@ -42,16 +41,19 @@ class ConsumerKind:
     """The consumers of one class, for the groups that they are members of.
 
     Args:
-        host: the host of the consumers.
+        hub: the hub of their websockets.
+        loop: the loop of the hub.
         consumer: the class.
 
     Attributes:
+        consumer: that argument.
         capacity: maximum number of events that wait in one consumer.
     """
 
-    def __init__(self, host: ConsumerHost, consumer: type[SyncConsumer]) -> None:
+    def __init__(self, hub: Hub, loop: Loop, consumer: type[SyncConsumer]) -> None:
         self.consumer = consumer
-        self._host = host
+        self._hub = hub
+        self._loop = loop
         self._layer = get_channel_layer(consumer.channel_layer_alias)
         self.capacity = self._layer.capacity
         # By what copies an event, which lives until the last step of its delivery.
@@ -63,7 +65,7 @@ class ConsumerKind:
 
     def deliver(self, members: Sequence[ConsumerRun], copy: Copy) -> None:
         """Give an event to some members; see `wsredis.layers.members.Kind`."""
-        loop = self._host.loop
+        loop = self._loop
         if loop.is_here:
             self._deliver(members, copy)
         else:
@@ -113,4 +115,4 @@ class ConsumerKind:
             else:
                 clients.append(client)
         if clients:
-            self._host.hub.send(clients, result.encoded)
+            self._hub.send(clients, result.encoded)

@@ -17,13 +17,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..asgi.conversation import ClientDisconnected, Conversation
 from ..asgi.endpoint import MAX_QUEUED, OVERHEAD, AsgiEndpoint
+from ..config import Config
 from ..exceptions import BrokerUnavailable
 from ..layers.calls import allocate_lock
+from ..layers.members import Kind as MembersKind
 from ..layers.registry import get_channel_layer
 from ..message import Data
 from ..protocol.closing import MESSAGES_LOST, NOT_PUBLISHED, Closing
@@ -31,9 +34,7 @@ from ..runtime.logs import Seldom, get_logger
 from .base import SyncConsumer
 from .events import Event, close_event
 from .exceptions import InvalidMessage, StopConsumer, UnknownEvent
-
-if TYPE_CHECKING:
-    from .host import ConsumerHost
+from .runner import Runner
 
 __all__ = ["RESULT", "ConsumerRun"]
 
@@ -48,6 +49,29 @@ CONNECT: Event = {"type": "websocket.connect"}
 
 FROM_LAYER, RESULT = -1, -2
 """In place of the size of a message of the client: other kinds of events that wait."""
+
+
+class Kind(MembersKind, Protocol):
+    """The consumers of one class; see `kinds.ConsumerKind`."""
+
+    consumer: type[SyncConsumer]
+    capacity: int
+
+    def drop(self) -> None: ...
+
+
+class Host(Protocol):
+    """What all consumers of a process have in common; see `host.ConsumerHost`."""
+
+    config: Config
+    runner: Runner
+    runs: set[ConsumerRun]
+    around: tuple[Callable[[], None], ...]
+    make_event: Callable[[], Any]
+
+    def kind(self, consumer: type[SyncConsumer]) -> Kind: ...
+    def begin_wait(self, run: ConsumerRun, waiter: Any) -> None: ...
+    def end_wait(self, waiter: Any) -> None: ...
 
 
 class ConsumerRun:
@@ -79,7 +103,7 @@ class ConsumerRun:
 
     def __init__(
         self,
-        host: ConsumerHost,
+        host: Host,
         consumer: type[SyncConsumer],
         initkwargs: dict[str, Any],
         endpoint: AsgiEndpoint,
