@@ -69,13 +69,13 @@ def test_a_handler_that_blocks_holds_no_page(site: DjangoSite, kind: str) -> Non
 def test_handlers_use_the_database(site: DjangoSite, kind: str) -> None:
     """Each connection is closed after the handler that used it, as after a request."""
     name = new_room()
-    before = site.get("/databases")[1]  # with Django 4.2, runserver itself keeps one open
+    before = int(site.get("/databases")[1])  # with Django 4.2, runserver itself keeps one open
     with ExitStack() as stack:
         clients = [stack.enter_context(opened(site, f"{kind}/")) for _ in range(20)]
         for number, client in enumerate(clients, 1):
             client.send(f"{name}-{number}")
             assert client.recv(timeout=SECONDS) == str(number)
-    eventually(lambda: site.get("/databases")[1] == before, "they are closed")
+    eventually(lambda: int(site.get("/databases")[1]) <= before, "they are closed")
 
 
 @each(*WITH_THREADS)

@@ -50,9 +50,10 @@ def test_the_user_and_the_session(site: DjangoSite) -> None:
 
 
 def test_handlers_use_the_database(site: DjangoSite) -> None:
+    before = int(site.get("/databases")[1])  # with Django 4.2, runserver itself keeps one open
     with ExitStack() as stack:
         clients = [stack.enter_context(opened(site, f"ours/{new_room()}/")) for _ in range(10)]
         for client in clients:
             client.send(f"/count {new_room()}")
             assert client.recv(timeout=SECONDS) == "1"
-    eventually(lambda: site.get("/databases")[1] == "0", "no connection is open")
+    eventually(lambda: int(site.get("/databases")[1]) <= before, "they are closed")
