@@ -15,7 +15,7 @@ import pytest
 import redis
 
 import wsredis.process
-from wsredis import Config
+from wsredis import Config, WebSocketMiddleware
 from wsredis.brokers import broker_for
 from wsredis.brokers.redis.queues import RedisQueues
 from wsredis.config import sources
@@ -797,3 +797,13 @@ def test_leaving_a_group_begins_no_hub(layers: MakeLayer) -> None:
     layer.group_discard("group", channel)
     layer._channels[channel].leave(process, "asgi__group__group")  # closed in the meantime
     assert wsredis.process._processes == []
+
+
+def test_with_hosts_the_middleware_of_a_process_may_differ(layers: MakeLayer) -> None:
+    both = [WebSocketMiddleware(None, redis=f"memory://{name}") for name in ("one", "two")]
+    layer = layers()
+    channel = layer.new_channel().result()
+    layer.send(channel, {"text": "here"})
+    assert layer.receive(channel).result() == {"text": "here"}
+    for middleware in both:
+        middleware.close()

@@ -74,4 +74,5 @@ def _where(host: Any) -> str | Mapping[str, Any]:
 
 
 def _config(where: str | Mapping[str, Any]) -> Config:
-    return Config.make(current_config(), redis=where)
+    # Only the times of waiting are used, in which middleware may differ.
+    return Config.make(current_config(()), redis=where)
