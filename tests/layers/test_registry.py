@@ -56,7 +56,10 @@ def test_layers_and_their_descriptions() -> None:
         get_channel_layer("defualt")
 
 
-def test_those_of_a_framework_come_after_those_that_are_configured() -> None:
+def test_those_of_a_framework_come_after_those_that_are_configured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sources, "_current", Config(redis="memory://r"))
     registry.set_source(lambda: {"default": {"BACKEND": MEMORY}})
     assert isinstance(get_channel_layer(), InMemoryChannelLayer)
     own = InMemoryChannelLayer()
