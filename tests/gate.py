@@ -86,6 +86,13 @@ class Gate:
         server.stop()
         gevent.get_hub().destroy()
 
+    @property
+    def endpoint(self) -> Any:
+        """Return the endpoint of the only websocket."""
+        process: Any = self.middleware._process
+        (subscriber,) = process.hub.subscribers()
+        return subscriber.endpoint
+
     def connect(
         self, path: str, max_size: int | None = 2**20, max_queue: int = 16, **headers: str
     ) -> ClientConnection:

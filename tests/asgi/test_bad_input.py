@@ -245,9 +245,8 @@ def test_events_that_an_application_has_left_are_freed(gate: MakeGate) -> None:
     over.clear()
     site = gate(ignoring)
     with site.connect("/ws/one") as ws:
-        hub = site.middleware._process.hub  # type: ignore[union-attr]
-        (endpoint,) = [each.endpoint for each in hub.subscribers()]  # type: ignore[attr-defined]
-        run: Any = endpoint._run
+        endpoint = site.endpoint
+        run = endpoint._run
         for _ in range(10):
             ws.send(b"x" * 10_000)
         eventually(lambda: len(run._events) == 10, "all have arrived")

@@ -179,12 +179,8 @@ def test_a_client_that_pours_is_not_read(gate: Callable[..., Gate], room: str) -
     with site.connect(f"/ws/sleeps/{room}") as ws:
         for _ in range(10):
             ws.send(b"x" * 80_000)
-        hub = site.middleware._process.hub  # type: ignore[union-attr]
-        eventually(
-            lambda: any(each.endpoint.held for each in list(hub.subscribers())),  # type: ignore[attr-defined]
-            "the client is not read",
-        )
-        (endpoint,) = [each.endpoint for each in hub.subscribers()]  # type: ignore[attr-defined]
+        endpoint = site.endpoint
+        eventually(lambda: endpoint.held, "the client is not read")
         # Besides the message with which the limit was passed, nothing has been taken in.
         assert endpoint.queued <= MAX_QUEUED + 80_000 + OVERHEAD
         app_module.seen["wake"] = []
@@ -211,8 +207,7 @@ def test_an_application_that_returns_in_time_is_not_cancelled_later(
     with site.connect(f"/ws/echo/{room}") as ws:
         ws.send("hello")
         assert ws.recv(timeout=SECONDS) == "hello"
-        hub = site.middleware._process.hub  # type: ignore[union-attr]
-        (run,) = [each.endpoint._run for each in hub.subscribers()]  # type: ignore[attr-defined]
+        run = site.endpoint._run
     eventually(lambda: run._deadline and run._deadline.cancelled(), "the deadline is cancelled")
     ended(room)
 

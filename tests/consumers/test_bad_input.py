@@ -270,7 +270,7 @@ ANYTIME = [
         ("surrogate", "'websocket.send' cannot be sent while the websocket is connecting: send"),
         (
             "accept_headers",
-            "[('X-Name', 'value')] are not valid as the headers of websocket.accept",
+            "The headers of websocket.accept are not valid: write pairs of bytes",
         ),
         ("close_twice", f"'websocket.close' cannot be sent while the websocket {CLOSED}"),
         ("after_close", f"'websocket.send' cannot be sent while the websocket {CLOSED}"),

@@ -46,6 +46,12 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return KINDS[request.param]
 
 
+def host_of(gate: Gate) -> Any:
+    """Return the host of the consumers."""
+    process: Any = gate.middleware._process
+    return process._shared[host_module.ConsumerHost]
+
+
 @pytest.fixture
 def site(kind: str, layer: InMemoryChannelLayer) -> Iterator[Callable[..., Gate]]:
     gates: list[Gate] = []
@@ -316,7 +322,7 @@ def test_a_consumer_ends_with_its_websocket(
     Endless.seen = []
     gate = site(Endless)
     with gate.connect("/ws/a"):
-        host = gate.middleware._process._shared[host_module.ConsumerHost]
+        host = host_of(gate)
         assert len(host.runs) == 1
     eventually(lambda: not host.runs, "it has ended")
     assert Endless.seen == [1000]
@@ -340,7 +346,7 @@ def test_messages_that_a_consumer_has_left_are_freed(site: Callable[..., Gate]) 
     Stuck.go = threading.Event()
     gate = site(Stuck)
     with gate.connect("/ws/a") as ws:
-        (run,) = gate.middleware._process._shared[host_module.ConsumerHost].runs
+        (run,) = host_of(gate).runs
         for _ in range(10):
             ws.send(b"x" * 10_000)
         eventually(lambda: len(run._events) == 9, "one is being handled, the others wait")
@@ -375,7 +381,7 @@ def test_two_threads_that_wait_for_a_slow_reader_go_on(
     Twice.ended = []
     gate = site(Twice)
     with gate.connect("/ws/a", max_queue=1) as ws:
-        (run,) = gate.middleware._process._shared[host_module.ConsumerHost].runs
+        (run,) = host_of(gate).runs
         ws.send(kind)
         eventually(lambda: len(run._waiters) == 2, "both wait")
         messages = [ws.recv(timeout=SECONDS) for _ in range(400)]
@@ -575,8 +581,7 @@ class Floods(Echo):
 
 def waiting(gate: Gate) -> int:
     """Return the number of consumers of which a handler waits for the client."""
-    process: Any = gate.middleware._process
-    return sum(bool(run._waiters) for run in process._shared[host_module.ConsumerHost].runs)
+    return sum(bool(run._waiters) for run in host_of(gate).runs)
 
 
 def test_slow_readers_leave_threads_to_others(site: Callable[..., Gate], kind: str) -> None:
@@ -584,8 +589,7 @@ def test_slow_readers_leave_threads_to_others(site: Callable[..., Gate], kind: s
     with ExitStack() as stack:
         slow = [stack.enter_context(gate.connect("/ws/a", max_queue=1)) for _ in range(6)]
         stack.callback(lambda: [ws.socket.close() for ws in slow])  # without a close handshake
-        process: Any = gate.middleware._process
-        host = process._shared[host_module.ConsumerHost]
+        host = host_of(gate)
         runs = list(host.runs)
         closed_ones = 0 if kind == "greenlets" else 4  # greenlets are made as needed
         for number, ws in enumerate(slow, 1):
@@ -646,8 +650,7 @@ def test_a_client_that_reads_slowly_holds_no_thread_between_messages(
     with gate.connect("/ws/a", max_queue=1) as slow, gate.connect("/ws/b") as other:
         for number in range(400):
             slow.send(str(number))
-        process: Any = gate.middleware._process
-        host = process._shared[host_module.ConsumerHost]
+        host = host_of(gate)
         eventually(lambda: any(run._paused for run in host.runs), "it is paused")
         assert waiting(gate) == 0
         other.send("other")
@@ -666,7 +669,7 @@ def test_room_that_two_threads_notice_lets_one_step_be_done(
 ) -> None:
     gate = site(Echo)
     with gate.connect("/ws/a"):
-        host = gate.middleware._process._shared[host_module.ConsumerHost]
+        host = host_of(gate)
         (run,) = host.runs
         eventually(lambda: not run._scheduled, "it is idle")
         added: list[Any] = []
@@ -686,8 +689,7 @@ def test_a_paused_consumer_handles_what_waits_when_its_client_has_gone(
     with gate.connect("/ws/a", max_queue=1) as slow:
         for number in range(400):
             slow.send(str(number))
-        process: Any = gate.middleware._process
-        host = process._shared[host_module.ConsumerHost]
+        host = host_of(gate)
         eventually(lambda: any(run._paused for run in host.runs), "it is paused")
         slow.socket.close()
     eventually(lambda: not host.runs, "it has ended")
@@ -705,7 +707,7 @@ def test_a_slow_reader_holds_no_thread_forever(site: Callable[..., Gate]) -> Non
 class Lasting(WebsocketConsumer):
     """Goes on in a thread of its own after the end."""
 
-    consumer: Lasting | None = None
+    consumer: Any = None
 
     def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         type(self).consumer = self
@@ -720,7 +722,7 @@ def test_nothing_is_joined_after_the_end(
         eventually(lambda: Lasting.consumer, "it is known")
     consumer, Lasting.consumer = Lasting.consumer, None
     assert consumer is not None
-    eventually(lambda: consumer._wsredis_run.ended, "it has ended")  # type: ignore[attr-defined]
+    eventually(lambda: consumer._wsredis_run.ended, "it has ended")
     consumer.group_add("all")
     assert layer._members == {}
     assert consumer.channel_name
@@ -753,8 +755,7 @@ def test_a_client_that_has_gone_meanwhile_gets_no_consumer(
     gate = site(Counted)
     with gate.connect("/ws/a"):
         assert len(made) == 1
-        process: Any = gate.middleware._process
-        host = process._shared[host_module.ConsumerHost]
+        host = host_of(gate)
         monkeypatch.setattr(host.runner, "add", steps.append)  # as if all threads were busy
         with socket.create_connection(("127.0.0.1", gate.port)) as client:
             client.sendall(HANDSHAKE)
@@ -973,7 +974,7 @@ def test_the_end_of_the_process_waits_for_handlers(
     with gate.connect("/ws/a") as ws:
         ws.send("x")
         assert ws.recv(timeout=SECONDS) == "taken"
-        host = gate.middleware._process._shared[host_module.ConsumerHost]
+        host = host_of(gate)
         if in_time:
             threading.Timer(0.1, Slowly.blocked.set).start()
         gate.middleware.close()
@@ -992,7 +993,7 @@ def test_a_client_that_pours_is_not_read(site: Callable[..., Gate]) -> None:
         assert ws.recv(timeout=SECONDS) == "taken"
         for _ in range(8):
             ws.send(bytes(60_000))
-        (run,) = gate.middleware._process._shared[host_module.ConsumerHost].runs
+        (run,) = host_of(gate).runs
         eventually(lambda: run._endpoint.held, "it is not read")
         Slowly.blocked.set()
         for _ in range(8):

@@ -218,7 +218,7 @@ def _headers(event: Event) -> list[tuple[str, str]]:
     try:
         return [(str(name, "latin-1"), str(value, "latin-1")) for name, value in pairs]
     except (TypeError, ValueError):
-        raise ValueError(INVALID_HEADERS.format(pairs, event["type"])) from None
+        raise ValueError(INVALID_HEADERS.format(event["type"])) from None
 
 
 _REFUSALS = {
@@ -231,8 +231,7 @@ REFUSED = "The application has refused this websocket."
 UNEXPECTED = "{0!r} cannot be sent while the websocket is {1}: send {2}."
 
 INVALID_HEADERS = (
-    "{0!r:.200} are not valid as the headers of {1}: write pairs of bytes, such as"
-    ' [(b"x-name", b"value")].'
+    'The headers of {0} are not valid: write pairs of bytes, such as [(b"x-name", b"value")].'
 )
 
 EXPECTED = {

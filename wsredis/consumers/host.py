@@ -47,7 +47,6 @@ class ConsumerHost:
         config: the options of the middleware.
         hub: the hub of the websockets.
         loop: the loop of the hub.
-        in_greenlets: whether handlers run in greenlets on that loop.
         make_event: makes an event for which handlers can wait.
         runner: runs the handlers.
         runs: the runs that have not ended.
@@ -58,11 +57,11 @@ class ConsumerHost:
         self.config = process.config
         self.hub = process.hub
         self.loop = process.loop
-        self.in_greenlets = is_module_patched("threading")
-        self.make_event: Callable[[], Any] = GeventEvent if self.in_greenlets else threading.Event
+        in_greenlets = is_module_patched("threading")
+        self.make_event: Callable[[], Any] = GeventEvent if in_greenlets else threading.Event
         self.runner: Runner = (
             GreenletRunner(self._on_begin, self._on_end)
-            if self.in_greenlets
+            if in_greenlets
             else ThreadRunner(self.config.handler_threads, self._on_end)
         )
         self.runs: set[ConsumerRun] = set()
@@ -74,7 +73,7 @@ class ConsumerHost:
         self._asyncio_loop = process.asyncio_loop
         self._kinds: dict[type, ConsumerKind] = {}
         # In greenlets a message is written at once; threads wake the loop once for several.
-        self.call_hub = self._call_here if self.in_greenlets else Calls(self.loop.soon).add
+        self.call_hub = self._call_here if in_greenlets else Calls(self.loop.soon).add
         self.hub.on_drained.append(self.drain)
 
     def endpoint(
@@ -108,7 +107,7 @@ class ConsumerHost:
         If clients that read slowly occupy more than half of the threads, the one that has been
         waited for longest is closed, and its handler waits no longer.
         """
-        if run.is_too_slow or not self.runner.is_limited():
+        if run.is_too_slow or not self.runner.occupies_thread():
             return
         with self._lock:
             self._waiting[waiter] = run
@@ -144,6 +143,6 @@ class ConsumerHost:
         while self.runs and time.monotonic() < until:
             gevent.sleep(POLL)
         self.runner.close()
-        if self.runs:
-            log.warning(UNFINISHED, len(self.runs), next(iter(self.runs)).what())
+        if left := tuple(self.runs):
+            log.warning(UNFINISHED, len(left), left[0].what())
             self.runs.clear()  # a signal and the end of the process both drain; only one waits

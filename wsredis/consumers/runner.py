@@ -45,7 +45,7 @@ class Runner(Protocol):
     def add(self, run: Runnable) -> None:
         """Let the next step of a run be done; it must not be waiting or running already."""
 
-    def is_limited(self) -> bool:
+    def occupies_thread(self) -> bool:
         """Return whether the caller occupies one of a limited number of threads."""
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class GreenletRunner:
         if self._current is None:
             self._start()
 
-    def is_limited(self) -> bool:
+    def occupies_thread(self) -> bool:
         """Return False: greenlets are made as needed."""
         return False
 
@@ -198,8 +198,8 @@ class ThreadRunner:
                 name = f"wsredis-consumer-{self._started}"
                 threading.Thread(target=self._work, name=name, daemon=True).start()
 
-    def is_limited(self) -> bool:
-        """Return whether the caller runs in one of the threads."""
+    def occupies_thread(self) -> bool:
+        """Return whether the caller runs in one of the threads of this runner."""
         return threading.get_ident() in self._threads
 
     def close(self) -> None:
