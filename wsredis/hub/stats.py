@@ -15,7 +15,7 @@ class HubStats:
         accepted: websockets that were opened.
         delivered: messages written to a socket or into its send buffer, or received by a channel
             of a channel layer.
-        slow_consumers: websockets closed because their send buffer was full.
+        slow_consumers: websockets closed because their clients read too slowly.
         messages_dropped: messages dropped from full send buffers.
         over_limit: websockets closed because they sent too much in one second.
         revoked: websockets closed because their identity expired or was revoked.
