@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import Any, ClassVar
 
@@ -584,6 +585,12 @@ def waiting(gate: Gate) -> int:
     return sum(bool(run._waiters) for run in host_of(gate).runs)
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_module, "PATIENCE", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_slow_readers_leave_threads_to_others(site: Callable[..., Gate], kind: str) -> None:
     gate = site(Floods, handler_threads=4)
     with ExitStack() as stack:
@@ -621,6 +628,37 @@ class PoursAside(WebsocketConsumer):
                 self.send(bytes_data=bytes(100_000))
 
 
+@pytest.mark.usefixtures("impatient")
+def test_a_slow_reader_does_not_keep_the_only_thread(site: Callable[..., Gate]) -> None:
+    gate = site(Floods, handler_threads=1)
+    with gate.connect("/ws/a", max_queue=1) as slow, gate.connect("/ws/b") as ws:
+        slow.send("flood")
+        ws.send("hello")
+        assert ws.recv(timeout=SECONDS) == "hello"
+        slow.socket.close()
+
+
+def test_readers_at_full_speed_are_not_slow(
+    site: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Handlers wait for a moment, as they hand messages over faster than the loop sends them."""
+    monkeypatch.setattr(host_module, "PATIENCE", SECONDS)
+    gate = site(Pours, handler_threads=4)
+
+    def read(_: int) -> int:
+        with gate.connect("/ws/a", max_size=None) as ws:
+            ws.send("pour")
+            received = 0
+            while ws.recv(timeout=SECONDS) != "all sent":
+                received += 1
+            return received
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(read, range(8))) == [100] * 8
+    assert gate.middleware.stats()["slow_consumers"] == 0
+
+
+@pytest.mark.usefixtures("impatient")
 def test_threads_of_consumers_may_all_wait_for_slow_readers(site: Callable[..., Gate]) -> None:
     gate = site(PoursAside, handler_threads=1)
     with ExitStack() as stack:

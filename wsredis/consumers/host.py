@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -32,6 +33,9 @@ __all__ = ["ConsumerHost"]
 log = get_logger("wsredis.consumers")
 
 UNFINISHED = "at the end of the process, %d of its consumers had not ended, such as %s"
+
+PATIENCE = 2.0
+"""Seconds for which a handler may wait for a client that reads nothing, if threads are short."""
 
 POLL = 0.01
 """Seconds between two looks at whether all consumers have ended."""
@@ -66,9 +70,9 @@ class ConsumerHost:
         )
         self.runs: set[ConsumerRun] = set()
         self.around: tuple[Callable[[], None], ...] = tuple(around_handlers)
-        # By what handlers in threads wait with, until their clients have read enough; the handler
-        # that has waited for longest is the first.
-        self._waiting: dict[Any, ConsumerRun] = {}
+        # By what handlers in threads wait with, until their clients have read enough: since when,
+        # in monotonic seconds. The one that has waited for longest is the first.
+        self._waiting: dict[Any, float] = {}
         self._lock = allocate_lock()
         self._asyncio_loop = process.asyncio_loop
         self._kinds: dict[type, ConsumerKind] = {}
@@ -101,23 +105,32 @@ class ConsumerHost:
             kind = self._kinds.setdefault(consumer, ConsumerKind(self.hub, self.loop, consumer))
         return kind
 
-    def begin_wait(self, run: ConsumerRun, waiter: Any) -> None:
-        """Let a handler wait for its client, but not so many that others have no thread.
+    def begin_wait(self, waiter: Any) -> float | None:
+        """Count a handler that waits for its client.
 
-        If clients that read slowly occupy more than half of the threads, the one that has been
-        waited for longest is closed, and its handler waits no longer.
+        Returns:
+            Seconds after which it calls `gives_up`, and again; None for never, in greenlets.
         """
-        if run.is_too_slow or not self.runner.occupies_thread():
-            return
+        if not self.runner.occupies_thread():
+            return None
         with self._lock:
-            self._waiting[waiter] = run
-            if len(self._waiting) <= max(1, self.config.handler_threads // 2):
-                return
-            longest = next(iter(self._waiting))
-            slow = self._waiting.pop(longest)
-            slow.is_too_slow = True
-        self.call_hub(self._close_slow, slow)
-        slow.on_room()
+            self._waiting[waiter] = time.monotonic()
+        return PATIENCE / 4
+
+    def gives_up(self, run: ConsumerRun, waiter: Any) -> bool:
+        """Return whether a handler waits no longer, so that others have a thread.
+
+        That is if such handlers occupy more than half of the threads, and this one has waited for
+        longest, and for `PATIENCE` at least. Its client is closed then.
+        """
+        with self._lock:
+            since = self._waiting.get(waiter, math.inf)
+            is_first = next(iter(self._waiting), None) is waiter
+            are_many = len(self._waiting) > self.config.handler_threads // 2
+        if not (is_first and are_many and time.monotonic() - since >= PATIENCE):
+            return False
+        self.call_hub(self._close_slow, run)
+        return True
 
     def end_wait(self, waiter: Any) -> None:
         """Note that a handler waits no longer."""

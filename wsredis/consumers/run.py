@@ -70,7 +70,8 @@ class Host(Protocol):
     make_event: Callable[[], Any]
 
     def kind(self, consumer: type[SyncConsumer]) -> Kind: ...
-    def begin_wait(self, run: ConsumerRun, waiter: Any) -> None: ...
+    def begin_wait(self, waiter: Any) -> float | None: ...
+    def gives_up(self, run: ConsumerRun, waiter: Any) -> bool: ...
     def end_wait(self, waiter: Any) -> None: ...
 
 
@@ -90,14 +91,12 @@ class ConsumerRun:
         groups: its groups; changed by the channel layer only.
         max_groups: how many they may be.
         ended: whether the consumer handles no more events.
-        is_too_slow: whether the websocket is being closed, as its client holds a thread for too
-            long.
     """
 
     __slots__ = (
         *("_consumer", "_conversation", "_endpoint", "_events", "_handed", "_has_sent", "_host"),
         *("_initkwargs", "_layer_queued", "_layer_taken", "_lock", "_name", "_paused"),
-        *("_scheduled", "_waiters", "client", "ended", "groups", "is_too_slow", "kind"),
+        *("_scheduled", "_waiters", "client", "ended", "groups", "kind"),
         *("max_groups", "received", "__weakref__"),
     )
 
@@ -111,7 +110,6 @@ class ConsumerRun:
         self.client: Any = None
         self.received = 0
         self.ended = False
-        self.is_too_slow = False
         self.kind = host.kind(consumer)
         self._host = host
         self._endpoint = endpoint
@@ -341,19 +339,20 @@ class ConsumerRun:
         Raises:
             ClientDisconnected: the websocket has ended, or is being closed.
         """
-        waiter = self._host.make_event()
+        host = self._host
+        waiter = host.make_event()
         with self._lock:
             self._waiters = (*self._waiters, waiter)
-        self._host.begin_wait(self, waiter)
+        seconds = host.begin_wait(waiter)
         try:
             while not self._has_room():
                 self._conversation.check_connected()
-                if self.is_too_slow:
+                if host.gives_up(self, waiter):
                     raise ClientDisconnected("the client reads too slowly, so it is disconnected")
-                waiter.wait()
+                waiter.wait(seconds)
                 waiter.clear()
         finally:
-            self._host.end_wait(waiter)
+            host.end_wait(waiter)
             with self._lock:
                 self._waiters = tuple(each for each in self._waiters if each is not waiter)
 
