@@ -273,10 +273,10 @@ def _answers(port: int, pid: int) -> bool:
 
 def _main() -> None:
     """Run a server until Ctrl-C, on the port of the command line or on 6379."""
-    with EmbeddedRedis(port=int(sys.argv[1]) if sys.argv[1:] else 6379) as server:
+    port = int(sys.argv[1]) if sys.argv[1:] else 6379
+    with suppress(KeyboardInterrupt), EmbeddedRedis(port=port) as server:
         print(f"Redis is at {server.url}. Press Ctrl-C to stop it.", flush=True)
-        with suppress(KeyboardInterrupt):
-            signal.pause()
+        signal.pause()
 
 
 if __name__ == "__main__":
